@@ -1,0 +1,1 @@
+//! Configuration: flags over environment over a TOML file, read once, checked whole.

@@ -1,0 +1,21 @@
+//! What the ingest and the dispatcher share: the words of the domain, every bound,
+//! the two seams (`store`, `queue`) with their backends, configuration and shutdown.
+//!
+//! Nothing here speaks HTTP to customers (that is the dispatcher) or serves the API (that is the ingest).
+
+pub mod config;
+pub mod delivery;
+pub mod egress;
+pub mod endpoint;
+pub mod event;
+pub mod ids;
+pub mod key;
+pub mod limits;
+pub mod metrics;
+pub mod queue;
+pub mod retry;
+pub mod shutdown;
+pub mod signature;
+pub mod store;
+pub mod tenant;
+pub mod time;

@@ -1,0 +1,148 @@
+//! Every bound of the system, with its reason. What an operator may change is in `config` and only has its default here.
+
+use std::time::Duration;
+
+// The API.
+
+/// A request body, and so a payload: well under what a broker or a row takes, ample for a webhook.
+pub const REQUEST_BODY_BYTES: usize = 1024 * 1024;
+/// A batch request's body: a thousand events of 8 KiB.
+pub const BATCH_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Events in one batch request.
+pub const BATCH_EVENTS: usize = 1_000;
+/// Items on a page.
+pub const PAGE_ITEMS: u32 = 250;
+/// Items on a page when the caller does not say.
+pub const PAGE_ITEMS_DEFAULT: u32 = 50;
+/// How long a list looks for rows that match before it answers with what it has: one caller must not hold a reader.
+pub const LIST_BUDGET: Duration = Duration::from_millis(500);
+/// How long any read of the API may take in the store.
+pub const READ_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a caller may wait for its event to be durable before it is told to come again.
+pub const ADMIT_DEADLINE: Duration = Duration::from_secs(10);
+/// The longest `?wait_s=` of an endpoint's test.
+pub const TEST_WAIT: Duration = Duration::from_secs(20);
+/// Connections that the API serves at once.
+pub const API_CONNECTIONS: usize = 4_096;
+/// How long a client may take to send a request's head.
+pub const REQUEST_HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client may take to send a request's body.
+pub const REQUEST_BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+// Names and texts.
+
+/// An event type.
+pub const EVENT_TYPE_CHARS: usize = 128;
+/// A tenant's or a key's name, an endpoint's description.
+pub const NAME_CHARS: usize = 256;
+/// A slug; it is part of a queue's name and of a subdomain (RFC 1035: 63).
+pub const SLUG_CHARS: usize = 63;
+/// An endpoint's uid.
+pub const UID_CHARS: usize = 128;
+/// An idempotency key.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 256;
+/// `metadata` as JSON text.
+pub const METADATA_BYTES: usize = 8 * 1024;
+/// A URL; what servers commonly take.
+pub const URL_CHARS: usize = 2_048;
+/// Event types of one endpoint.
+pub const ENDPOINT_EVENT_TYPES: usize = 64;
+/// Custom headers of one endpoint.
+pub const ENDPOINT_HEADERS: usize = 32;
+/// A custom header's name and value together.
+pub const ENDPOINT_HEADER_BYTES: usize = 4 * 1024;
+/// Waits in a retry schedule.
+pub const RETRY_STEPS: usize = 30;
+/// One wait in a retry schedule.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// API keys of one tenant.
+pub const KEYS_PER_TENANT: u32 = 100;
+
+// Time.
+
+/// `deliver_at` is at most this far ahead.
+pub const DELIVER_AT_AHEAD: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3600);
+/// How long what was read about keys and tenants may be used: the kill switch is in force within a second.
+pub const CONTROL_CACHE_TTL: Duration = Duration::from_millis(500);
+/// Keys, and tenants, remembered by one ingest.
+pub const CONTROL_CACHE_ENTRIES: u64 = 20_000;
+/// A rotated secret signs beside the new one for so long, unless said otherwise, and at most.
+pub const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// The longest grace of a rotation.
+pub const ROTATION_GRACE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+// Admission.
+
+/// Deliveries that one transaction admits: bounds the time that others wait for it.
+pub const ADMIT_BATCH_DELIVERIES: usize = 2_000;
+/// Payload bytes that one transaction admits.
+pub const ADMIT_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Payload bytes that wait for admission, over all tenants; beyond it: 503.
+pub const ADMIT_WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// Payload bytes of one tenant that wait for admission; beyond it: 503 for that tenant.
+pub const ADMIT_WAITING_BYTES_PER_TENANT: usize = 16 * 1024 * 1024;
+/// What an event weighs in those bounds beside its payload.
+pub const ADMIT_EVENT_OVERHEAD_BYTES: usize = 512;
+/// Deliveries that wait to be published; beyond it they become due.
+pub const PUBLISH_WAITING: usize = 50_000;
+
+// The queue.
+
+/// Messages kept per tenant by the in-process queue; beyond it deliveries wait in the store.
+pub const MEMORY_QUEUE_MESSAGES: usize = 1_000;
+/// How long a message is held unacked beyond the longest attempt, before it is parked.
+pub const MESSAGE_HOLD: Duration = Duration::from_secs(120);
+/// How many messages beyond its share a dispatcher fetches ahead for a tenant.
+pub const PREFETCH_AHEAD: u32 = 32;
+
+// Dispatch.
+
+/// Slots (deliveries in flight) of a dispatcher unless configured.
+pub const SLOTS: usize = 2_000;
+/// An attempt's deadline unless the endpoint sets one.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// An attempt's longest deadline.
+pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// An attempt's shortest deadline.
+pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// `Retry-After` is obeyed up to this.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A receiver's body is read up to this; more is `too_large`.
+pub const RESPONSE_BODY_BYTES: usize = 256 * 1024;
+/// What is kept of it.
+pub const RESPONSE_SNIPPET_BYTES: usize = 1_024;
+/// What is kept of an error's detail.
+pub const ERROR_DETAIL_CHARS: usize = 300;
+/// Idle connections kept to one host.
+pub const IDLE_CONNECTIONS_PER_HOST: usize = 32;
+/// How long an idle connection is kept.
+pub const IDLE_CONNECTION_TTL: Duration = Duration::from_secs(15);
+/// Tickets in one load.
+pub const LOAD_BATCH: usize = 256;
+/// Outcomes in one transaction.
+pub const RECORD_BATCH: usize = 1_000;
+/// No new attempts while the oldest unrecorded outcome is older than this.
+pub const RECORD_LAG_MAX: Duration = Duration::from_secs(5);
+/// A claim gives its delivery back after this and the longest attempt.
+pub const CLAIM_LEASE: Duration = Duration::from_secs(120);
+/// How often the store is asked for due work when nobody said that there is some.
+pub const DUE_POLL: Duration = Duration::from_millis(500);
+/// Names in the resolver's cache.
+pub const DNS_CACHE_ENTRIES: usize = 4_096;
+/// One look-up of a name.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+
+// Housekeeping.
+
+/// Rows that one step of a sweep or of a job changes: bounds the time that others wait for it.
+pub const SWEEP_ROWS: u32 = 1_000;
+/// How often housekeeping looks around.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How often dispatchers tell what is in flight and which circuits are open.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// Events and their payloads are kept this long unless configured.
+pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long an orderly stop may take unless configured.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);

@@ -1,0 +1,97 @@
+//! The second seam: one queue per tenant, which spreads first attempts over the dispatchers.
+//!
+//! Messages hold ids only; the store is the truth. A queue may lose everything it holds at any moment: what was
+//! published and never arrived becomes due in the store (see [`crate::store::Recovery`]).
+
+pub mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::delivery::Generation;
+use crate::ids::{DeliveryId, EndpointId, TenantId};
+
+/// What a message says: this delivery, at this generation, to that endpoint. Everything else is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Message {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its endpoint: the gate it has to pass.
+    pub endpoint: EndpointId,
+    /// The generation that was published.
+    pub generation: Generation,
+}
+
+/// What became of a published message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The queue has taken it over.
+    Confirmed,
+    /// It has not, or nobody knows: the delivery must become due in the store.
+    Refused,
+}
+
+/// The queue does not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the queue is not reachable: {0}")]
+pub struct QueueDown(pub String);
+
+/// Where a tenant's messages go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QueueAddress {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The stored name of its queue.
+    pub name: Arc<str>,
+}
+
+/// One queue per tenant.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Publishes `messages` in order, each to its tenant's queue, and returns what became of each, in the same order.
+    /// Bounded in time; never fails as a whole: what could not be published is [`Published::Refused`].
+    async fn publish(&self, messages: &[(QueueAddress, Message)]) -> Vec<Published>;
+
+    /// A new consumer, which is served nothing before it subscribes.
+    async fn consumer(&self) -> Result<Box<dyn Consumer>, QueueDown>;
+
+    /// Deletes a deleted tenant's queue and whatever is in it. Idempotent.
+    async fn delete(&self, address: &QueueAddress) -> Result<(), QueueDown>;
+
+    /// Whether the queue answers, for `/readyz`.
+    async fn ping(&self) -> Result<(), QueueDown>;
+}
+
+/// A dispatcher's view of the queues it serves. Dropping it gives back every unacked message.
+#[async_trait]
+pub trait Consumer: Send {
+    /// From now on at most `prefetch` (≥ 1) unacked messages of this tenant's queue are handed to this consumer. Called
+    /// again it changes the prefetch; one that shrinks takes effect as messages are acked. Makes the queue if need be.
+    async fn subscribe(&mut self, address: &QueueAddress, prefetch: u32) -> Result<(), QueueDown>;
+
+    /// Nothing new is handed out of this tenant's queue; what was handed out may still be acked.
+    async fn unsubscribe(&mut self, tenant: TenantId) -> Result<(), QueueDown>;
+
+    /// The next message of any subscribed queue. Within a tenant in the order of the queue, but for what came back.
+    /// Cancel safe. `Err` once the queue is lost: then this consumer is at its end and every unacked message comes back.
+    async fn next(&mut self) -> Result<Received, QueueDown>;
+}
+
+/// A message that this consumer has to ack once its outcome is recorded. Dropped unacked it goes back to its queue.
+#[must_use = "dropped unacked, the message goes back to its queue"]
+pub struct Received {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What it says.
+    pub message: Message,
+    /// How it is acked.
+    pub receipt: Box<dyn Receipt>,
+}
+
+/// The right to ack one message, once.
+#[async_trait]
+pub trait Receipt: Send + Sync {
+    /// The message is done with. Failing to ack is no error: the message then comes again, and is seen to be stale.
+    async fn ack(self: Box<Self>);
+}

@@ -1,0 +1,509 @@
+//! The life of a delivery, from admission to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::delivery::{DeliveryState, DiscardReason, Generation, Lane, Outcome};
+use crate::endpoint::{BodyForm, Circuit, CustomHeader, Secrets};
+use crate::event::NewEvent;
+use crate::ids::{DeliveryId, EndpointId, EventId, JobId, TenantId};
+use crate::retry::RetrySchedule;
+use crate::tenant::{DeliveryCounts, Dispatch};
+use crate::time::Timestamp;
+
+/// The hot path, what waits, and housekeeping.
+#[async_trait]
+pub trait Deliveries: Send + Sync + 'static {
+    /// Makes events and their deliveries durable, in one transaction. Each event goes to the tenant's endpoints whose
+    /// patterns match and that exist at the commit; a paused or disabled endpoint's deliveries start `Held`, those with
+    /// a future `deliver_at` start `Scheduled`, the others `Queued`. One outbox row stands for all `Queued` ones until
+    /// [`Deliveries::settle_outbox`]. Counts move in the same transaction.
+    ///
+    /// Event ids are ascending in the order of commits. Answers one result per event, in order. Events with the same
+    /// idempotency key within the batch are twins: the first is admitted, the others are answered from it. Idempotent by
+    /// idempotency key only.
+    async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError>;
+
+    /// The queue has confirmed all of the outbox row's deliveries but `unpublished`: these become due now (lane `First`,
+    /// same generation, state `Scheduled`) as far as they are still `Queued`, and the row goes. One transaction, idempotent.
+    async fn settle_outbox(
+        &self,
+        outbox: OutboxId,
+        unpublished: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Makes due what a crash or a lost queue left behind, at the next generation; returns how many deliveries. One
+    /// transaction per `limits::SWEEP_ROWS`, idempotent.
+    async fn recover(&self, what: Recovery, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Reads what an attempt needs, one answer per ticket, in order. Changes nothing.
+    async fn load(&self, tickets: &[Ticket], now: Timestamp) -> Result<Vec<Load>, StoreError>;
+
+    /// Records what came of deliveries, one answer per outcome, in order; one transaction (bisected if an item's data
+    /// cannot be stored). Numbers the attempts. A `Delivered` ends any unfinished delivery whatever its generation; any
+    /// other verdict applies only at the current generation to an unfinished delivery, and is [`Recorded::Stale`] otherwise.
+    /// (A stale outcome's attempt is kept all the same.) Idempotent by the attempt's id.
+    ///
+    /// Within the same transaction: dead letters are counted exactly and the tenant's overflow policy is applied; an
+    /// endpoint's `failing_since` is set or cleared, and it is disabled when it has only failed for longer than
+    /// `disable_after` or when the outcome says so; `Hold` is decided against the endpoint's and the tenant's rows: if
+    /// both are active the delivery becomes due at once instead; counts move.
+    async fn record(
+        &self,
+        outcomes: Vec<Outcome>,
+        disable_after: Duration,
+    ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Which tenants have something due at `now`, and which endpoints have parked deliveries. Bounded by the number of
+    /// tenants and endpoints with waiting work, not by the amount of it.
+    async fn due_work(&self, now: Timestamp) -> Result<DueWork, StoreError>;
+
+    /// Claims deliveries, oldest first, for each want at most its `limit`: they become `Queued` at the next generation,
+    /// and due again at `now + lease` unless recorded by then. One transaction. Never hands the same claim to two.
+    async fn claim(
+        &self,
+        wants: &[Claim],
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Makes at most `limit` held deliveries due whose endpoint is active and whose tenant's dispatch is open; returns how
+    /// many. Level-triggered: called continually, it needs no notice.
+    async fn release_held(&self, limit: u32, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// One bounded step of housekeeping; returns how many rows it changed (0: nothing left to do now).
+    async fn sweep(&self, what: Sweep, limit: u32, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Ends an unfinished delivery as `discarded: cancelled`; returns the state it has now. `None`: no such delivery of
+    /// this tenant.
+    async fn cancel(
+        &self,
+        tenant: TenantId,
+        delivery: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<DeliveryState>, StoreError>;
+
+    /// Makes one delivery due again (lane `Replay`, next generation, retry schedule from its start, a new `expires_at` of
+    /// `now + retention` at most that of its event): a dead or overflowed one itself; a delivered one as a new delivery of
+    /// the same event with `replay_of`. `None`: no such delivery of this tenant.
+    async fn replay(
+        &self,
+        tenant: TenantId,
+        delivery: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<Replayed>, StoreError>;
+
+    /// How many deliveries a job of this filter would touch, counted up to `limit`.
+    async fn count_matching(
+        &self,
+        tenant: TenantId,
+        filter: &JobFilter,
+        limit: u64,
+    ) -> Result<u64, StoreError>;
+
+    /// Makes a job.
+    async fn create_job(
+        &self,
+        tenant: TenantId,
+        kind: JobKind,
+        filter: JobFilter,
+        now: Timestamp,
+    ) -> Result<Job, StoreError>;
+
+    /// Jobs that are not at their end, oldest first, one per tenant.
+    async fn open_jobs(&self) -> Result<Vec<Job>, StoreError>;
+
+    /// One bounded step of a job: touches at most `limit` rows, moves its cursor and counts in the same transaction, and
+    /// ends it when nothing is left. Returns it as it stands now. Restarts go on where the last commit stood.
+    async fn advance_job(&self, job: JobId, limit: u32, now: Timestamp) -> Result<Job, StoreError>;
+
+    /// Ends a job that is not at its end as cancelled; what it did stays done. `None`: no such job of this tenant.
+    async fn cancel_job(
+        &self,
+        tenant: TenantId,
+        job: JobId,
+        now: Timestamp,
+    ) -> Result<Option<Job>, StoreError>;
+
+    /// What a dispatcher says of itself, replacing what it said before. Best effort.
+    async fn report(&self, node: &str, report: Report, now: Timestamp) -> Result<(), StoreError>;
+
+    /// What a dispatcher has to know of the tenants that changed after `since` (0: all).
+    async fn roster(&self, since: u64) -> Result<Roster, StoreError>;
+
+    /// The counts of all tenants together.
+    async fn totals(&self) -> Result<DeliveryCounts, StoreError>;
+
+    /// Whether the store can be written, for `/readyz`.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// An outbox row: the deliveries of one admitted batch that the queue has not confirmed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutboxId(pub i64);
+
+/// The answer of [`Deliveries::admit`].
+#[derive(Debug)]
+pub struct Admitted {
+    /// The row to settle; `None`: nothing was queued.
+    pub outbox: Option<OutboxId>,
+    /// One per event, in order.
+    pub results: Vec<Admission>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone)]
+pub enum Admission {
+    /// It is durable.
+    Accepted(AcceptedEvent),
+    /// The same was admitted before; this is what was answered then. (`deliveries` holds nothing to publish.)
+    Replayed {
+        /// The event of then.
+        id: EventId,
+        /// When it was admitted.
+        created_at: Timestamp,
+        /// How many deliveries it had.
+        deliveries: u32,
+    },
+    /// The idempotency key was used for something else.
+    IdempotencyConflict,
+    /// The tenant is unknown or being deleted.
+    NoSuchTenant,
+    /// `only_endpoint` is unknown or deleted.
+    NoSuchEndpoint,
+    /// The store cannot keep this event's data; the reason is for the log.
+    Refused(String),
+}
+
+/// A durable event.
+#[derive(Debug, Clone)]
+pub struct AcceptedEvent {
+    /// Its id.
+    pub id: EventId,
+    /// When it was admitted.
+    pub created_at: Timestamp,
+    /// Its deliveries, in ordinal order.
+    pub deliveries: Vec<NewDelivery>,
+}
+
+/// A delivery that was just made, at generation 0.
+#[derive(Debug, Clone, Copy)]
+pub struct NewDelivery {
+    /// Its ordinal.
+    pub ordinal: u16,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// `Queued` (to be published), `Scheduled` or `Held`.
+    pub state: DeliveryState,
+}
+
+/// What [`Deliveries::recover`] makes due.
+#[derive(Debug, Clone, Copy)]
+pub enum Recovery {
+    /// Everything `Queued` and every claim: no queue holds anything and no dispatcher lives (the embedded engine's start).
+    /// Outbox rows go.
+    Everything,
+    /// Outbox rows made before this: what they stand for and is still `Queued` and unclaimed.
+    Outbox {
+        /// Rows made before this.
+        before: Timestamp,
+    },
+    /// Deliveries of the tenant admitted before this and still `Queued` and unclaimed: its queue was seen empty.
+    Lost {
+        /// The tenant.
+        tenant: TenantId,
+        /// Admitted before this.
+        before: Timestamp,
+    },
+}
+
+/// What is to be loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The generation of the message or the claim.
+    pub generation: Generation,
+}
+
+/// The answer to a ticket.
+#[derive(Debug, Clone)]
+pub enum Load {
+    /// Go ahead.
+    Attempt(Box<Loaded>),
+    /// No longer `Queued` at that generation, or unknown: ack without an attempt.
+    Stale,
+    /// Its endpoint or tenant is not active: record a `Hold`.
+    Hold,
+    /// It is not wanted any more: record a `Discard`.
+    Discard(DiscardReason),
+}
+
+/// What an attempt needs.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Where it goes.
+    pub endpoint: Arc<EndpointSnapshot>,
+    /// The event's type.
+    pub event_type: Arc<str>,
+    /// The posted payload.
+    pub payload: Bytes,
+    /// When the event was admitted.
+    pub created_at: Timestamp,
+    /// No attempt starts after this.
+    pub expires_at: Timestamp,
+    /// Attempts recorded so far.
+    pub attempts: u32,
+    /// The position in the retry schedule.
+    pub schedule_position: u32,
+}
+
+/// An endpoint as an attempt needs it.
+#[derive(Debug)]
+pub struct EndpointSnapshot {
+    /// The stored id.
+    pub id: EndpointId,
+    /// Where to.
+    pub url: String,
+    /// Custom headers.
+    pub headers: Vec<CustomHeader>,
+    /// What signs.
+    pub secrets: Secrets,
+    /// One deadline over the whole attempt.
+    pub timeout: Duration,
+    /// The waits between attempts.
+    pub retry: RetrySchedule,
+    /// The form of the body.
+    pub body: BodyForm,
+    /// Attempts started per second at most.
+    pub rate_limit_per_s: Option<u32>,
+}
+
+/// What recording an outcome did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// The delivery is in this state now, and due then if it waits. (Not always the verdict's own: an overflow policy, or an
+    /// endpoint that is active again, may have decided otherwise.)
+    Applied {
+        /// The state.
+        state: DeliveryState,
+        /// When it is due, if `Scheduled`.
+        due_at: Option<Timestamp>,
+        /// The endpoint was disabled or paused by this outcome.
+        endpoint_stopped: bool,
+    },
+    /// It matched nothing.
+    Stale,
+    /// Its data could not be stored, though the verdict was, without them; the error was logged.
+    WithoutAttempt,
+}
+
+/// Where due work waits.
+#[derive(Debug, Clone, Default)]
+pub struct DueWork {
+    /// Tenants and lanes with something due.
+    pub due: Vec<(TenantId, Lane)>,
+    /// Endpoints with parked deliveries.
+    pub parked: Vec<(TenantId, EndpointId)>,
+    /// When the next delivery that waits for its time becomes due, if any does.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// A wish to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// Whose.
+    pub tenant: TenantId,
+    /// From where.
+    pub from: ClaimFrom,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Where to claim from.
+#[derive(Debug, Clone, Copy)]
+pub enum ClaimFrom {
+    /// What is due in this lane.
+    Due(Lane),
+    /// What is parked for room at this endpoint.
+    Parked(EndpointId),
+}
+
+/// A claimed delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimed {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// The lane it waited in.
+    pub lane: Lane,
+    /// Its new generation.
+    pub generation: Generation,
+}
+
+/// A kind of housekeeping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Unfinished deliveries past their `expires_at` end as `discarded: expired`.
+    Expired,
+    /// Unfinished deliveries of deleted endpoints end as `discarded: endpoint_deleted`.
+    DeletedEndpoints,
+    /// Events admitted before `before` go, with everything of theirs. What is unfinished or dead ends as
+    /// `discarded: expired` first, so that the counts stay whole.
+    Retention {
+        /// Admitted before this.
+        before: Timestamp,
+    },
+    /// Idempotency keys past their time go.
+    IdempotencyKeys,
+    /// Jobs that ended before this go.
+    EndedJobs {
+        /// Ended before this.
+        before: Timestamp,
+    },
+}
+
+/// What [`Deliveries::replay`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// This delivery is due now (the same one, or a new one for a delivered one).
+    Due(DeliveryId),
+    /// It is not at its end, or was cancelled or expired, or its event has as many deliveries as it can.
+    NotReplayable(DeliveryState),
+    /// Its endpoint is deleted.
+    EndpointGone,
+}
+
+/// Long work on a tenant's behalf, done in bounded steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// The stored id.
+    pub id: JobId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What it does.
+    pub kind: JobKind,
+    /// To which deliveries.
+    pub filter: JobFilter,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// Deliveries that matched when it was made, counted up to a bound.
+    pub total: u64,
+    /// Deliveries it has changed.
+    pub done: u64,
+    /// Deliveries that had changed before it reached them.
+    pub skipped: u64,
+    /// Deliveries it could not change.
+    pub failed: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its last step was.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Replays what matches.
+    Replay,
+    /// Ends dead letters as `discarded: cancelled`.
+    Purge,
+    /// Ends everything of a tenant and removes it.
+    DeleteTenant,
+}
+
+/// Which deliveries a job touches. Stored as JSON.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobFilter {
+    /// Only this endpoint's.
+    pub endpoint: Option<EndpointId>,
+    /// Only events of this type.
+    pub event_type: Option<String>,
+    /// Only events admitted at or after this (milliseconds since the Unix epoch).
+    pub from_ms: Option<i64>,
+    /// Only events admitted before this.
+    pub to_ms: Option<i64>,
+    /// Only in these states: `Dead`, `Discarded`, `Delivered`.
+    pub states: Vec<DeliveryState>,
+    /// Only these (a dead letter's id is its delivery's id), as text.
+    pub deliveries: Vec<String>,
+    /// Replays so many per second at most.
+    pub rate_per_s: Option<u32>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Not begun.
+    Queued,
+    /// Begun.
+    Running,
+    /// All done.
+    Succeeded,
+    /// Given up.
+    Failed,
+    /// Stopped on request.
+    Cancelled,
+}
+
+crate::endpoint::stored_as_text!(JobKind { Replay = "replay", Purge = "purge", DeleteTenant = "delete_tenant" });
+crate::endpoint::stored_as_text!(JobStatus {
+    Queued = "queued",
+    Running = "running",
+    Succeeded = "succeeded",
+    Failed = "failed",
+    Cancelled = "cancelled",
+});
+
+/// What a dispatcher says of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Deliveries in flight, of the tenants that have any.
+    pub in_flight: Vec<(TenantId, u32)>,
+    /// Circuits that changed since the last report.
+    pub circuits: Vec<(EndpointId, Circuit)>,
+}
+
+/// What a dispatcher has to know of tenants.
+#[derive(Debug, Clone, Default)]
+pub struct Roster {
+    /// To be given as `since` next time.
+    pub version: u64,
+    /// The tenants that changed.
+    pub tenants: Vec<RosterTenant>,
+}
+
+/// A tenant as a dispatcher needs it.
+#[derive(Debug, Clone)]
+pub struct RosterTenant {
+    /// The stored id.
+    pub id: TenantId,
+    /// For people.
+    pub slug: Arc<str>,
+    /// The name of its queue.
+    pub queue: Arc<str>,
+    /// Its share of dispatch time relative to others; at least 1.
+    pub weight: u32,
+    /// Deliveries in flight at most.
+    pub max_concurrent: u32,
+    /// The kill switch.
+    pub dispatch: Dispatch,
+    /// It is gone: forget it, and delete its queue.
+    pub deleted: bool,
+}

@@ -1,0 +1,74 @@
+//! The first seam: the store, which is the truth.
+//!
+//! Few verbs, each one transaction, over batches. Three traits, by who calls them: [`Deliveries`] (the hot path and
+//! what waits), [`Control`] (tenants, keys, endpoints, quotas), [`Browse`] (what the API shows). A backend is all three.
+//!
+//! A verb that fails as a whole has changed nothing and may be called again. One item's bad data never fails another:
+//! each batched verb answers per item. Times are arguments, except where a backend must use its database's clock.
+
+mod browse;
+mod control;
+mod deliveries;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+pub use browse::{
+    AttemptView, Browse, DeliveryFilter, DeliveryView, EventFilter, EventView, Order, Page, PageRequest,
+    Position,
+};
+pub use control::{
+    Control, ControlError, EndpointChanges, EndpointRef, KeyOwner, NewEndpoint, NewTenant, TenantChanges,
+    TenantRef, Usage,
+};
+pub use deliveries::{
+    AcceptedEvent, Admission, Admitted, Claim, ClaimFrom, Claimed, Deliveries, DueWork, EndpointSnapshot,
+    Job, JobFilter, JobKind, JobStatus, Load, Loaded, NewDelivery, OutboxId, Recorded, Recovery, Replayed,
+    Report, Roster, RosterTenant, Sweep, Ticket,
+};
+
+use crate::ids::TenantId;
+
+/// A whole backend.
+pub trait Store: Deliveries + Control + Browse {
+    /// What changes in the control plane, as far as this process can know at once. A receiver that lags must forget
+    /// everything it remembers; so must one that remembers anything longer than `limits::CONTROL_CACHE_TTL`.
+    fn changes(&self) -> broadcast::Receiver<Change>;
+}
+
+/// A store shared by the parts of a process.
+pub type SharedStore = Arc<dyn Store>;
+
+/// Something in the control plane is new, changed or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A tenant, one of its keys or one of its endpoints.
+    Tenant(TenantId),
+    /// An operator's key.
+    OperatorKeys,
+    /// Deliveries of this tenant became due by an act of the API (a replay, a release).
+    Due(TenantId),
+}
+
+/// Why a verb failed as a whole. It has changed nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached or written now (locked, disk full, connection lost): try again.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// It took longer than the caller may wait.
+    #[error("the store did not answer in time")]
+    TooSlow,
+    /// A mistake of ours, or a damaged store.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::Internal(_))
+    }
+}

@@ -1,0 +1,1 @@
+//! The embedded backend: SQLite through sqlx, one writer, readers with deadlines.

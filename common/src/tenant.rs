@@ -1,0 +1,269 @@
+//! Tenants, their plans and what a plan allows.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::TenantId;
+use crate::time::Timestamp;
+
+/// A tenant as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tenant {
+    /// The stored id.
+    pub id: TenantId,
+    /// The short name that may stand for the id everywhere.
+    pub slug: String,
+    /// The name for people.
+    pub name: String,
+    /// The plan, from which limits and weight come where they are not set.
+    pub plan: Plan,
+    /// A weight of the tenant's own; `None`: the plan's.
+    pub weight: Option<u32>,
+    /// The operator's notes: a JSON object as text.
+    pub metadata: String,
+    /// Whether it lives.
+    pub status: TenantStatus,
+    /// The kill switch of the way in.
+    pub ingest: Ingest,
+    /// The kill switch of the way out.
+    pub dispatch: Dispatch,
+    /// Why the kill switch stands as it does.
+    pub reason: Option<String>,
+    /// Limits that differ from the plan's.
+    pub quota: QuotaChanges,
+    /// The name of its queue; made with the tenant and never computed again.
+    pub queue: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Tenant {
+    /// The weight in force, at least 1.
+    pub fn effective_weight(&self) -> u32 {
+        self.weight.unwrap_or_else(|| self.plan.weight()).max(1)
+    }
+
+    /// The limits in force: the tenant's own where set, else the plan's.
+    pub fn limits(&self) -> QuotaLimits {
+        self.quota.over(self.plan.limits())
+    }
+}
+
+/// Whether a tenant lives. Stored as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantStatus {
+    /// In use.
+    Active,
+    /// Its deletion is under way: nothing more is accepted or delivered.
+    Deleting,
+}
+
+/// The kill switch of the way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ingest {
+    /// Events are accepted.
+    Open,
+    /// Events are refused with `tenant_suspended`.
+    Blocked,
+}
+
+/// The kill switch of the way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dispatch {
+    /// Deliveries are attempted.
+    Open,
+    /// Deliveries are held.
+    Paused,
+}
+
+/// The plans. `free` and `pro` are read as aliases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Plan {
+    /// The default.
+    #[default]
+    #[serde(alias = "free")]
+    Starter,
+    /// Ten times a starter's rate.
+    #[serde(alias = "pro")]
+    Professional,
+    /// A hundred times a starter's rate.
+    Enterprise,
+}
+
+impl Plan {
+    /// The stored and shown name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starter => "starter",
+            Self::Professional => "professional",
+            Self::Enterprise => "enterprise",
+        }
+    }
+
+    /// Reads a name or an alias of one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "starter" | "free" => Some(Self::Starter),
+            "professional" | "pro" => Some(Self::Professional),
+            "enterprise" => Some(Self::Enterprise),
+            _ => None,
+        }
+    }
+
+    /// The share of dispatch time, relative to other tenants.
+    pub fn weight(self) -> u32 {
+        match self {
+            Self::Starter => 1,
+            Self::Professional => 2,
+            Self::Enterprise => 4,
+        }
+    }
+
+    /// What the plan allows.
+    pub fn limits(self) -> QuotaLimits {
+        let starter = QuotaLimits {
+            max_events_per_sec: 100,
+            burst: 1_000,
+            max_concurrent_deliveries: 50,
+            max_dlq_size: 100,
+            max_backlog: 100_000,
+            max_endpoints: 50,
+            dlq_overflow: DlqOverflow::DropOldest,
+        };
+        match self {
+            Self::Starter => starter,
+            Self::Professional => QuotaLimits {
+                max_events_per_sec: 1_000,
+                burst: 10_000,
+                max_concurrent_deliveries: 100,
+                max_dlq_size: 1_000,
+                max_backlog: 1_000_000,
+                max_endpoints: 100,
+                ..starter
+            },
+            Self::Enterprise => QuotaLimits {
+                max_events_per_sec: 10_000,
+                burst: 100_000,
+                max_concurrent_deliveries: 500,
+                max_dlq_size: 10_000,
+                max_backlog: 10_000_000,
+                max_endpoints: 250,
+                ..starter
+            },
+        }
+    }
+}
+
+/// What a tenant may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct QuotaLimits {
+    /// Sustained rate of accepted events, per second.
+    pub max_events_per_sec: u32,
+    /// How many events may come at once after a quiet time.
+    pub burst: u32,
+    /// Deliveries in flight at the same moment, over all dispatchers.
+    pub max_concurrent_deliveries: u32,
+    /// Dead letters kept.
+    pub max_dlq_size: u32,
+    /// Unfinished deliveries that have had no attempt yet.
+    pub max_backlog: u32,
+    /// Endpoints.
+    pub max_endpoints: u32,
+    /// What happens to a dead letter that finds no room.
+    pub dlq_overflow: DlqOverflow,
+}
+
+/// What happens when a delivery dies and the tenant's DLQ is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DlqOverflow {
+    /// The oldest dead letters make room: `discarded: dlq_overflow`.
+    DropOldest,
+    /// The new one is `discarded: dlq_overflow`.
+    RejectNew,
+    /// The endpoint is paused (`dlq_full`) and the delivery held.
+    PauseEndpoint,
+}
+
+/// Limits that differ from the plan's; `None`: the plan's. Stored as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QuotaChanges {
+    /// See [`QuotaLimits::max_events_per_sec`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_events_per_sec: Option<u32>,
+    /// See [`QuotaLimits::burst`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// See [`QuotaLimits::max_concurrent_deliveries`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_deliveries: Option<u32>,
+    /// See [`QuotaLimits::max_dlq_size`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_dlq_size: Option<u32>,
+    /// See [`QuotaLimits::max_backlog`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_backlog: Option<u32>,
+    /// See [`QuotaLimits::max_endpoints`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_endpoints: Option<u32>,
+    /// See [`QuotaLimits::dlq_overflow`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dlq_overflow: Option<DlqOverflow>,
+}
+
+impl QuotaChanges {
+    /// `limits` with these changes made.
+    pub fn over(&self, limits: QuotaLimits) -> QuotaLimits {
+        QuotaLimits {
+            max_events_per_sec: self.max_events_per_sec.unwrap_or(limits.max_events_per_sec),
+            burst: self.burst.unwrap_or(limits.burst),
+            max_concurrent_deliveries: self
+                .max_concurrent_deliveries
+                .unwrap_or(limits.max_concurrent_deliveries),
+            max_dlq_size: self.max_dlq_size.unwrap_or(limits.max_dlq_size),
+            max_backlog: self.max_backlog.unwrap_or(limits.max_backlog),
+            max_endpoints: self.max_endpoints.unwrap_or(limits.max_endpoints),
+            dlq_overflow: self.dlq_overflow.unwrap_or(limits.dlq_overflow),
+        }
+    }
+}
+
+/// How a tenant's deliveries stand. `accepted` is always the sum of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct DeliveryCounts {
+    /// Deliveries ever made, replays of delivered ones among them.
+    pub accepted: u64,
+    /// Ended well.
+    pub delivered: u64,
+    /// In the dead-letter queue.
+    pub dead: u64,
+    /// Ended otherwise.
+    pub discarded: u64,
+    /// Unfinished, without an attempt so far (what `max_backlog` bounds).
+    pub backlog: u64,
+    /// Unfinished, with an attempt behind them.
+    pub retrying: u64,
+}
+
+impl DeliveryCounts {
+    /// Unfinished deliveries.
+    pub fn waiting(&self) -> u64 {
+        self.backlog + self.retrying
+    }
+
+    /// Whether every accepted delivery is accounted for.
+    pub fn balanced(&self) -> bool {
+        self.accepted == self.delivered + self.dead + self.discarded + self.waiting()
+    }
+}
+
+/// How long an endpoint may do nothing but fail before it is disabled, unless configured.
+pub const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);

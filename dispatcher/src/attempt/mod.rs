@@ -1,0 +1,1 @@
+//! One attempt: sign, send, read the answer within bounds.

@@ -1,0 +1,1 @@
+//! The loops around the pure parts.

@@ -1,0 +1,1 @@
+//! Who is served next: a pure data structure.

@@ -1,0 +1,1 @@
+//! What an attempt means for its delivery: pure.

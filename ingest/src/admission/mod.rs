@@ -1,0 +1,1 @@
+//! From a checked event to its 202: batches, commits, publishing.

@@ -1,0 +1,2 @@
+//! fairhook
+fn main() {}
