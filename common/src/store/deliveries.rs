@@ -248,6 +248,8 @@ pub enum Load {
 /// What an attempt needs.
 #[derive(Debug, Clone)]
 pub struct Loaded {
+    /// What is attempted; its event's id is the `webhook-id`.
+    pub delivery: DeliveryId,
     /// Whose it is.
     pub tenant: TenantId,
     /// Where it goes.
