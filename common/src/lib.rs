@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod egress;
 pub mod endpoint;
 pub mod event;
+pub mod health;
 pub mod ids;
 pub mod key;
 pub mod limits;

@@ -1,0 +1,83 @@
+//! Whether this process is ready: the parts say so themselves, by name. Shown by `/readyz` on every listener.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::limits::READ_DEADLINE;
+
+/// A future that owns or borrows what it needs for `'a`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// The checks of a process. Clones share them; parts add theirs as they start.
+#[derive(Clone, Default)]
+pub struct Health(Arc<RwLock<Vec<(&'static str, Check)>>>);
+
+impl Health {
+    /// Adds a part's check. It says in one sentence what is wrong, without secrets.
+    pub fn add(
+        &self,
+        name: &'static str,
+        check: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
+    ) {
+        self.0.write().unwrap_or_else(|e| e.into_inner()).push((name, Arc::new(check)));
+    }
+
+    /// Asks every part at once and answers in the order in which they were added. A part that does not answer within
+    /// `limits::READ_DEADLINE`, or panics, is not ready.
+    pub async fn ready(&self) -> Vec<(&'static str, Result<(), String>)> {
+        self.ready_within(READ_DEADLINE).await
+    }
+
+    async fn ready_within(&self, deadline: Duration) -> Vec<(&'static str, Result<(), String>)> {
+        let checks = self.0.read().unwrap_or_else(|e| e.into_inner()).clone();
+        let mut states: Vec<_> =
+            checks.iter().map(|(name, _)| (*name, Err("its check did not end".to_owned()))).collect();
+        let mut asked = JoinSet::new();
+        for (index, (_, check)) in checks.into_iter().enumerate() {
+            asked.spawn(async move {
+                let answer = timeout(deadline, check()).await;
+                (index, answer.unwrap_or_else(|_| Err("does not answer in time".to_owned())))
+            });
+        }
+        while let Some(ended) = asked.join_next().await {
+            if let Ok((index, state)) = ended {
+                states[index].1 = state;
+            }
+        }
+        states
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checks = self.0.read().unwrap_or_else(|e| e.into_inner());
+        f.debug_list().entries(checks.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_part_answers_for_itself_and_none_holds_up_the_others() {
+        let health = Health::default();
+        health.add("store", || Box::pin(async { Ok(()) }));
+        health.add("queue", || Box::pin(async { Err("gone".to_owned()) }));
+        health.add("hanging", || Box::pin(std::future::pending()));
+        health.add("broken", || Box::pin(async { panic!("a check's own mistake") }));
+        let states = health.ready_within(Duration::from_millis(50)).await;
+        assert_eq!(states[0], ("store", Ok(())));
+        assert_eq!(states[1], ("queue", Err("gone".to_owned())));
+        assert_eq!(states[2], ("hanging", Err("does not answer in time".to_owned())));
+        assert_eq!(states[3], ("broken", Err("its check did not end".to_owned())));
+    }
+}
