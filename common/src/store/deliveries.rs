@@ -29,14 +29,10 @@ pub trait Deliveries: Send + Sync + 'static {
     /// idempotency key only.
     async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError>;
 
-    /// The queue has confirmed all of the outbox row's deliveries but `unpublished`: these become due now (lane `First`,
-    /// same generation, state `Scheduled`) as far as they are still `Queued`, and the row goes. One transaction, idempotent.
-    async fn settle_outbox(
-        &self,
-        outbox: OutboxId,
-        unpublished: &[DeliveryId],
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+    /// For each of `settled`: the queue has confirmed all of the outbox row's deliveries but `unpublished`; these become
+    /// due now (lane `First`, same generation, state `Scheduled`) as far as they are still `Queued`, and the row goes. One
+    /// transaction for all, idempotent; a row that is gone already is skipped.
+    async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError>;
 
     /// Makes due what a crash or a lost queue left behind, at the next generation; returns how many deliveries. One
     /// transaction per `limits::SWEEP_ROWS`, idempotent.
@@ -147,6 +143,15 @@ pub trait Deliveries: Send + Sync + 'static {
 /// An outbox row: the deliveries of one admitted batch that the queue has not confirmed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutboxId(pub i64);
+
+/// What became of the deliveries of an outbox row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The row.
+    pub outbox: OutboxId,
+    /// The deliveries that the queue has not taken.
+    pub unpublished: Vec<DeliveryId>,
+}
 
 /// The answer of [`Deliveries::admit`].
 #[derive(Debug)]

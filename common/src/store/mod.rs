@@ -26,7 +26,7 @@ pub use control::{
 pub use deliveries::{
     AcceptedEvent, Admission, Admitted, Claim, ClaimFrom, Claimed, Deliveries, DueWork, EndpointSnapshot,
     Job, JobFilter, JobKind, JobStatus, Load, Loaded, NewDelivery, OutboxId, Recorded, Recovery, Replayed,
-    Report, Roster, RosterTenant, Sweep, Ticket,
+    Report, Roster, RosterTenant, Settled, Sweep, Ticket,
 };
 
 use crate::ids::TenantId;
