@@ -70,6 +70,8 @@ CREATE TABLE endpoints (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX endpoints_by_tenant ON endpoints (tenant, id) WHERE status <> 'deleted';
 CREATE UNIQUE INDEX endpoints_uid ON endpoints (tenant, uid) WHERE uid IS NOT NULL AND status <> 'deleted';
+-- What the sweeper looks for: deleted endpoints, which go with retention.
+CREATE INDEX endpoints_deleted ON endpoints (tenant, id) WHERE status = 'deleted';
 
 -- A rowid table: payloads do not belong in the pages of a clustered key.
 CREATE TABLE events (
@@ -184,6 +186,7 @@ CREATE TABLE jobs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX jobs_by_tenant ON jobs (tenant, id);
 CREATE INDEX jobs_open ON jobs (tenant, id) WHERE ended_at IS NULL;
+CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 
 -- What dispatchers last said is in flight.
 CREATE TABLE in_flight (
