@@ -13,6 +13,7 @@ pub mod ids;
 pub mod key;
 pub mod limits;
 pub mod metrics;
+pub mod nearest;
 pub mod queue;
 pub mod retry;
 pub mod shutdown;

@@ -1,0 +1,187 @@
+//! Every setting, declared once.
+
+use std::time::Duration;
+
+use super::secret::OperatorKey;
+use super::urls::{self, QueueUrl, StoreUrl};
+use super::{Config, LogFormat, read};
+
+/// A setting. Its name in the file is `name`; `--na-me` is its flag and `FAIRHOOK_NAME` its environment variable.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its name, with underscores.
+    pub name: &'static str,
+    /// What its value is, for `--help`.
+    pub value: &'static str,
+    /// Its default as text; `None`: not set.
+    pub default: Option<&'static str>,
+    /// One or two sentences for people.
+    pub help: &'static str,
+    /// What must not be seen of it.
+    pub secrecy: Secrecy,
+    /// Reads its text into the configuration.
+    pub(super) read: fn(&str, &mut Config) -> Result<(), String>,
+}
+
+/// What must not be seen of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Nothing is secret.
+    Public,
+    /// A URL whose password is secret. A flag must not hold one; a file named by `…_file` may hold the whole URL.
+    Password,
+    /// Everything. There is no flag for it, only for the file that holds it (`…_file`).
+    Secret,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAYS: Duration = Duration::from_secs(86_400);
+
+/// Slots beyond this gain nothing: each is a socket and some tens of kilobytes.
+const SLOTS_MOST: usize = 100_000;
+
+/// The table.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        value: "ADDRESS",
+        default: Some("127.0.0.1:3000"),
+        help: "Where the API listens",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.listen, read::address(text)),
+    },
+    Setting {
+        name: "receiver_listen",
+        value: "ADDRESS|off",
+        default: Some("127.0.0.1:3001"),
+        help: "Where the built-in receiver listens, to try things with; loopback only",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.receiver_listen, read::loopback_or_off(text)),
+    },
+    Setting {
+        name: "metrics_listen",
+        value: "ADDRESS",
+        default: Some("127.0.0.1:3002"),
+        help: "Where /healthz, /readyz and /metrics are served",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.metrics_listen, read::address(text)),
+    },
+    Setting {
+        name: "data_dir",
+        value: "DIRECTORY",
+        default: Some("./fairhook-data"),
+        help: "Where the embedded engine keeps everything; made when absent",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.data_dir, Ok(text.into())),
+    },
+    Setting {
+        name: "store_url",
+        value: "URL",
+        default: Some("sqlite:"),
+        help: "The store: `sqlite:` (in the data directory) or `sqlite:DIRECTORY`",
+        secrecy: Secrecy::Password,
+        read: |text, config| set(&mut config.store_url, StoreUrl::parse(text)),
+    },
+    Setting {
+        name: "queue_url",
+        value: "URL",
+        default: Some("memory:"),
+        help: "The queue: `memory:` (in this process)",
+        secrecy: Secrecy::Password,
+        read: |text, config| set(&mut config.queue_url, QueueUrl::parse(text)),
+    },
+    Setting {
+        name: "redis_url",
+        value: "URL",
+        default: None,
+        help: "Redis for limits shared by several processes; not in this version",
+        secrecy: Secrecy::Password,
+        read: |_, _| Err(urls::not_in_this_version("Redis")),
+    },
+    Setting {
+        name: "operator_key",
+        value: "KEY",
+        default: None,
+        help: "The operator's key, 16 characters or more; made and kept in the data directory when absent",
+        secrecy: Secrecy::Secret,
+        read: |text, config| set(&mut config.operator_key, OperatorKey::parse(text).map(Some)),
+    },
+    Setting {
+        name: "allowed_networks",
+        value: "CIDRS",
+        default: None,
+        help: "Networks that endpoints may be on although they are private, separated by commas",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.allowed_networks, read::networks(text)),
+    },
+    Setting {
+        name: "slots",
+        value: "NUMBER",
+        default: Some("2000"),
+        help: "Deliveries in flight at most",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.slots, read::number(text, 1, SLOTS_MOST)),
+    },
+    Setting {
+        name: "retention",
+        value: "TIME",
+        default: Some("30d"),
+        help: "How long events and their payloads are kept",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.retention, read::duration(text, HOUR, DAYS * 3_650)),
+    },
+    Setting {
+        name: "base_domain",
+        value: "DOMAIN",
+        default: None,
+        help: "Requests to TENANT.DOMAIN are that tenant's",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.base_domain, read::domain(text).map(Some)),
+    },
+    Setting {
+        name: "disable_after",
+        value: "TIME",
+        default: Some("5d"),
+        help: "An endpoint that has done nothing but fail for so long is disabled",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.disable_after, read::duration(text, MINUTE, DAYS * 3_650)),
+    },
+    Setting {
+        name: "drain_deadline",
+        value: "TIME",
+        default: Some("20s"),
+        help: "How long an orderly stop may take",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.drain_deadline, read::duration(text, Duration::ZERO, HOUR)),
+    },
+    Setting {
+        name: "log",
+        value: "FILTER",
+        default: Some("info"),
+        help: "What is logged: a level, or targets with levels, such as info,fairhook_dispatcher=debug",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.log, Ok(text.to_owned())),
+    },
+    Setting {
+        name: "log_format",
+        value: "text|json",
+        default: Some("text"),
+        help: "How log lines are written to standard error",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.log_format, log_format(text)),
+    },
+];
+
+fn set<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *field = value?;
+    Ok(())
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is neither text nor json")),
+    }
+}
