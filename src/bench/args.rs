@@ -1,0 +1,110 @@
+//! The command line of `fairhook bench`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::workload::Pace;
+
+/// What to measure, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A running engine's API; `None`: one is started.
+    pub url: Option<String>,
+    /// The file that holds its operator key.
+    pub key_file: Option<PathBuf>,
+    /// Tenants, each with one endpoint.
+    pub tenants: usize,
+    /// Open loop at a rate, or closed loop over connections.
+    pub pace: Pace,
+    /// How long to measure.
+    pub span: Duration,
+    /// A payload's size.
+    pub payload: usize,
+    /// Each tenant's `max_concurrent_deliveries`.
+    pub concurrency: u32,
+    /// How long the receivers take to answer.
+    pub answer_after: Duration,
+    /// Measure a bare relay too.
+    pub baseline: bool,
+    /// How often.
+    pub rounds: usize,
+    /// Print JSON.
+    pub json: bool,
+    /// Measure memory and speed with so many deliveries waiting.
+    pub backlog: Option<u64>,
+}
+
+/// The command as it is parsed.
+pub fn command() -> Command {
+    let number = |name: &'static str, default: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("N").default_value(default).help(help)
+    };
+    Command::new("bench")
+        .about("Measures an engine: one that it starts itself, or a running one")
+        .arg(Arg::new("url").long("url").value_name("URL").requires("key-file").help("A running engine's API"))
+        .arg(
+            Arg::new("key-file")
+                .long("key-file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("The file with its operator key; it must allow endpoints on 127.0.0.0/8"),
+        )
+        .arg(number("tenants", "10", "Tenants, each with one endpoint").value_parser(value_parser!(u32).range(1..=100_000)))
+        .arg(number("connections", "64", "Closed loop: so many clients, each as fast as it is answered")
+            .value_parser(value_parser!(u32).range(1..=10_000)))
+        .arg(
+            Arg::new("rate")
+                .long("rate")
+                .value_name("EVENTS/S")
+                .value_parser(value_parser!(u32).range(1..=1_000_000))
+                .help("Open loop: so many events per second over all tenants, whatever the answers do"),
+        )
+        .arg(number("seconds", "10", "How long to measure, after a warm-up of 2 s").value_parser(value_parser!(u32).range(1..=3_600)))
+        .arg(number("payload", "512", "A payload's bytes").value_parser(value_parser!(u32).range(64..=1_000_000)))
+        .arg(number("concurrency", "50", "Each tenant's max_concurrent_deliveries").value_parser(value_parser!(u32).range(1..=10_000)))
+        .arg(number("answer-after-ms", "0", "How long the receivers take to answer").value_parser(value_parser!(u32)))
+        .arg(Arg::new("baseline").long("baseline").action(ArgAction::SetTrue).help(
+            "Also measure a bare relay (same HTTP server and client, nothing else), in turn with the engine",
+        ))
+        .arg(number("rounds", "1", "How often to measure; the ratio is the median").value_parser(value_parser!(u32).range(1..=100)))
+        .arg(
+            Arg::new("backlog")
+                .long("backlog")
+                .value_name("N")
+                .conflicts_with_all(["baseline", "url", "rate"])
+                .value_parser(value_parser!(u64).range(1..=100_000_000))
+                .help("Measure the engine's memory and the speed of ingest with 0 and with N deliveries waiting"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the report as JSON"))
+}
+
+/// The command under which the bench starts its bare relay.
+pub fn relay_command() -> Command {
+    Command::new("bench-relay").hide(true).arg(Arg::new("target").required(true))
+}
+
+impl From<&ArgMatches> for Settings {
+    fn from(matches: &ArgMatches) -> Self {
+        let number = |name: &str| *matches.get_one::<u32>(name).expect("it has a default");
+        let pace = match matches.get_one::<u32>("rate") {
+            Some(rate) => Pace::Open(f64::from(*rate)),
+            None => Pace::Closed(number("connections") as usize),
+        };
+        Self {
+            url: matches.get_one("url").cloned(),
+            key_file: matches.get_one("key-file").cloned(),
+            tenants: number("tenants") as usize,
+            pace,
+            span: Duration::from_secs(number("seconds").into()),
+            payload: number("payload") as usize,
+            concurrency: number("concurrency"),
+            answer_after: Duration::from_millis(number("answer-after-ms").into()),
+            baseline: matches.get_flag("baseline"),
+            rounds: number("rounds") as usize,
+            json: matches.get_flag("json"),
+            backlog: matches.get_one("backlog").copied(),
+        }
+    }
+}

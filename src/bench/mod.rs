@@ -1,0 +1,144 @@
+//! `fairhook bench`: drives an engine, one that it starts itself or a running one, and says what it did.
+//!
+//! What is measured runs in a process of its own; the load and the receivers run in this one. `--baseline` measures a bare
+//! relay in the same way, in turn with the engine, so that the ratio says more than the machine does.
+
+mod args;
+mod backlog;
+mod process;
+mod relay;
+mod report;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::ArgMatches;
+use serde_json::json;
+
+use self::args::Settings;
+pub use self::args::{command, relay_command};
+use self::process::Subject;
+pub use self::relay::run as run_relay;
+use self::report::{Baseline, Report, Run};
+use crate::workload::{ApiClient, ApiFailure, Behaviour, Ledger, Receivers, StreamSetup, Target, drive};
+
+/// How long accepted events may take to arrive once the load has ended.
+const DRAIN: Duration = Duration::from_secs(60);
+/// The load before the measurement: connections are made, caches filled.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The engine's API did not do what the bench needs.
+    #[error("the engine's API: {0}")]
+    Api(#[from] ApiFailure),
+    /// A process or a socket.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The process under measurement ended, or did not say where it listens.
+    #[error("{0}")]
+    Subject(String),
+}
+
+/// Runs the command; the exit code is 0 only if nothing accepted was lost.
+pub async fn run(matches: &ArgMatches) -> ExitCode {
+    let settings = Settings::from(matches);
+    let measured = match settings.backlog {
+        Some(size) => backlog::measure(&settings, size).await,
+        None => measure(&settings).await.map(|report| {
+            report.print(settings.json);
+            report.lost() == 0
+        }),
+    };
+    match measured {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("fairhook bench: accepted events did not arrive");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("fairhook bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(settings: &Settings) -> Result<Report, BenchError> {
+    let mut report = Report::new(settings);
+    for round in 1..=settings.rounds {
+        if settings.baseline {
+            settings.say(&format!("round {round} of {}: bare relay", settings.rounds));
+            report.relays.push(measure_relay(settings).await?);
+        }
+        settings.say(&format!("round {round} of {}: fairhook", settings.rounds));
+        report.runs.push(measure_engine(settings).await?);
+    }
+    report.baseline = Baseline::of(&report.runs, &report.relays);
+    Ok(report)
+}
+
+async fn measure_engine(settings: &Settings) -> Result<Run, BenchError> {
+    let ledger = Arc::new(Ledger::new(settings.tenants));
+    let receivers = Receivers::start(vec![settings.behaviour(); settings.tenants], ledger.clone()).await?;
+    let subject = Subject::engine(settings).await?;
+    let mut api = ApiClient::new(&subject.base, &subject.key)?;
+    api.set_up(&streams(settings, &receivers)).await?;
+    let quotas = api.quotas(&api.tenants()[0]).await?;
+    settings.say(&format!("  quotas of each of {} tenants: {}", settings.tenants, quotas["limits"]));
+    Ok(measure_target(settings, Arc::new(api), ledger, &subject).await)
+}
+
+async fn measure_relay(settings: &Settings) -> Result<Run, BenchError> {
+    let ledger = Arc::new(Ledger::new(settings.tenants));
+    let receivers = Receivers::start(vec![settings.behaviour(); settings.tenants], ledger.clone()).await?;
+    let subject = Subject::relay(&receivers.url(0)).await?;
+    let target = relay::RelayTarget::new(&subject.base)?;
+    Ok(measure_target(settings, Arc::new(target), ledger, &subject).await)
+}
+
+/// Warms up, waits until all of that has arrived, then measures.
+async fn measure_target<T: Target>(settings: &Settings, target: Arc<T>, ledger: Arc<Ledger>, subject: &Subject) -> Run {
+    let streams: Vec<usize> = (0..settings.tenants).collect();
+    let load = |span| drive(target.clone(), ledger.clone(), streams.clone(), settings.pace, span, settings.payload);
+    load(WARM_UP).await;
+    all_arrived(&ledger, settings.tenants).await;
+    let (from, before) = (ledger.elapsed(), subject.usage());
+    load(settings.span).await;
+    let answered = ledger.elapsed() - from;
+    all_arrived(&ledger, settings.tenants).await;
+    Run::new(ledger.tally(streams.iter().copied(), from), from, answered, before, subject.usage())
+}
+
+/// Waits until nothing accepted is missing, as long as that may take.
+async fn all_arrived(ledger: &Ledger, streams: usize) {
+    let begin = Instant::now();
+    while ledger.missing(0..streams) > 0 && begin.elapsed() < DRAIN {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn streams(settings: &Settings, receivers: &Receivers) -> Vec<StreamSetup> {
+    let stream = |n: usize| StreamSetup {
+        slug: format!("bench-{n}"),
+        url: receivers.url(n),
+        quotas: json!({
+            "max_events_per_sec": 1_000_000, "burst": 1_000_000, "max_concurrent_deliveries": settings.concurrency,
+            "max_backlog": 100_000_000, "max_dlq_size": 1_000,
+        }),
+        endpoint: json!({}),
+    };
+    (0..settings.tenants).map(stream).collect()
+}
+
+impl Settings {
+    fn behaviour(&self) -> Behaviour {
+        Behaviour::Answer(200, self.answer_after)
+    }
+
+    /// Progress goes to standard error, so that the report can be piped.
+    fn say(&self, text: &str) {
+        eprintln!("{text}");
+    }
+}

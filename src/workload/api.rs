@@ -1,0 +1,119 @@
+//! The few calls of the API that a load needs.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use super::{Sent, Target};
+
+/// A client of an engine's API with an operator's key.
+#[derive(Clone)]
+pub struct ApiClient {
+    client: Client,
+    base: String,
+    key: String,
+    tenants: Vec<String>,
+}
+
+/// A stream's tenant and endpoint.
+#[derive(Debug, Clone)]
+pub struct StreamSetup {
+    /// The tenant's slug.
+    pub slug: String,
+    /// The endpoint's URL.
+    pub url: String,
+    /// Quotas as `PATCH /v1/quotas/{t}` takes them.
+    pub quotas: Value,
+    /// More settings of the endpoint, such as `timeout_ms`.
+    pub endpoint: Value,
+}
+
+/// A call was not answered as it should have been.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiFailure {
+    /// No answer.
+    #[error("{0}")]
+    Unreachable(#[from] reqwest::Error),
+    /// Another answer.
+    #[error("{method} {path} was answered with {status}: {body}")]
+    Refused {
+        /// The method.
+        method: Method,
+        /// The path.
+        path: String,
+        /// The status.
+        status: u16,
+        /// The body.
+        body: String,
+    },
+}
+
+impl ApiClient {
+    /// A client of the API at `base` (such as `http://127.0.0.1:3000`).
+    pub fn new(base: &str, key: &str) -> Result<Self, ApiFailure> {
+        let client = Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(usize::MAX)
+            .tcp_nodelay(true)
+            .timeout(Duration::from_secs(30))
+            .build()?;
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key: key.to_owned(), tenants: Vec::new() })
+    }
+
+    /// One call; its JSON answer.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ApiFailure> {
+        let mut request = self.client.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            return Err(ApiFailure::Refused { method, path: path.to_owned(), status: status.as_u16(), body: text });
+        }
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Makes each stream's tenant, quotas and endpoint; from then on this client posts for them. What is there already
+    /// is set to the same.
+    pub async fn set_up(&mut self, streams: &[StreamSetup]) -> Result<(), ApiFailure> {
+        for stream in streams {
+            let slug = &stream.slug;
+            self.call(Method::PUT, &format!("/v1/tenants/{slug}"), Some(&json!({ "name": slug }))).await?;
+            self.call(Method::PATCH, &format!("/v1/quotas/{slug}"), Some(&stream.quotas)).await?;
+            let mut endpoint = stream.endpoint.clone();
+            endpoint["url"] = json!(stream.url);
+            self.call(Method::PUT, &format!("/v1/tenants/{slug}/endpoints/load"), Some(&endpoint)).await?;
+            self.tenants.push(slug.clone());
+        }
+        Ok(())
+    }
+
+    /// The tenants that were set up, one per stream.
+    pub fn tenants(&self) -> &[String] {
+        &self.tenants
+    }
+
+    /// A tenant's quotas and usage.
+    pub async fn quotas(&self, tenant: &str) -> Result<Value, ApiFailure> {
+        self.call(Method::GET, &format!("/v1/quotas/{tenant}"), None).await
+    }
+}
+
+impl Target for ApiClient {
+    async fn post(&self, stream: usize, body: String) -> Sent {
+        let url = format!("{}/v1/tenants/{}/events", self.base, self.tenants[stream]);
+        let event = format!(r#"{{"type":"load.event","payload":{body}}}"#);
+        let request = self.client.post(url).bearer_auth(&self.key).header("content-type", "application/json");
+        let Ok(answer) = request.body(event).send().await else { return Sent::Failed };
+        let status = answer.status().as_u16();
+        // The connection is only used again once the answer has been read.
+        match answer.bytes().await {
+            Ok(_) if status == 202 => Sent::Accepted,
+            Ok(_) => Sent::Refused(status),
+            Err(_) => Sent::Failed,
+        }
+    }
+}
