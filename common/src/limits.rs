@@ -88,6 +88,41 @@ pub const ADMIT_EVENT_OVERHEAD_BYTES: usize = 512;
 /// Deliveries that wait to be published; beyond it they become due.
 pub const PUBLISH_WAITING: usize = 50_000;
 
+// The embedded store.
+
+/// Jobs of one class that wait for the writer; more wait in their callers.
+pub const WRITER_WAITING: usize = 256;
+/// Jobs of one class of the hot path in one transaction: bounds what a failing commit fails.
+pub const COMMIT_JOBS: usize = 64;
+/// Jobs of the control plane in one transaction: events and outcomes come first.
+pub const COMMIT_CONTROL_JOBS: usize = 4;
+/// A transaction takes no further job after this, whatever waits.
+pub const COMMIT_BUDGET: Duration = Duration::from_millis(20);
+/// How long a file that something else has locked is waited for.
+pub const STORE_BUSY: Duration = Duration::from_millis(1_000);
+/// How long a process that is just ending may keep the data directory.
+pub const STORE_LOCK_WAIT: Duration = Duration::from_secs(2);
+/// Connections that read for the API.
+pub const API_READERS: usize = 4;
+/// Connections that read for the dispatcher, apart from the API's.
+pub const LOAD_READERS: usize = 2;
+/// How long a read of the dispatcher may take.
+pub const LOAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Statements that a connection keeps prepared.
+pub const STATEMENTS_CACHED: usize = 256;
+/// Changes of the control plane that a slow listener may leave unread; beyond it, it forgets everything it remembers.
+pub const CHANGES_WAITING: usize = 1_024;
+/// Pages written until the next checkpoint: few enough to look through, enough to write each page once.
+pub const CHECKPOINT_PAGES: u64 = 4_096;
+/// Pages that one job of a transaction writes, roughly.
+pub const CHECKPOINT_PAGES_PER_JOB: u64 = 24;
+/// The longest time until what was written is checkpointed.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the end of a checkpoint waits for readers while the writer waits for it.
+pub const CHECKPOINT_BUSY: Duration = Duration::from_millis(50);
+/// Pages in the write-ahead log (32 MiB) above which it is begun anew.
+pub const WAL_PAGES: i64 = 8_192;
+
 // The queue.
 
 /// Messages kept per tenant by the in-process queue; beyond it deliveries wait in the store.

@@ -1,1 +1,174 @@
-//! The embedded backend: SQLite through sqlx, one writer, readers with deadlines.
+//! The embedded store: one SQLite file, one writer, readers of their own.
+//!
+//! * `writer` owns the one connection that writes and commits what is waiting together;
+//! * `readers` lends connections that only read, with a deadline on every use;
+//! * `checkpoint` moves the write-ahead log into the file, off the path of the commits;
+//! * every other file is one verb, or a few of a kind, as plain functions over a connection.
+
+#![allow(dead_code)]
+
+mod checkpoint;
+mod deliveries;
+mod error;
+mod event_ids;
+mod readers;
+mod values;
+mod writer;
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::future::Future;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use tokio::sync::broadcast;
+
+use super::{Change, StoreError};
+use crate::limits;
+use event_ids::EventIds;
+use readers::Readers;
+use writer::{Class, Writer};
+
+/// A boxed future, as jobs on a connection are.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Pages in a connection's cache, in KiB (negative: that is how SQLite tells KiB from pages).
+const CACHE_KIB: &str = "-16384";
+
+/// The store in a directory. Only one process has it open.
+pub struct SqliteStore {
+    writer: Writer,
+    api: Readers,
+    loaders: Readers,
+    watcher: Readers,
+    event_ids: Arc<Mutex<EventIds>>,
+    changes: broadcast::Sender<Change>,
+}
+
+impl SqliteStore {
+    /// Opens or makes `directory/fairhook.db` and brings its schema up. A directory that another process has open is
+    /// refused, after a short wait for one that is just ending.
+    pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+        make_private(directory)?;
+        let lock = lock(directory).await?;
+        let options = options(&directory.join("fairhook.db"));
+        let mut connection = options.connect().await.map_err(error::store_error)?;
+        migrations().run(&mut connection).await.map_err(|e| StoreError::Internal(e.to_string()))?;
+        let event_ids = Arc::new(Mutex::new(EventIds::behind(greatest_event(&mut connection).await?)));
+        let log = checkpoint::start(options.clone()).await.map_err(error::store_error)?;
+        let reading = options.clone().read_only(true);
+        Ok(Self {
+            writer: Writer::start(connection, options, log, lock),
+            api: Readers::new(reading.clone(), limits::API_READERS, limits::READ_DEADLINE),
+            loaders: Readers::new(reading.clone(), limits::LOAD_READERS, limits::LOAD_DEADLINE),
+            watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE),
+            event_ids,
+            changes: broadcast::channel(limits::CHANGES_WAITING).0,
+        })
+    }
+
+    /// Runs a job of the control plane, of housekeeping or of a long job in the writer's next transaction. `Err` takes
+    /// back what this job did and nothing else. The job must not begin, commit or roll back by itself.
+    pub(in crate::store::sqlite) async fn write<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
+    {
+        self.writer.write(Class::Control, job).await
+    }
+
+    /// Runs a read of the API, which ends as [`StoreError::TooSlow`] after `limits::READ_DEADLINE`.
+    pub(in crate::store::sqlite) async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        self.api.read(job).await
+    }
+
+    /// Tells whoever listens; nobody listening is fine.
+    pub(in crate::store::sqlite) fn announce(&self, change: Change) {
+        let _ = self.changes.send(change);
+    }
+
+    /// What [`super::Store::changes`] answers.
+    pub(in crate::store::sqlite) fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+}
+
+/// Takes a lock whose holder cannot leave what it guards half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unavailable(what: &str, error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!("{what}: {error}"))
+}
+
+/// Payloads and signing secrets lie here: nobody else on the machine may look.
+fn make_private(directory: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|e| unavailable("the data directory cannot be made", e))
+}
+
+async fn lock(directory: &Path) -> Result<File, StoreError> {
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(directory.join("lock"));
+    let file = file.map_err(|e| unavailable("the data directory cannot be written", e))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < limits::STORE_LOCK_WAIT => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Unavailable("another process has the data directory open".into()));
+            }
+            Err(TryLockError::Error(e)) => return Err(unavailable("the data directory cannot be locked", e)),
+        }
+    }
+}
+
+fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A commit is an fsync of the log: 202 means durable.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(limits::STORE_BUSY)
+        .foreign_keys(false)
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("cache_size", CACHE_KIB)
+        .pragma("temp_store", "memory")
+        .statement_cache_capacity(limits::STATEMENTS_CACHED)
+        .thread_name(|id| format!("sqlite-{id}"))
+        .disable_statement_logging()
+}
+
+fn migrations() -> Migrator {
+    let initial = include_str!("../../../../migrations/sqlite/0001_initial.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "initial".into(),
+        MigrationType::Simple,
+        initial,
+        false,
+    )])
+}
+
+async fn greatest_event(connection: &mut SqliteConnection) -> Result<uuid::Uuid, StoreError> {
+    let greatest = sqlx::query("SELECT max(id) FROM events").fetch_one(connection).await;
+    let greatest = greatest.and_then(|row| values::optional_uuid(&row, 0));
+    Ok(greatest.map_err(error::store_error)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

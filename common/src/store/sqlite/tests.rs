@@ -1,0 +1,113 @@
+//! What concerns this backend alone: the writer, the lock, a full disk, a locked file.
+
+use std::sync::Arc;
+
+use sqlx::{ConnectOptions, Row};
+use tempfile::TempDir;
+
+use super::*;
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+async fn insert(store: &SqliteStore, node: String) -> Result<(), StoreError> {
+    store
+        .write(move |connection| {
+            Box::pin(async move {
+                let insert = "INSERT INTO in_flight VALUES (?, x'00', 1, 1)";
+                sqlx::query(insert).bind(node).execute(connection).await.map(drop)
+            })
+        })
+        .await
+}
+
+async fn count(store: &SqliteStore) -> i64 {
+    let count = store.read(|connection| {
+        Box::pin(async move {
+            sqlx::query("SELECT count(*) FROM in_flight").fetch_one(connection).await?.try_get(0)
+        })
+    });
+    count.await.expect("a count")
+}
+
+#[tokio::test]
+async fn a_directory_is_private_and_open_only_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = directory();
+    let path = parent.path().join("data");
+    let store = SqliteStore::open(&path).await.expect("opens");
+    assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o777, 0o700);
+    assert!(matches!(SqliteStore::open(&path).await, Err(StoreError::Unavailable(_))));
+    insert(&store, "a".into()).await.expect("written");
+    drop(store);
+    let store = SqliteStore::open(&path).await.expect("opens again");
+    assert_eq!(count(&store).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_takes_nothing_else_with_it() {
+    let directory = directory();
+    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..100 {
+        let store = Arc::clone(&store);
+        // Every fourth one repeats another's key.
+        tasks.spawn(async move { insert(&store, format!("{}", if i % 4 == 3 { i - 1 } else { i })).await });
+    }
+    let results = tasks.join_all().await;
+    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 75);
+    assert!(results.iter().flat_map(|r| r.as_ref().err()).all(|e| matches!(e, StoreError::Internal(_))));
+    assert_eq!(count(&store).await, 75);
+}
+
+#[tokio::test]
+async fn a_full_disk_and_a_locked_file_are_survived() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).await.expect("opens");
+    let set = |pages: i64| {
+        store.write(move |connection| {
+            Box::pin(async move {
+                let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+                sqlx::query(pragma).fetch_one(connection).await.map(drop)
+            })
+        })
+    };
+    set(1).await.expect("SQLite takes the size that it has for the bound");
+    let full = loop {
+        let node = format!("{}{}", uuid::Uuid::now_v7(), "x".repeat(4_000));
+        if let Err(error) = insert(&store, node).await {
+            break error;
+        }
+    };
+    assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
+    set(1_000_000).await.expect("room again");
+    insert(&store, "after the full disk".into()).await.expect("written");
+
+    let before = count(&store).await;
+    let mut other = options(&directory.path().join("fairhook.db")).connect().await.expect("opens");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("locked");
+    let locked = insert(&store, "while locked".into()).await.expect_err("refused");
+    assert!(matches!(locked, StoreError::Unavailable(_)), "{locked:?}");
+    assert_eq!(count(&store).await, before, "reading goes on");
+    sqlx::query("ROLLBACK").execute(&mut other).await.expect("unlocked");
+    insert(&store, "after the lock".into()).await.expect("written");
+    assert_eq!(count(&store).await, before + 1);
+}
+
+#[tokio::test]
+async fn a_read_that_takes_too_long_ends() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).await.expect("opens");
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    let quick = Readers::new(options(&directory.path().join("fairhook.db")), 1, Duration::from_millis(30));
+    let slow = quick.read(|connection| {
+        Box::pin(async move { sqlx::query(endless).fetch_one(connection).await.map(drop) })
+    });
+    assert!(matches!(slow.await, Err(StoreError::TooSlow)));
+    let next = quick.read(|connection| {
+        Box::pin(async move { sqlx::query("SELECT 1").fetch_one(connection).await.map(drop) })
+    });
+    next.await.expect("the connection is fine");
+    assert_eq!(count(&store).await, 0);
+}

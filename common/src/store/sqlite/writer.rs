@@ -1,0 +1,278 @@
+//! The one connection that writes. Jobs that wait are committed together, so that one fsync serves many; each has a
+//! savepoint of its own, so that one that fails takes nothing else with it.
+//!
+//! Jobs wait by class and are taken in turn, few of the control plane's per commit: a tenant that hammers the API
+//! does not hold up events and outcomes.
+
+use std::fs::File;
+use std::time::Instant;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::BoxFuture;
+use super::checkpoint::Log;
+use super::error::{Failure, failure, store_error};
+use crate::limits;
+use crate::store::StoreError;
+
+/// Which queue a job waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Outcomes and claims: what ends work.
+    Outcome,
+    /// Admission: what begins work.
+    Admit,
+    /// Everything else.
+    Control,
+}
+
+const CLASSES: usize = 3;
+
+impl Class {
+    /// How many jobs of the class one transaction takes.
+    fn per_commit(self) -> usize {
+        match self {
+            Self::Outcome | Self::Admit => limits::COMMIT_JOBS,
+            Self::Control => limits::COMMIT_CONTROL_JOBS,
+        }
+    }
+
+    const ALL: [Self; CLASSES] = [Self::Outcome, Self::Admit, Self::Control];
+}
+
+/// Where jobs are handed in. The task behind it ends, after what waits, when this is dropped.
+pub(super) struct Writer {
+    queues: [mpsc::Sender<Box<dyn Job>>; CLASSES],
+}
+
+impl Writer {
+    /// Starts the task. It keeps `lock` until it ends, so that nobody opens the file while it still commits.
+    pub(super) fn start(
+        connection: SqliteConnection,
+        options: SqliteConnectOptions,
+        log: Log,
+        lock: File,
+    ) -> Self {
+        let queues = [(); CLASSES].map(|()| mpsc::channel(limits::WRITER_WAITING));
+        let (senders, receivers) = split(queues);
+        let task =
+            Task { connection: Some(connection), options, log, queues: receivers, first: 0, _lock: lock };
+        tokio::spawn(task.run());
+        Self { queues: senders }
+    }
+
+    /// Hands a job in and waits for its commit.
+    pub(super) async fn write<T, F>(&self, class: Class, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let call = Box::new(Call { job: Some(job), value: None, answer });
+        let gone = |_| StoreError::Internal("the writer has ended".into());
+        self.queues[class as usize].send(call).await.map_err(|_| gone(()))?;
+        answered.await.map_err(|_| gone(()))?
+    }
+}
+
+type Queues<E> = [E; CLASSES];
+
+fn split<A, B>(pairs: Queues<(A, B)>) -> (Queues<A>, Queues<B>) {
+    let [(a0, b0), (a1, b1), (a2, b2)] = pairs;
+    ([a0, a1, a2], [b0, b1, b2])
+}
+
+/// A job without its types.
+trait Job: Send {
+    /// Whether nobody waits for it any more.
+    fn is_abandoned(&self) -> bool;
+    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<(), sqlx::Error>>;
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Call<T, F> {
+    job: Option<F>,
+    value: Option<T>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Call<T, F>
+where
+    T: Send,
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            let job = self.job.take().expect("a job runs once");
+            self.value = Some(job(connection).await?);
+            Ok(())
+        })
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let value = self.value;
+        // A caller who has left misses nothing: it may call again.
+        let _ = self.answer.send(committed.map(|()| value.expect("a committed job has its value")));
+    }
+}
+
+struct Task {
+    /// `None` after it broke.
+    connection: Option<SqliteConnection>,
+    options: SqliteConnectOptions,
+    log: Log,
+    queues: Queues<mpsc::Receiver<Box<dyn Job>>>,
+    /// The class whose turn it is.
+    first: usize,
+    _lock: File,
+}
+
+/// Jobs whose work stands in the open transaction.
+type Done = Vec<Box<dyn Job>>;
+
+impl Task {
+    async fn run(mut self) {
+        while let Some(job) = self.wait().await {
+            let log = self.log.clone();
+            let _turn = log.turn().await;
+            self.commit(job).await;
+        }
+    }
+
+    /// The next job, of whichever class; `None` when no more can come.
+    async fn wait(&mut self) -> Option<Box<dyn Job>> {
+        let [outcome, admit, control] = &mut self.queues;
+        tokio::select! {
+            Some(job) = outcome.recv() => Some(job),
+            Some(job) = admit.recv() => Some(job),
+            Some(job) = control.recv() => Some(job),
+            else => None,
+        }
+    }
+
+    /// One transaction: `job`, and what waits, as long as there is time.
+    async fn commit(&mut self, job: Box<dyn Job>) {
+        let mut connection = match self.connect().await {
+            Ok(connection) => connection,
+            Err(error) => return job.answer(Err(error)),
+        };
+        let mut done = Done::new();
+        let result = match execute(&mut connection, "BEGIN IMMEDIATE").await {
+            Ok(()) => self.fill(&mut connection, job, &mut done).await,
+            Err(error) => {
+                done.push(job);
+                Err(error)
+            }
+        };
+        let result = match result {
+            Ok(()) => execute(&mut connection, "COMMIT").await,
+            Err(error) => Err(error),
+        };
+        if result.is_ok() {
+            self.log.grew(limits::CHECKPOINT_PAGES_PER_JOB * done.len() as u64);
+        }
+        if result.is_ok() || self.is_whole(&mut connection).await {
+            self.connection = Some(connection);
+        }
+        let result =
+            result.map_err(store_error).inspect_err(|error| tracing::warn!(%error, "a transaction failed"));
+        for job in done {
+            job.answer(result.clone());
+        }
+    }
+
+    async fn connect(&mut self) -> Result<SqliteConnection, StoreError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.options.connect().await.map_err(store_error),
+        }
+    }
+
+    /// Runs jobs until there is none, or enough. `Err`: the transaction is lost, with every job in `done`.
+    async fn fill(
+        &mut self,
+        connection: &mut SqliteConnection,
+        job: Box<dyn Job>,
+        done: &mut Done,
+    ) -> Result<(), sqlx::Error> {
+        let started = Instant::now();
+        let mut taken = [0; CLASSES];
+        let mut next = Some(job);
+        while let Some(job) = next {
+            run_alone(connection, job, done).await?;
+            next = if started.elapsed() < limits::COMMIT_BUDGET { self.take(&mut taken) } else { None };
+        }
+        Ok(())
+    }
+
+    /// The next job that waits, the classes in turn.
+    fn take(&mut self, taken: &mut [usize; CLASSES]) -> Option<Box<dyn Job>> {
+        for _ in 0..CLASSES {
+            let class = Class::ALL[self.first];
+            self.first = (self.first + 1) % CLASSES;
+            if taken[class as usize] < class.per_commit()
+                && let Ok(job) = self.queues[class as usize].try_recv()
+            {
+                taken[class as usize] += 1;
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    /// Ends a transaction that failed. Whether the connection can be used again.
+    async fn is_whole(&self, connection: &mut SqliteConnection) -> bool {
+        // Fails when SQLite has rolled back by itself, or when there was none; then a new one can begin all the same.
+        let _ = execute(connection, "ROLLBACK").await;
+        sqlx::Connection::ping(connection).await.is_ok()
+    }
+}
+
+/// Runs a job in a savepoint and pushes it to `done` if its work stands; else answers it. `Err`: the transaction is lost.
+async fn run_alone(
+    connection: &mut SqliteConnection,
+    mut job: Box<dyn Job>,
+    done: &mut Done,
+) -> Result<(), sqlx::Error> {
+    if job.is_abandoned() {
+        return Ok(());
+    }
+    let begun = execute(connection, "SAVEPOINT job").await;
+    let result = match begun {
+        Ok(()) => job.run(connection).await,
+        Err(error) => {
+            done.push(job);
+            return Err(error);
+        }
+    };
+    match result {
+        Ok(()) => {
+            done.push(job);
+            execute(connection, "RELEASE job").await
+        }
+        Err(error) if ends_transaction(&error) => {
+            done.push(job);
+            Err(error)
+        }
+        Err(error) => {
+            job.answer(Err(store_error(error)));
+            execute(connection, "ROLLBACK TO job").await?;
+            execute(connection, "RELEASE job").await
+        }
+    }
+}
+
+/// After these SQLite may have rolled everything back by itself.
+fn ends_transaction(error: &sqlx::Error) -> bool {
+    matches!(failure(error), Failure::Unavailable | Failure::Slow)
+}
+
+async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).execute(connection).await.map(drop)
+}
