@@ -22,6 +22,9 @@ pub trait Browse: Send + Sync + 'static {
     /// One event with its payload.
     async fn find_event(&self, tenant: TenantId, event: EventId) -> Result<Option<EventView>, StoreError>;
 
+    /// Whose event this is, whoever asks: for the operator's side only.
+    async fn tenant_of_event(&self, event: EventId) -> Result<Option<TenantId>, StoreError>;
+
     /// A tenant's deliveries, without their attempts. Looks for matches for `limits::LIST_BUDGET` at most, then answers with
     /// what it has found so far and where to go on.
     async fn list_deliveries(
