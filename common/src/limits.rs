@@ -127,6 +127,11 @@ pub const WAL_PAGES: i64 = 8_192;
 
 /// Messages kept per tenant by the in-process queue; beyond it deliveries wait in the store.
 pub const MEMORY_QUEUE_MESSAGES: usize = 1_000;
+/// Messages that wait in the in-process queues of all tenants together: some 20 MB.
+pub const MEMORY_QUEUE_MESSAGES_TOTAL: usize = 200_000;
+/// So many messages a tenant may have in its in-process queue even when all together have too many: a flood over many
+/// tenants must not take a quiet one's place.
+pub const MEMORY_QUEUE_MESSAGES_FLOOR: usize = 16;
 /// How long a message is held unacked beyond the longest attempt, before it is parked.
 pub const MESSAGE_HOLD: Duration = Duration::from_secs(120);
 /// How many messages beyond its share a dispatcher fetches ahead for a tenant.

@@ -1,0 +1,345 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairhook_common::ids::{DeliveryId, EndpointId, EventId, TenantId};
+use fairhook_common::queue::{Consumer, Message, Published, Queue, QueueAddress, Received};
+use tokio::time::timeout;
+
+/// Long enough for any backend on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+/// How long is listened for what must not arrive.
+const SILENCE: Duration = Duration::from_millis(150);
+
+type Consuming = Box<dyn Consumer>;
+
+fn tenant() -> QueueAddress {
+    let tenant = TenantId::generate();
+    QueueAddress { tenant, name: format!("conformance.{tenant}").into() }
+}
+
+fn message(n: u16) -> Message {
+    let delivery = DeliveryId { event: EventId::generate(), ordinal: n };
+    Message { delivery, endpoint: EndpointId::generate(), generation: u32::from(n) * 70_000 }
+}
+
+async fn publish(queue: &Arc<dyn Queue>, address: &QueueAddress, count: u16) -> Vec<Message> {
+    let batch: Vec<_> = (0..count).map(|n| (address.clone(), message(n))).collect();
+    let published = queue.publish(&batch).await;
+    assert_eq!(published, vec![Published::Confirmed; usize::from(count)]);
+    batch.into_iter().map(|(_, message)| message).collect()
+}
+
+async fn consumer(queue: &Arc<dyn Queue>, address: &QueueAddress, prefetch: u32) -> Consuming {
+    let mut consumer = queue.consumer().await.expect("a consumer");
+    consumer.subscribe(address, prefetch).await.expect("subscribes");
+    consumer
+}
+
+async fn next(consumer: &mut Consuming) -> Received {
+    timeout(SOON, consumer.next()).await.expect("a message arrives").expect("the queue is there")
+}
+
+async fn take(consumer: &mut Consuming, count: usize) -> Vec<Received> {
+    let mut taken = Vec::new();
+    for _ in 0..count {
+        taken.push(next(consumer).await);
+    }
+    taken
+}
+
+async fn silent(consumer: &mut Consuming) {
+    if let Ok(received) = timeout(SILENCE, consumer.next()).await {
+        panic!("nothing was to arrive, but {:?} did", received.map(|r| r.message).ok());
+    }
+}
+
+fn said(received: &[Received]) -> Vec<Message> {
+    received.iter().map(|r| r.message).collect()
+}
+
+async fn ack_all(received: Vec<Received>) {
+    for one in received {
+        one.receipt.ack().await;
+    }
+}
+
+pub async fn it_answers_a_ping(queue: Arc<dyn Queue>) {
+    queue.ping().await.expect("it is there");
+}
+
+pub async fn messages_arrive_whole_and_in_order(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 100).await;
+    let sent = publish(&queue, &address, 50).await;
+    let received = take(&mut consumer, 50).await;
+    assert_eq!(said(&received), sent);
+    assert!(received.iter().all(|r| r.tenant == address.tenant));
+    ack_all(received).await;
+    silent(&mut consumer).await;
+}
+
+pub async fn what_was_published_before_the_subscription_arrives(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    drop(consumer(&queue, &address, 1).await);
+    let sent = publish(&queue, &address, 3).await;
+    let mut consumer = consumer(&queue, &address, 10).await;
+    assert_eq!(said(&take(&mut consumer, 3).await), sent);
+}
+
+pub async fn each_tenant_has_a_queue_of_its_own(queue: Arc<dyn Queue>) {
+    let (mine, other) = (tenant(), tenant());
+    let mut mine_only = consumer(&queue, &mine, 1).await;
+    let mut both = consumer(&queue, &other, 10).await;
+    let of_mine = publish(&queue, &mine, 2).await;
+    let of_other = publish(&queue, &other, 2).await;
+    let held = next(&mut mine_only).await;
+    assert_eq!(held.message, of_mine[0]);
+    let others = take(&mut both, 2).await;
+    assert_eq!(said(&others), of_other);
+    silent(&mut mine_only).await;
+    both.subscribe(&mine, 1).await.expect("subscribes");
+    let second = next(&mut both).await;
+    assert_eq!((second.tenant, second.message), (mine.tenant, of_mine[1]));
+    held.receipt.ack().await;
+}
+
+pub async fn no_more_than_the_prefetch_is_handed_out(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 3).await;
+    let sent = publish(&queue, &address, 5).await;
+    let mut held = take(&mut consumer, 3).await;
+    silent(&mut consumer).await;
+    held.remove(1).receipt.ack().await;
+    let fourth = next(&mut consumer).await;
+    assert_eq!(fourth.message, sent[3]);
+    silent(&mut consumer).await;
+}
+
+pub async fn a_larger_prefetch_hands_out_more_at_once(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 1).await;
+    let sent = publish(&queue, &address, 3).await;
+    let _first = next(&mut consumer).await;
+    silent(&mut consumer).await;
+    consumer.subscribe(&address, 3).await.expect("subscribes");
+    assert_eq!(said(&take(&mut consumer, 2).await), sent[1..]);
+}
+
+pub async fn a_smaller_prefetch_takes_effect_as_messages_are_acked(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 3).await;
+    publish(&queue, &address, 5).await;
+    let mut held = take(&mut consumer, 3).await;
+    consumer.subscribe(&address, 1).await.expect("subscribes");
+    for _ in 0..2 {
+        held.remove(0).receipt.ack().await;
+        silent(&mut consumer).await;
+    }
+    held.remove(0).receipt.ack().await;
+    let _fourth = next(&mut consumer).await;
+    silent(&mut consumer).await;
+}
+
+pub async fn a_dropped_receipt_brings_its_message_back_before_the_others(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 2).await;
+    let sent = publish(&queue, &address, 4).await;
+    let mut held = take(&mut consumer, 2).await;
+    drop(held.remove(0));
+    let again = next(&mut consumer).await;
+    assert_eq!(again.message, sent[0]);
+    again.receipt.ack().await;
+    assert_eq!(next(&mut consumer).await.message, sent[2]);
+}
+
+pub async fn a_dropped_consumer_gives_back_what_it_held(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut first = consumer(&queue, &address, 3).await;
+    let sent = publish(&queue, &address, 5).await;
+    let held = take(&mut first, 2).await;
+    drop(first);
+    let mut second = consumer(&queue, &address, 10).await;
+    let received = take(&mut second, 5).await;
+    assert_eq!(said(&received), sent);
+    drop(held);
+    silent(&mut second).await;
+}
+
+pub async fn an_ack_after_the_consumer_is_gone_does_no_harm(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut first = consumer(&queue, &address, 1).await;
+    let sent = publish(&queue, &address, 2).await;
+    let held = next(&mut first).await;
+    drop(first);
+    let mut second = consumer(&queue, &address, 1).await;
+    let again = next(&mut second).await;
+    assert_eq!(again.message, sent[0]);
+    held.receipt.ack().await;
+    silent(&mut second).await;
+    again.receipt.ack().await;
+    assert_eq!(next(&mut second).await.message, sent[1]);
+}
+
+pub async fn an_acked_message_never_comes_again(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut first = consumer(&queue, &address, 10).await;
+    publish(&queue, &address, 5).await;
+    let received = take(&mut first, 5).await;
+    ack_all(received).await;
+    // A broker has seen the acks once it has answered something asked after them.
+    first.unsubscribe(address.tenant).await.expect("unsubscribes");
+    drop(first);
+    silent(&mut consumer(&queue, &address, 10).await).await;
+}
+
+pub async fn nothing_is_handed_out_after_an_unsubscribe(queue: Arc<dyn Queue>) {
+    let (address, other) = (tenant(), tenant());
+    let mut leaving = consumer(&queue, &address, 10).await;
+    leaving.subscribe(&other, 10).await.expect("subscribes");
+    let sent = publish(&queue, &address, 2).await;
+    leaving.unsubscribe(address.tenant).await.expect("unsubscribes");
+    let of_other = publish(&queue, &other, 1).await;
+    let from_other = next(&mut leaving).await;
+    assert_eq!(from_other.message, of_other[0]);
+    silent(&mut leaving).await;
+    let mut staying = consumer(&queue, &address, 10).await;
+    assert_eq!(said(&take(&mut staying, 2).await), sent);
+}
+
+pub async fn what_was_handed_out_may_be_acked_after_an_unsubscribe(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut leaving = consumer(&queue, &address, 10).await;
+    let sent = publish(&queue, &address, 2).await;
+    let mut held = take(&mut leaving, 2).await;
+    leaving.unsubscribe(address.tenant).await.expect("unsubscribes");
+    held.remove(0).receipt.ack().await;
+    drop(held);
+    let mut staying = consumer(&queue, &address, 10).await;
+    let second = next(&mut staying).await;
+    assert_eq!(second.message, sent[1]);
+    silent(&mut staying).await;
+}
+
+pub async fn a_consumer_may_subscribe_again(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 2).await;
+    let sent = publish(&queue, &address, 3).await;
+    let held = next(&mut consumer).await;
+    consumer.unsubscribe(address.tenant).await.expect("unsubscribes");
+    consumer.subscribe(&address, 2).await.expect("subscribes");
+    let second = next(&mut consumer).await;
+    assert_eq!(second.message, sent[1]);
+    held.receipt.ack().await;
+    assert_eq!(next(&mut consumer).await.message, sent[2]);
+}
+
+pub async fn consumers_share_a_queue_in_turn(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut first = consumer(&queue, &address, 10).await;
+    let mut second = consumer(&queue, &address, 10).await;
+    let sent = publish(&queue, &address, 6).await;
+    let mut all = take(&mut first, 3).await;
+    all.extend(take(&mut second, 3).await);
+    let distinct: HashSet<_> = said(&all).into_iter().collect();
+    assert_eq!(distinct, sent.into_iter().collect());
+}
+
+pub async fn a_full_consumer_leaves_messages_to_the_others(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut full = consumer(&queue, &address, 1).await;
+    let sent = publish(&queue, &address, 4).await;
+    let held = next(&mut full).await;
+    let mut second = consumer(&queue, &address, 10).await;
+    let others = take(&mut second, 3).await;
+    assert_eq!(said(&others), sent[1..]);
+    drop(held);
+    // It is back in the queue and goes to whichever is next in turn.
+    let again = tokio::select! {
+        received = next(&mut full) => received,
+        received = next(&mut second) => received,
+    };
+    assert_eq!(again.message, sent[0]);
+}
+
+pub async fn a_cancelled_next_loses_nothing(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 100).await;
+    let publisher = {
+        let (queue, address) = (Arc::clone(&queue), address.clone());
+        tokio::spawn(async move {
+            let mut sent = Vec::new();
+            for _ in 0..40 {
+                sent.extend(publish(&queue, &address, 1).await);
+                tokio::task::yield_now().await;
+            }
+            sent
+        })
+    };
+    let mut received = Vec::new();
+    while received.len() < 40 {
+        // Polled once and dropped, many times over.
+        tokio::select! {
+            biased;
+            one = consumer.next() => received.push(one.expect("the queue is there")),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(said(&received), publisher.await.expect("publishes"));
+}
+
+pub async fn a_waiting_next_is_woken(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 1).await;
+    let (received, sent) = tokio::join!(next(&mut consumer), async {
+        tokio::task::yield_now().await;
+        publish(&queue, &address, 1).await
+    });
+    assert_eq!(received.message, sent[0]);
+}
+
+pub async fn a_deleted_queue_is_empty_and_deleting_it_again_is_fine(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut first = consumer(&queue, &address, 1).await;
+    publish(&queue, &address, 3).await;
+    let held = next(&mut first).await;
+    drop(first);
+    drop(held);
+    for _ in 0..2 {
+        queue.delete(&address).await.expect("deletes");
+    }
+    let mut later = consumer(&queue, &address, 10).await;
+    silent(&mut later).await;
+    let sent = publish(&queue, &address, 1).await;
+    assert_eq!(next(&mut later).await.message, sent[0]);
+}
+
+pub async fn every_message_is_acked_once_among_many_consumers(queue: Arc<dyn Queue>) {
+    const MESSAGES: u16 = 400;
+    let address = tenant();
+    let (done, mut results) = tokio::sync::mpsc::channel(usize::from(MESSAGES));
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 0..4usize {
+        let mut consumer = consumer(&queue, &address, 8).await;
+        let done = done.clone();
+        workers.spawn(async move {
+            for n in worker.. {
+                let received = consumer.next().await.expect("the queue is there");
+                // Every third is dropped, as by a task that died, and comes again.
+                if n % 3 != 0 {
+                    let message = received.message;
+                    received.receipt.ack().await;
+                    done.send(message).await.expect("it is collected");
+                }
+            }
+        });
+    }
+    let sent: HashSet<_> = publish(&queue, &address, MESSAGES).await.into_iter().collect();
+    let mut acked = HashSet::new();
+    for _ in 0..MESSAGES {
+        let message = timeout(SOON, results.recv()).await.expect("in time").expect("a worker lives");
+        assert!(acked.insert(message), "{message:?} was acked twice");
+    }
+    assert_eq!(acked, sent);
+    workers.shutdown().await;
+}
