@@ -14,6 +14,12 @@ pub const BATCH_EVENTS: usize = 1_000;
 pub const PAGE_ITEMS: u32 = 250;
 /// Items on a page when the caller does not say.
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
+/// Payload bytes on a page of events; it is shorter if they are large.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Deliveries shown with their event, and attempts with their delivery: the latest. Replays can make any number.
+pub const RELATED_ITEMS: u32 = 500;
+/// Rows that a list looks at between two looks at the clock.
+pub const LIST_ROWS: u32 = 2_000;
 /// How long a list looks for rows that match before it answers with what it has: one caller must not hold a reader.
 pub const LIST_BUDGET: Duration = Duration::from_millis(500);
 /// How long any read of the API may take in the store.
@@ -211,6 +217,16 @@ pub const CAPACITY_STEP_PART: usize = 32;
 
 /// Rows that one step of a sweep or of a job changes: bounds the time that others wait for it.
 pub const SWEEP_ROWS: u32 = 1_000;
+/// Payload bytes that one such step removes: their pages are walked one by one.
+pub const SWEEP_BYTES: u64 = 8 * 1024 * 1024;
+/// How far deliveries are counted for a job's `total`.
+pub const JOB_TOTAL: u64 = 100_000;
+/// Jobs that are worked on in turn, one per tenant; the next ones follow when these are done.
+pub const OPEN_JOBS: u32 = 1_000;
+/// Deliveries named one by one in a job.
+pub const JOB_DELIVERIES: usize = 1_000;
+/// What a dispatcher said is forgotten when it has been silent for so long.
+pub const REPORT_TTL: Duration = Duration::from_secs(30);
 /// How often housekeeping looks around.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// How often dispatchers tell what is in flight and which circuits are open.

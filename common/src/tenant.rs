@@ -82,6 +82,10 @@ pub enum Dispatch {
     Paused,
 }
 
+crate::endpoint::stored_as_text!(TenantStatus { Active = "active", Deleting = "deleting" });
+crate::endpoint::stored_as_text!(Ingest { Open = "open", Blocked = "blocked" });
+crate::endpoint::stored_as_text!(Dispatch { Open = "open", Paused = "paused" });
+
 /// The plans. `free` and `pro` are read as aliases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::SqliteStore;
+use super::{SqliteStore, jobs, lifecycle, matching, roster, sweep};
 use crate::delivery::{DeliveryState, Outcome};
 use crate::event::NewEvent;
 use crate::ids::{DeliveryId, JobId, TenantId};
+use crate::limits;
 use crate::store::{
-    Admitted, Claim, Claimed, Deliveries, DueWork, Job, JobFilter, JobKind, Load, Recorded, Recovery,
+    Admitted, Change, Claim, Claimed, Deliveries, DueWork, Job, JobFilter, JobKind, Load, Recorded, Recovery,
     Replayed, Report, Roster, Settled, StoreError, Sweep, Ticket,
 };
 use crate::tenant::DeliveryCounts;
@@ -63,77 +64,99 @@ impl Deliveries for SqliteStore {
         missing()
     }
 
-    async fn sweep(&self, _what: Sweep, _limit: u32, _now: Timestamp) -> Result<u64, StoreError> {
-        missing()
+    async fn sweep(&self, what: Sweep, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |db| Box::pin(sweep::step(db, what, limit, now))).await
     }
 
     async fn cancel(
         &self,
-        _tenant: TenantId,
-        _delivery: DeliveryId,
-        _now: Timestamp,
+        tenant: TenantId,
+        delivery: DeliveryId,
+        now: Timestamp,
     ) -> Result<Option<DeliveryState>, StoreError> {
-        missing()
+        self.write(move |db| Box::pin(lifecycle::cancel(db, tenant, delivery, now))).await
     }
 
     async fn replay(
         &self,
-        _tenant: TenantId,
-        _delivery: DeliveryId,
-        _now: Timestamp,
+        tenant: TenantId,
+        delivery: DeliveryId,
+        now: Timestamp,
     ) -> Result<Option<Replayed>, StoreError> {
-        missing()
+        let replayed = self.write(move |db| Box::pin(lifecycle::replay(db, tenant, delivery, now))).await?;
+        if let Some(Replayed::Due(_)) = replayed {
+            self.announce(Change::Due(tenant));
+        }
+        Ok(replayed)
     }
 
     async fn count_matching(
         &self,
-        _tenant: TenantId,
-        _filter: &JobFilter,
-        _limit: u64,
+        tenant: TenantId,
+        filter: &JobFilter,
+        limit: u64,
     ) -> Result<u64, StoreError> {
-        missing()
+        let filter = filter.clone();
+        self.read(move |db| Box::pin(async move { matching::count(db, tenant, &filter, limit).await })).await
     }
 
     async fn create_job(
         &self,
-        _tenant: TenantId,
-        _kind: JobKind,
-        _filter: JobFilter,
-        _now: Timestamp,
+        tenant: TenantId,
+        kind: JobKind,
+        filter: JobFilter,
+        now: Timestamp,
     ) -> Result<Job, StoreError> {
-        missing()
+        let filter = jobs::normal(kind, filter);
+        let total = self.count_matching(tenant, &filter, limits::JOB_TOTAL).await?;
+        self.write(move |db| Box::pin(jobs::create(db, tenant, kind, filter, total, now))).await
     }
 
     async fn open_jobs(&self) -> Result<Vec<Job>, StoreError> {
-        missing()
+        self.read(move |db| Box::pin(jobs::open(db))).await
     }
 
-    async fn advance_job(&self, _job: JobId, _limit: u32, _now: Timestamp) -> Result<Job, StoreError> {
-        missing()
+    async fn advance_job(&self, job: JobId, limit: u32, now: Timestamp) -> Result<Job, StoreError> {
+        let advanced = self.write(move |db| Box::pin(jobs::advance(db, job, limit, now))).await?;
+        let Some((job, due)) = advanced else {
+            return Err(StoreError::Internal(format!("there is no {job}")));
+        };
+        if due {
+            self.announce(Change::Due(job.tenant));
+        }
+        if job.kind == JobKind::DeleteTenant && job.ended_at.is_some() {
+            self.announce(Change::Tenant(job.tenant));
+        }
+        Ok(job)
     }
 
     async fn cancel_job(
         &self,
-        _tenant: TenantId,
-        _job: JobId,
-        _now: Timestamp,
+        tenant: TenantId,
+        job: JobId,
+        now: Timestamp,
     ) -> Result<Option<Job>, StoreError> {
-        missing()
+        self.write(move |db| Box::pin(jobs::cancel(db, tenant, job, now))).await
     }
 
-    async fn report(&self, _node: &str, _report: Report, _now: Timestamp) -> Result<(), StoreError> {
-        missing()
+    async fn report(&self, node: &str, report: Report, now: Timestamp) -> Result<(), StoreError> {
+        let empty = report.in_flight.is_empty() && report.circuits.is_empty();
+        if empty && !self.read(|db| Box::pin(roster::anything_reported(db))).await? {
+            return Ok(());
+        }
+        let node = node.to_owned();
+        self.write(move |db| Box::pin(roster::report(db, node, report, now))).await
     }
 
-    async fn roster(&self, _since: u64) -> Result<Roster, StoreError> {
-        missing()
+    async fn roster(&self, since: u64) -> Result<Roster, StoreError> {
+        self.read(move |db| Box::pin(roster::roster(db, since))).await
     }
 
     async fn totals(&self) -> Result<DeliveryCounts, StoreError> {
-        missing()
+        self.read(|db| Box::pin(roster::totals(db))).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        missing()
+        self.write(|db| Box::pin(roster::ping(db))).await
     }
 }

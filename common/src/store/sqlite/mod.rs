@@ -7,11 +7,26 @@
 
 #![allow(dead_code)]
 
+mod browse;
 mod checkpoint;
+mod columns;
+mod control;
 mod deliveries;
+mod endpoints;
 mod error;
 mod event_ids;
+mod jobs;
+mod keys;
+mod lifecycle;
+mod listing;
+mod matching;
+mod paging;
 mod readers;
+mod removal;
+mod roster;
+mod sweep;
+mod teardown;
+mod tenants;
 mod values;
 mod writer;
 
@@ -99,6 +114,12 @@ impl SqliteStore {
     /// What [`super::Store::changes`] answers.
     pub(in crate::store::sqlite) fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+}
+
+impl super::Store for SqliteStore {
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.subscribe()
     }
 }
 

@@ -1,0 +1,177 @@
+//! The control plane: each verb is one transaction of its module, told to whoever listens once it is committed.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{SqliteStore, endpoints, jobs, keys, tenants};
+use crate::endpoint::{Endpoint, EndpointStatus};
+use crate::ids::{EndpointId, KeyId, TenantId};
+use crate::key::ApiKey;
+use crate::signature::SigningSecret;
+use crate::store::{
+    Change, Control, ControlError, EndpointChanges, EndpointRef, Job, KeyOwner, NewEndpoint, NewTenant, Page,
+    PageRequest, StoreError, TenantChanges, TenantRef, Usage,
+};
+use crate::tenant::{Dispatch, Tenant};
+use crate::time::Timestamp;
+
+#[async_trait]
+impl Control for SqliteStore {
+    async fn create_tenant(
+        &self,
+        new: NewTenant,
+        key: Option<ApiKey>,
+        now: Timestamp,
+    ) -> Result<Tenant, ControlError> {
+        let tenant = self.write(move |db| Box::pin(tenants::create(db, new, key, now))).await??;
+        self.announce(Change::Tenant(tenant.id));
+        Ok(tenant)
+    }
+
+    async fn put_tenant(&self, new: NewTenant, now: Timestamp) -> Result<(Tenant, bool), ControlError> {
+        let (tenant, made) = self.write(move |db| Box::pin(tenants::put(db, new, now))).await??;
+        self.announce(Change::Tenant(tenant.id));
+        Ok((tenant, made))
+    }
+
+    async fn find_tenant(&self, tenant: &TenantRef) -> Result<Option<Tenant>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |db| Box::pin(async move { tenants::find(db, &tenant).await })).await
+    }
+
+    async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {
+        let page = page.clone();
+        self.read(move |db| Box::pin(async move { tenants::list(db, &page).await })).await
+    }
+
+    async fn update_tenant(
+        &self,
+        tenant: TenantId,
+        changes: TenantChanges,
+        now: Timestamp,
+    ) -> Result<Tenant, ControlError> {
+        let opened = changes.dispatch == Some(Dispatch::Open);
+        let changed = self.write(move |db| Box::pin(tenants::update(db, tenant, changes, now))).await??;
+        self.announce(Change::Tenant(tenant));
+        if opened {
+            self.announce(Change::Due(tenant));
+        }
+        Ok(changed)
+    }
+
+    async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError> {
+        let total = self.read(move |db| Box::pin(jobs::count_deliveries(db, tenant))).await?;
+        let job = self.write(move |db| Box::pin(tenants::delete(db, tenant, total, now))).await??;
+        self.announce(Change::Tenant(tenant));
+        Ok(job)
+    }
+
+    async fn add_key(&self, key: ApiKey) -> Result<(), ControlError> {
+        let change = key.tenant.map_or(Change::OperatorKeys, Change::Tenant);
+        self.write(move |db| Box::pin(keys::add(db, key))).await??;
+        self.announce(change);
+        Ok(())
+    }
+
+    async fn find_key(&self, key: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.read(move |db| Box::pin(keys::find(db, key))).await
+    }
+
+    async fn list_keys(&self, owner: KeyOwner, page: &PageRequest) -> Result<Page<ApiKey>, StoreError> {
+        let page = page.clone();
+        self.read(move |db| Box::pin(async move { keys::list(db, owner, &page).await })).await
+    }
+
+    async fn revoke_key(&self, owner: KeyOwner, key: KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let found = self.write(move |db| Box::pin(keys::revoke(db, owner, key, now))).await?;
+        if found {
+            self.announce(match owner {
+                KeyOwner::Tenant(tenant) => Change::Tenant(tenant),
+                KeyOwner::Operator => Change::OperatorKeys,
+            });
+        }
+        Ok(found)
+    }
+
+    async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint, ControlError> {
+        let endpoint = self.write(move |db| Box::pin(endpoints::create(db, new, now))).await??;
+        self.announce(Change::Tenant(endpoint.tenant));
+        Ok(endpoint)
+    }
+
+    async fn put_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<(Endpoint, bool), ControlError> {
+        let (endpoint, made) = self.write(move |db| Box::pin(endpoints::put(db, new, now))).await??;
+        self.announce(Change::Tenant(endpoint.tenant));
+        Ok((endpoint, made))
+    }
+
+    async fn find_endpoint(
+        &self,
+        tenant: TenantId,
+        endpoint: &EndpointRef,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let endpoint = endpoint.clone();
+        self.read(move |db| Box::pin(async move { endpoints::find(db, tenant, &endpoint).await })).await
+    }
+
+    async fn list_endpoints(
+        &self,
+        tenant: TenantId,
+        statuses: &[EndpointStatus],
+        page: &PageRequest,
+    ) -> Result<Page<Endpoint>, StoreError> {
+        let (statuses, page) = (statuses.to_vec(), page.clone());
+        self.read(move |db| Box::pin(async move { endpoints::list(db, tenant, &statuses, &page).await }))
+            .await
+    }
+
+    async fn update_endpoint(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        changes: EndpointChanges,
+        now: Timestamp,
+    ) -> Result<Endpoint, ControlError> {
+        let activated = matches!(changes.status, Some((EndpointStatus::Active, _)));
+        let changed =
+            self.write(move |db| Box::pin(endpoints::update(db, tenant, endpoint, changes, now))).await??;
+        self.announce(Change::Tenant(tenant));
+        if activated {
+            self.announce(Change::Due(tenant));
+        }
+        Ok(changed)
+    }
+
+    async fn delete_endpoint(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let found = self.write(move |db| Box::pin(endpoints::delete(db, tenant, endpoint, now))).await?;
+        if found {
+            self.announce(Change::Tenant(tenant));
+        }
+        Ok(found)
+    }
+
+    async fn rotate_secret(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        secret: SigningSecret,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Result<Endpoint, ControlError> {
+        let endpoint = self
+            .write(move |db| Box::pin(endpoints::rotate(db, tenant, endpoint, secret, grace, now)))
+            .await??;
+        self.announce(Change::Tenant(tenant));
+        Ok(endpoint)
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
+        self.read(move |db| Box::pin(tenants::usage(db, tenant))).await
+    }
+}

@@ -1,0 +1,354 @@
+//! Jobs: long work on a tenant's behalf, in bounded steps. A step, its counts and its cursor are one transaction, so
+//! that a restart goes on where the last commit stood.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+
+use super::columns::{self, blob};
+use super::lifecycle::{self, Candidate, Replay};
+use super::paging::{Keyset, page};
+use super::{matching, teardown};
+use crate::delivery::DeliveryState;
+use crate::ids::{DeliveryId, EventId, JobId, TenantId};
+use crate::limits;
+use crate::store::{Job, JobFilter, JobKind, JobStatus, Page, PageRequest};
+use crate::time::Timestamp;
+
+const ROW: &str = "id, tenant, kind, filter, status, cursor, total, done, skipped, failed, created_at, updated_at, ended_at";
+
+/// A job with the place where its next step goes on.
+#[derive(Debug)]
+struct Standing {
+    job: Job,
+    cursor: Option<String>,
+}
+
+/// Makes a job. A purge only ever touches dead letters; a delivery named twice is touched once.
+pub(super) async fn create(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+    kind: JobKind,
+    mut filter: JobFilter,
+    total: u64,
+    now: Timestamp,
+) -> Result<Job, sqlx::Error> {
+    filter = normal(kind, filter);
+    let job = Job {
+        id: JobId::generate(),
+        tenant,
+        kind,
+        filter,
+        status: JobStatus::Queued,
+        total,
+        done: 0,
+        skipped: 0,
+        failed: 0,
+        created_at: now,
+        updated_at: now,
+        ended_at: None,
+    };
+    insert(db, &job).await?;
+    Ok(job)
+}
+
+/// The filter that a job of this kind is kept with.
+pub(super) fn normal(kind: JobKind, mut filter: JobFilter) -> JobFilter {
+    if kind == JobKind::Purge {
+        filter.states = vec![DeliveryState::Dead];
+    }
+    let mut seen = HashSet::new();
+    filter.deliveries.retain(|id| seen.insert(id.clone()));
+    filter
+}
+
+/// Makes the job that ends a tenant.
+pub(super) async fn insert_deletion(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+    total: u64,
+    now: Timestamp,
+) -> Result<Job, sqlx::Error> {
+    create(db, tenant, JobKind::DeleteTenant, JobFilter::default(), total, now).await
+}
+
+/// The job that ends this tenant, if there is one.
+pub(super) async fn deletion_of(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+) -> Result<Option<Job>, sqlx::Error> {
+    let mut query = QueryBuilder::new(format!("SELECT {ROW} FROM jobs WHERE tenant = "));
+    query.push_bind(blob(tenant.uuid())).push(" AND kind = 'delete_tenant'");
+    query.build().fetch_optional(db).await?.as_ref().map(read).transpose()
+}
+
+/// A tenant's deliveries, counted up to a bound.
+pub(super) async fn count_deliveries(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+) -> Result<u64, sqlx::Error> {
+    let count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE tenant = ? LIMIT ?)")
+            .bind(blob(tenant.uuid()))
+            .bind(limits::JOB_TOTAL as i64)
+            .fetch_one(db)
+            .await?;
+    Ok(count.unsigned_abs())
+}
+
+/// The oldest job of each tenant that is not at its end.
+pub(super) async fn open(db: &mut SqliteConnection) -> Result<Vec<Job>, sqlx::Error> {
+    let mut query = QueryBuilder::new(format!(
+        "SELECT {ROW} FROM jobs WHERE id IN (SELECT min(id) FROM jobs WHERE ended_at IS NULL GROUP BY tenant) \
+         ORDER BY id LIMIT "
+    ));
+    query.push_bind(i64::from(limits::OPEN_JOBS));
+    query.build().fetch_all(db).await?.iter().map(read).collect()
+}
+
+pub(super) async fn list(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+    request: &PageRequest,
+) -> Result<Page<Job>, sqlx::Error> {
+    let mut query = QueryBuilder::new(format!("SELECT {ROW} FROM jobs WHERE tenant = "));
+    query.push_bind(blob(tenant.uuid()));
+    Keyset::by_id(request).push(&mut query);
+    let rows = query.build().fetch_all(db).await?;
+    page(request, &rows, read, |job| job.id.uuid())
+}
+
+/// A job of this tenant, or of any.
+pub(super) async fn find(
+    db: &mut SqliteConnection,
+    tenant: Option<TenantId>,
+    job: JobId,
+) -> Result<Option<Job>, sqlx::Error> {
+    let standing = standing(db, job).await?;
+    Ok(standing.map(|s| s.job).filter(|job| tenant.is_none_or(|tenant| tenant == job.tenant)))
+}
+
+/// Ends a job as cancelled. A tenant's deletion cannot be taken back, and goes on.
+pub(super) async fn cancel(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+    job: JobId,
+    now: Timestamp,
+) -> Result<Option<Job>, sqlx::Error> {
+    let Some(standing) = standing(db, job).await?.filter(|s| s.job.tenant == tenant) else {
+        return Ok(None);
+    };
+    let Standing { mut job, cursor } = standing;
+    if job.ended_at.is_none() && job.kind != JobKind::DeleteTenant {
+        end(&mut job, JobStatus::Cancelled, now);
+        update(db, &job, cursor).await?;
+    }
+    Ok(Some(job))
+}
+
+/// Ends all of a tenant's jobs, before the one that ends the tenant itself.
+pub(super) async fn cancel_all(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE jobs SET status = 'cancelled', updated_at = ?1, ended_at = ?1 \
+         WHERE tenant = ?2 AND ended_at IS NULL",
+    )
+    .bind(now.0)
+    .bind(blob(tenant.uuid()))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// One step. `None`: there is no such job. The flag says whether deliveries became due.
+pub(super) async fn advance(
+    db: &mut SqliteConnection,
+    id: JobId,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Option<(Job, bool)>, sqlx::Error> {
+    let Some(Standing { mut job, mut cursor }) = standing(db, id).await? else {
+        return Ok(None);
+    };
+    let limit = limit.clamp(1, limits::SWEEP_ROWS);
+    let allowed = allowance(&job, limit, now);
+    if job.ended_at.is_some() || allowed == 0 {
+        return Ok(Some((job, false)));
+    }
+    job.status = JobStatus::Running;
+    job.updated_at = now;
+    let done = job.done;
+    let finished = match job.kind {
+        JobKind::DeleteTenant => teardown::step(db, &mut job, limit, now).await?,
+        JobKind::Replay | JobKind::Purge => step(db, &mut job, &mut cursor, limit, allowed, now).await?,
+    };
+    if finished {
+        end(&mut job, JobStatus::Succeeded, now);
+    }
+    update(db, &job, cursor).await?;
+    let due = job.kind == JobKind::Replay && job.done > done;
+    Ok(Some((job, due)))
+}
+
+/// How many deliveries a step may change now: what the rate has left since the last step, at most a second's worth.
+fn allowance(job: &Job, limit: u32, now: Timestamp) -> u32 {
+    let Some(rate) = job.filter.rate_per_s else { return limit };
+    let rate = rate.max(1);
+    if job.status == JobStatus::Queued {
+        return limit.min(rate);
+    }
+    let since = now.since(job.updated_at).min(Duration::from_secs(1)).as_millis() as u64;
+    let earned = u64::from(rate) * since / 1_000;
+    limit.min(u32::try_from(earned).unwrap_or(u32::MAX))
+}
+
+fn end(job: &mut Job, status: JobStatus, now: Timestamp) {
+    job.status = status;
+    job.updated_at = now;
+    job.ended_at = Some(now);
+}
+
+/// Looks at `limit` deliveries from the cursor on and changes at most `allowed` of them; returns whether that was all.
+async fn step(
+    db: &mut SqliteConnection,
+    job: &mut Job,
+    cursor: &mut Option<String>,
+    limit: u32,
+    allowed: u32,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    if job.filter.deliveries.is_empty() {
+        let after = cursor.as_deref().and_then(|text| text.parse::<DeliveryId>().ok());
+        let looked = matching::look(db, job.tenant, &job.filter, after, limit).await?;
+        let exhausted = looked.len() < limit as usize;
+        let (chosen, rest) = choose(looked, job, allowed);
+        *cursor = chosen.last().map(|(candidate, _)| candidate.id.to_string()).or_else(|| cursor.take());
+        let chosen = chosen.into_iter().filter(|(_, wanted)| *wanted).map(|(c, _)| c).collect();
+        change(db, job, chosen, now).await?;
+        return Ok(exhausted && !rest);
+    }
+    let from = cursor.as_deref().and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
+    let to = job.filter.deliveries.len().min(from.saturating_add(allowed as usize));
+    let named: Vec<Option<DeliveryId>> =
+        job.filter.deliveries[from.min(to)..to].iter().map(|text| text.parse().ok()).collect();
+    let ids: Vec<_> = named.iter().copied().flatten().collect();
+    let found = lifecycle::find(db, job.tenant, &ids).await?;
+    let chosen: Vec<_> =
+        found.into_iter().filter(|c| matching::matches(c, &job.filter, job.created_at)).collect();
+    job.skipped += (named.len() - chosen.len()) as u64;
+    change(db, job, chosen, now).await?;
+    *cursor = Some(to.to_string());
+    Ok(to == job.filter.deliveries.len())
+}
+
+/// Says of each delivery whether the job means it, up to the one that would be too many; and whether there was one.
+fn choose(looked: Vec<Candidate>, job: &Job, allowed: u32) -> (Vec<(Candidate, bool)>, bool) {
+    let mut chosen = Vec::with_capacity(looked.len());
+    let mut wanted = 0;
+    for candidate in looked {
+        let matches = matching::matches(&candidate, &job.filter, job.created_at);
+        if matches && wanted == allowed {
+            return (chosen, true);
+        }
+        wanted += u32::from(matches);
+        chosen.push((candidate, matches));
+    }
+    (chosen, false)
+}
+
+async fn change(
+    db: &mut SqliteConnection,
+    job: &mut Job,
+    chosen: Vec<Candidate>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    if chosen.is_empty() {
+        return Ok(());
+    }
+    if job.kind == JobKind::Purge {
+        let dead: Vec<_> = chosen.iter().map(|candidate| candidate.id).collect();
+        job.done += dead.len() as u64;
+        return lifecycle::purge(db, job.tenant, &dead, now).await;
+    }
+    let mut made: HashMap<EventId, u32> = HashMap::new();
+    let mut replays = Vec::with_capacity(chosen.len());
+    for candidate in chosen {
+        let made = made.entry(candidate.id.event).or_default();
+        let replay = lifecycle::decide_replay(&candidate, *made, now);
+        *made += u32::from(matches!(replay, Replay::Anew(_)));
+        match replay {
+            Replay::Refused(_) => job.failed += 1,
+            Replay::Again | Replay::Anew(_) => replays.push((candidate, replay)),
+        }
+    }
+    job.done += replays.len() as u64;
+    if replays.is_empty() {
+        return Ok(());
+    }
+    lifecycle::apply_replays(db, job.tenant, &replays, now).await
+}
+
+async fn standing(db: &mut SqliteConnection, job: JobId) -> Result<Option<Standing>, sqlx::Error> {
+    let mut query = QueryBuilder::new(format!("SELECT {ROW} FROM jobs WHERE id = "));
+    query.push_bind(blob(job.uuid()));
+    let row = query.build().fetch_optional(db).await?;
+    row.map(|row| Ok(Standing { job: read(&row)?, cursor: row.try_get("cursor")? })).transpose()
+}
+
+async fn insert(db: &mut SqliteConnection, job: &Job) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO jobs (id, tenant, kind, filter, status, total, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(blob(job.id.uuid()))
+    .bind(blob(job.tenant.uuid()))
+    .bind(job.kind.name())
+    .bind(columns::to_json(&job.filter)?)
+    .bind(job.status.name())
+    .bind(job.total as i64)
+    .bind(job.created_at.0)
+    .bind(job.updated_at.0)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn update(db: &mut SqliteConnection, job: &Job, cursor: Option<String>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE jobs SET status = ?, cursor = ?, done = ?, skipped = ?, failed = ?, updated_at = ?, ended_at = ? \
+         WHERE id = ?",
+    )
+    .bind(job.status.name())
+    .bind(cursor)
+    .bind(job.done as i64)
+    .bind(job.skipped as i64)
+    .bind(job.failed as i64)
+    .bind(job.updated_at.0)
+    .bind(job.ended_at.map(|at| at.0))
+    .bind(blob(job.id.uuid()))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+fn read(row: &SqliteRow) -> Result<Job, sqlx::Error> {
+    Ok(Job {
+        id: JobId::from_uuid(columns::uuid(row, "id")?),
+        tenant: columns::tenant(row)?,
+        kind: columns::named(row, "kind", JobKind::from_name)?,
+        filter: columns::json(row, "filter")?,
+        status: columns::named(row, "status", JobStatus::from_name)?,
+        total: columns::number(row, "total")?,
+        done: columns::number(row, "done")?,
+        skipped: columns::number(row, "skipped")?,
+        failed: columns::number(row, "failed")?,
+        created_at: columns::time(row, "created_at")?,
+        updated_at: columns::time(row, "updated_at")?,
+        ended_at: columns::maybe_time(row, "ended_at")?,
+    })
+}
