@@ -163,6 +163,9 @@ pub const RESPONSE_SNIPPET_BYTES: usize = 1_024;
 pub const ERROR_DETAIL_CHARS: usize = 300;
 /// Idle connections kept to one host.
 pub const IDLE_CONNECTIONS_PER_HOST: usize = 32;
+/// Connections opened within [`IDLE_CONNECTION_TTL`], which is at least how many are idle, before connections to hosts that
+/// had none are no longer kept: idle connections must not use up the open files.
+pub const IDLE_CONNECTIONS: usize = 4_096;
 /// How long an idle connection is kept.
 pub const IDLE_CONNECTION_TTL: Duration = Duration::from_secs(15);
 /// Tickets in one load.
@@ -179,6 +182,15 @@ pub const DUE_POLL: Duration = Duration::from_millis(500);
 pub const DNS_CACHE_ENTRIES: usize = 4_096;
 /// One look-up of a name.
 pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An address is used this long whatever its name server says: a name that moves is followed soon.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(60);
+/// That a name has no address is believed this long.
+pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
+/// Addresses of one name that are tried.
+pub const DNS_ADDRESSES: usize = 8;
+/// What is kept ready to be sent to endpoints (URLs and headers), in bytes over all endpoints.
+pub const PREPARED_BYTES: u64 = 32 * 1024 * 1024;
 
 // The fair scheduler.
 

@@ -1,1 +1,161 @@
-//! One attempt: sign, send, read the answer within bounds.
+//! One attempt: sign, send, and read the answer, all within one deadline. The only door to customers.
+//!
+//! An attempt never fails the engine: whatever a receiver does becomes an [`AttemptRecord`]. What follows from it is
+//! decided in [`crate::verdict`]. There are deliberately no redirects, proxies, decompression or cookies here.
+
+mod client;
+mod failure;
+mod request;
+mod resolver;
+mod retry_after;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use fairhook_common::delivery::{AttemptErrorCode, AttemptRecord};
+use fairhook_common::egress::EgressPolicy;
+use fairhook_common::limits;
+use fairhook_common::store::Loaded;
+use fairhook_common::time::Timestamp;
+use reqwest::header::RETRY_AFTER;
+use uuid::Uuid;
+
+use client::{Clients, Dial};
+use failure::Failure;
+use request::{Prepared, PreparedEndpoints};
+pub use resolver::ResolverSettings;
+
+/// Makes attempts: HTTP clients, a resolver, and the policy that says where they may go.
+pub struct Attempter {
+    clients: Clients,
+    endpoints: PreparedEndpoints,
+}
+
+/// Why there is no attempter.
+#[derive(Debug, thiserror::Error)]
+pub enum AttempterError {
+    /// The HTTP client refused its settings.
+    #[error("the HTTP client could not be made: {0}")]
+    Client(#[source] reqwest::Error),
+    /// The resolver refused its settings.
+    #[error("the resolver could not be made: {0}")]
+    Resolver(String),
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone)]
+pub struct Attempted {
+    /// What is kept of it.
+    pub record: AttemptRecord,
+    /// What the receiver asked for with 429 or 503, at most `limits::RETRY_AFTER_MAX`.
+    pub retry_after: Option<Duration>,
+    /// From the start to the last byte, or to the failure.
+    pub elapsed: Duration,
+    /// A connection had to be opened for it.
+    pub new_connection: bool,
+}
+
+impl Attempter {
+    /// An attempter that goes where `policy` lets it. Names are resolved as `resolver` says.
+    pub fn new(policy: EgressPolicy, resolver: ResolverSettings) -> Result<Self, AttempterError> {
+        let policy = Arc::new(policy);
+        let clients = Clients::new(Arc::clone(&policy), resolver)?;
+        Ok(Self { clients, endpoints: PreparedEndpoints::new(policy) })
+    }
+
+    /// Makes one attempt. Its deadline, the endpoint's timeout, covers everything from the look-up of the name to the last
+    /// byte of the answer's body. Never panics, never hangs.
+    pub async fn attempt(&self, loaded: &Loaded, started_at: Timestamp) -> Attempted {
+        let (id, clock) = (Uuid::now_v7(), Instant::now());
+        let timeout = loaded.endpoint.timeout.clamp(limits::ATTEMPT_TIMEOUT_MIN, limits::ATTEMPT_TIMEOUT_MAX);
+        let mut progress = Progress::default();
+        let exchange = self.exchange(loaded, started_at, &mut progress);
+        let failure = match tokio::time::timeout(timeout, exchange).await {
+            Ok(Ok(())) => None,
+            Ok(Err(failure)) => Some(failure),
+            Err(_) => Some(Failure::deadline(timeout)),
+        };
+        let elapsed = clock.elapsed();
+        let record = AttemptRecord {
+            id,
+            started_at,
+            duration_ms: u32::try_from(elapsed.as_millis()).unwrap_or(u32::MAX),
+            status_code: progress.status,
+            error: failure.map(Failure::into_error),
+            response_snippet: progress.snippet.freeze(),
+        };
+        let new_connection = progress.dial.is_some_and(|dial| dial.happened());
+        Attempted { record, retry_after: progress.retry_after, elapsed, new_connection }
+    }
+
+    async fn exchange(
+        &self,
+        loaded: &Loaded,
+        started_at: Timestamp,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
+        let prepared = self.endpoints.prepare(&loaded.endpoint)?;
+        let response = self.send(&prepared, loaded, started_at, progress).await?;
+        let status = response.status();
+        progress.status = Some(status.as_u16());
+        if matches!(status.as_u16(), 429 | 503) {
+            let header = response.headers().get(RETRY_AFTER);
+            progress.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), started_at));
+        }
+        progress.read_body(response).await?;
+        if status.is_success() { Ok(()) } else { Err(Failure::status(status)) }
+    }
+
+    /// Sends the request. A receiver may close an idle connection at the very moment it is used again. That says nothing
+    /// about the receiver, so the request is then sent once more, on a connection of its own.
+    async fn send(
+        &self,
+        prepared: &Prepared,
+        loaded: &Loaded,
+        started_at: Timestamp,
+        progress: &mut Progress,
+    ) -> Result<reqwest::Response, Failure> {
+        let body = request::body(loaded);
+        let request = prepared.request(loaded, &body, started_at);
+        let dial = progress.dial.insert(Arc::new(Dial::new(prepared.port())));
+        let first = self.clients.send(prepared, request, dial).await.map_err(|e| failure::of(&e));
+        match first {
+            Err(failure) if failure.code == AttemptErrorCode::Connect && !dial.happened() => {
+                let request = prepared.request(loaded, &body, started_at);
+                self.clients.send_afresh(request, dial).await.map_err(|e| failure::of(&e))
+            }
+            answered => answered,
+        }
+    }
+}
+
+/// What is known of an attempt so far; what is known when the deadline passes is kept.
+#[derive(Default)]
+struct Progress {
+    dial: Option<Arc<Dial>>,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+    snippet: BytesMut,
+}
+
+impl Progress {
+    /// Reads the body to its end, so that the connection can be used again, and keeps its beginning. One that is too large
+    /// is not read on; dropping it closes the connection.
+    async fn read_body(&mut self, mut response: reqwest::Response) -> Result<(), Failure> {
+        let mut read = 0;
+        while let Some(chunk) = response.chunk().await.map_err(|e| failure::of(&e))? {
+            read += chunk.len();
+            self.keep(&chunk);
+            if read > limits::RESPONSE_BODY_BYTES {
+                return Err(Failure::body_too_large());
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, chunk: &Bytes) {
+        let room = limits::RESPONSE_SNIPPET_BYTES.saturating_sub(self.snippet.len());
+        self.snippet.extend_from_slice(&chunk[..room.min(chunk.len())]);
+    }
+}
