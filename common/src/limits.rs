@@ -182,7 +182,6 @@ pub const DUE_POLL: Duration = Duration::from_millis(500);
 pub const DNS_CACHE_ENTRIES: usize = 4_096;
 /// One look-up of a name.
 pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// An address is used this long whatever its name server says: a name that moves is followed soon.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(60);
 /// That a name has no address is believed this long.

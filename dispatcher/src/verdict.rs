@@ -18,6 +18,7 @@ use fairhook_common::store::Loaded;
 use fairhook_common::time::Timestamp;
 
 use crate::attempt::Attempted;
+pub use crate::schedule::Class;
 
 /// What is to be recorded of an attempt, and learnt from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +29,6 @@ pub struct Decision {
     pub disable: Option<StatusReason>,
     /// What the endpoint's gate learns.
     pub class: Class,
-}
-
-/// What an attempt says of its endpoint's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// It takes what it is sent.
-    Success,
-    /// It answers, and is not overloaded: a 400, a 500.
-    Answered,
-    /// It has too much, or is not there: no answer in time, 429, 503, no connection.
-    Overload,
 }
 
 /// Decides about an attempt that ended at `now`. `random` is uniform in `0.0..1.0`.
