@@ -30,10 +30,22 @@ pub const ADMIT_DEADLINE: Duration = Duration::from_secs(10);
 pub const TEST_WAIT: Duration = Duration::from_secs(20);
 /// Connections that the API serves at once.
 pub const API_CONNECTIONS: usize = 4_096;
-/// How long a client may take to send a request's head.
-pub const REQUEST_HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client may take to send a request's head, the quiet time before it on a kept connection included.
+pub const REQUEST_HEAD_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take to send a request's body.
 pub const REQUEST_BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// What is read and thrown away of a body over its limit, so that a client that is still sending gets to see the 413.
+pub const DISCARDED_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// How long that may take.
+pub const DISCARDED_BODY_DEADLINE: Duration = Duration::from_secs(2);
+/// Members of a JSON object that is read field by field: more than any request has.
+pub const OBJECT_MEMBERS: usize = 64;
+/// Faults told of one request.
+pub const PROBLEM_FAULTS: usize = 32;
+/// What is shown of a name, an id or the like that the caller sent.
+pub const SHOWN_NAME_CHARS: usize = 64;
+/// A request's id, if the caller gives one.
+pub const REQUEST_ID_CHARS: usize = 128;
 
 // Names and texts.
 

@@ -2,3 +2,52 @@
 
 pub mod admission;
 pub mod api;
+mod serve;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use fairhook_common::egress::EgressPolicy;
+use fairhook_common::health::Health;
+use fairhook_common::metrics::Families;
+use fairhook_common::queue::Queue;
+use fairhook_common::shutdown::Shutdown;
+use fairhook_common::store::SharedStore;
+use tokio::task::JoinSet;
+
+pub use api::auth::OperatorKey;
+pub use serve::serve;
+
+/// What the ingest is made of.
+pub struct Parts {
+    /// The truth.
+    pub store: SharedStore,
+    /// Where first attempts are published.
+    pub queue: Arc<dyn Queue>,
+    /// Where endpoints may be.
+    pub egress: EgressPolicy,
+    /// What can be configured.
+    pub settings: IngestSettings,
+    /// Where metrics are registered.
+    pub families: Families,
+    /// What `/readyz` asks.
+    pub health: Health,
+}
+
+/// What can be configured of the ingest.
+#[derive(Debug, Clone)]
+pub struct IngestSettings {
+    /// The operator key, as a hash.
+    pub operator_key: OperatorKey,
+    /// Tenants may be named by a subdomain of this.
+    pub base_domain: Option<String>,
+    /// How long events are kept, and so the latest end of a delivery.
+    pub retention: Duration,
+}
+
+/// Starts what works behind the API and returns the API.
+pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Router {
+    let _ = (tasks, shutdown, &parts.queue);
+    api::router(parts)
+}

@@ -1,1 +1,73 @@
-//! The HTTP interface.
+//! The HTTP API. This file is its table of contents; what a call means is in the handlers' files.
+
+pub mod answer;
+pub mod auth;
+pub mod body;
+mod health;
+pub mod json;
+mod memory;
+mod observe;
+pub mod page;
+pub mod problem;
+pub mod read;
+mod suggest;
+pub mod tenant;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use fairhook_common::egress::EgressPolicy;
+use fairhook_common::health::Health;
+use fairhook_common::store::SharedStore;
+
+use crate::{IngestSettings, Parts};
+use memory::Memory;
+use observe::{Observed, observe};
+use problem::{Code, Problem};
+
+/// What every handler may use.
+pub struct Edge {
+    /// The truth.
+    pub store: SharedStore,
+    /// Where endpoints may be.
+    pub egress: EgressPolicy,
+    /// What can be configured.
+    pub settings: IngestSettings,
+    memory: Memory,
+    health: Health,
+}
+
+/// The whole API.
+pub(crate) fn router(parts: Parts) -> Router {
+    let Parts { store, egress, settings, families, health, .. } = parts;
+    let observed = Arc::new(Observed::new(&families));
+    let memory = Memory::new(store.clone());
+    let edge = Arc::new(Edge { store, egress, settings, memory, health });
+    Router::new()
+        .nest("/v1", routes())
+        .merge(routes())
+        .fallback(async || Problem::not_found("path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                Code::MethodNotAllowed,
+                "the path does not take this method; `allow` lists those it takes",
+            )
+        })
+        .layer(from_fn_with_state(observed, observe))
+        .with_state(edge)
+}
+
+fn routes() -> Router<Arc<Edge>> {
+    Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .nest("/tenants/{tenant}", of_a_tenant())
+        .merge(of_a_tenant())
+}
+
+/// What belongs to a tenant, under `/tenants/{tenant}` too.
+fn of_a_tenant() -> Router<Arc<Edge>> {
+    Router::new()
+}

@@ -1,0 +1,124 @@
+//! Request bodies: bounded in bytes and in time, read only after the caller is known.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequest, Request};
+use bytes::{Bytes, BytesMut};
+use fairhook_common::limits;
+use tokio::time::{Instant, timeout_at};
+
+use super::json::Fields;
+use super::problem::{Code, Problem};
+
+/// A body of at most `LIMIT` bytes. In a handler it stands behind [`super::tenant::Asked`], so that nobody is read
+/// from before it is known who it is.
+pub struct Posted<const LIMIT: usize = { limits::REQUEST_BODY_BYTES }>(pub Bytes);
+
+impl<const LIMIT: usize> Posted<LIMIT> {
+    /// The JSON object that it is.
+    pub fn fields(&self) -> Result<Fields<'_>, Problem> {
+        Fields::parse(&self.0)
+    }
+
+    /// The JSON object that it is, if there is a body at all.
+    pub fn fields_or_none(&self) -> Result<Fields<'_>, Problem> {
+        Fields::parse_or_empty(&self.0)
+    }
+}
+
+impl<S: Sync, const LIMIT: usize> FromRequest<S> for Posted<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let mut body = request.into_body();
+        let deadline = Instant::now() + limits::REQUEST_BODY_DEADLINE;
+        match timeout_at(deadline, collect(&mut body, LIMIT)).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(Unread::TooLarge)) => {
+                discard(body).await;
+                let detail = format!("the body is larger than {LIMIT} bytes");
+                Err(Problem::new(Code::TooLarge, detail).member("limit", LIMIT.into()))
+            }
+            Ok(Err(Unread::Broken)) => Err(Problem::new(Code::InvalidRequest, "the body broke off")),
+            Err(_) => Err(Problem::new(Code::RequestTimeout, "the body did not arrive in time")),
+        }
+    }
+}
+
+enum Unread {
+    TooLarge,
+    Broken,
+}
+
+async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Unread> {
+    let announced = body.size_hint();
+    if announced.lower() > limit as u64 {
+        return Err(Unread::TooLarge);
+    }
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(part) = next_part(body).await? {
+        if first.len() + all.len() + part.len() > limit {
+            return Err(Unread::TooLarge);
+        }
+        // Most bodies come in one part, which is then the body without being copied.
+        if first.is_empty() && all.is_empty() {
+            first = part;
+            continue;
+        }
+        if all.is_empty() {
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&part);
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+async fn next_part(body: &mut Body) -> Result<Option<Bytes>, Unread> {
+    loop {
+        match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(Unread::Broken),
+            Some(Ok(frame)) => {
+                if let Ok(part) = frame.into_data() {
+                    return Ok(Some(part));
+                }
+            }
+        }
+    }
+}
+
+/// Reads on for a while: a connection that is closed under a sending client shows it a reset instead of the answer.
+async fn discard(mut body: Body) {
+    let deadline = Instant::now() + limits::DISCARDED_BODY_DEADLINE;
+    let reading = async {
+        let mut read = 0;
+        while let Ok(Some(part)) = next_part(&mut body).await {
+            read += part.len();
+            if read > limits::DISCARDED_BODY_BYTES {
+                return;
+            }
+        }
+    };
+    // Whether it came to its end does not matter.
+    let _ = timeout_at(deadline, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(bytes: usize) -> Result<usize, Code> {
+        let request = Request::new(Body::from(vec![b'x'; bytes]));
+        Posted::<8>::from_request(request, &()).await.map(|body| body.0.len()).map_err(|p| p.code())
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_at_its_limit() {
+        assert_eq!(read(0).await, Ok(0));
+        assert_eq!(read(8).await, Ok(8));
+        assert_eq!(read(9).await, Err(Code::TooLarge));
+    }
+}

@@ -1,0 +1,28 @@
+//! Whether the process lives and is ready. Open to anybody, and so no more than names and states.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::problem::{Code, Problem};
+use super::{Edge, answer};
+
+pub(super) async fn live() -> Response {
+    answer::ok(&json!({ "status": "live" }))
+}
+
+pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Response {
+    let states = edge.health.ready().await;
+    let all_ready = states.iter().all(|(_, state)| state.is_ok());
+    let state = |ready: bool| if ready { "ready" } else { "not_ready" };
+    let parts: Map<String, Value> =
+        states.iter().map(|(name, part)| ((*name).to_owned(), state(part.is_ok()).into())).collect();
+    if all_ready {
+        return answer::ok(&json!({ "status": "ready", "parts": parts }));
+    }
+    Problem::new(Code::Unavailable, "a part is not ready")
+        .member("parts", Value::Object(parts))
+        .into_response()
+}

@@ -1,0 +1,100 @@
+//! Around every request: its id, the request metrics, and panics that become problems.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use fairhook_common::ids;
+use fairhook_common::limits;
+use fairhook_common::metrics::Families;
+use prometheus::{Histogram, IntCounterVec};
+
+use super::problem::{Code, Problem};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is measured of requests.
+pub struct Observed {
+    requests: IntCounterVec,
+    seconds: Histogram,
+}
+
+impl Observed {
+    /// Makes the families.
+    pub fn new(families: &Families) -> Self {
+        let labels = ["route", "method", "status"];
+        Self {
+            requests: families.counters(
+                "fairhook_api_requests_total",
+                "Requests answered, by route and class of status",
+                &labels,
+            ),
+            seconds: families
+                .seconds("fairhook_api_request_seconds", "Time from a request's head to its answer"),
+        }
+    }
+}
+
+/// Answers `request`, whatever happens.
+pub async fn observe(State(observed): State<Arc<Observed>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = known_method(request.method());
+    let mut response = match unwound(next.run(request)).await {
+        Some(response) => response,
+        None => {
+            tracing::error!(request.id = ?id, route = ?route, "a handler panicked");
+            Problem::new(Code::Internal, "the request could not be answered; the log says why")
+                .into_response()
+        }
+    };
+    response.headers_mut().insert(REQUEST_ID, id);
+    let route = route.as_ref().map_or("none", |path| template(path.as_str()));
+    let class =
+        ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(response.status().as_u16() / 100).min(5)];
+    observed.requests.with_label_values(&[route, method, class]).inc();
+    observed.seconds.observe(started.elapsed().as_secs_f64());
+    response
+}
+
+/// The alias without `/v1` counts as the same route.
+fn template(path: &str) -> &str {
+    path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path)
+}
+
+/// Methods are the caller's words; a label's values come out of a closed list.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+/// The caller's id if it is a sane one, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let sane = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=limits::REQUEST_ID_CHARS).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b))
+    };
+    request.headers().get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
+        let made = format!("req_{}", ids::base32(uuid::Uuid::now_v7()));
+        HeaderValue::from_str(&made).expect("base32 is ASCII")
+    })
+}
+
+/// Drives `future` to its end; `None` if it panicked. It is never polled again then, so that no broken state is seen.
+async fn unwound<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}

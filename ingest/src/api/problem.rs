@@ -1,0 +1,287 @@
+//! Every answer that is not a success: `application/problem+json` (RFC 9457). The one place for their status codes.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use fairhook_common::limits;
+use fairhook_common::store::{ControlError, StoreError};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// The type of a refusal over a quota, which IANA registers.
+const QUOTA_TYPE: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident, $title:literal;)+) => {
+        /// What went wrong, out of a closed list. The names are part of the API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)+ }
+
+        impl Code {
+            /// The whole list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name in answers.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// The status that goes with it.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status),+ }
+            }
+
+            /// The same for every problem of this code.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is no JSON.
+    MalformedJson = "malformed_json", BAD_REQUEST, "The body is not JSON";
+    /// Something in the body, the query or a header is not as it has to be; `errors` says what and where.
+    InvalidRequest = "invalid_request", BAD_REQUEST, "The request is not valid";
+    /// The call acts on a tenant, and none is named.
+    TenantRequired = "tenant_required", BAD_REQUEST, "No tenant is named";
+    /// Two tenants are named.
+    TenantConflict = "tenant_conflict", BAD_REQUEST, "Two different tenants are named";
+    /// No key, or one that is unknown, expired or revoked.
+    Unauthorized = "unauthorized", UNAUTHORIZED, "A valid API key is needed";
+    /// The key lacks a scope.
+    MissingScope = "missing_scope", FORBIDDEN, "The key does not allow this";
+    /// Only operators may do this.
+    OperatorRequired = "operator_required", FORBIDDEN, "An operator's key is needed";
+    /// A tenant's key names another tenant.
+    WrongTenant = "wrong_tenant", FORBIDDEN, "The key belongs to another tenant";
+    /// An operator has blocked the tenant's events.
+    TenantSuspended = "tenant_suspended", FORBIDDEN, "The tenant is suspended";
+    /// There is no such thing, or it is another tenant's.
+    NotFound = "not_found", NOT_FOUND, "Not found";
+    /// There is no such tenant.
+    UnknownTenant = "unknown_tenant", NOT_FOUND, "There is no such tenant";
+    /// The path does not take this method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
+    /// The request was not sent in time.
+    RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "The request took too long to arrive";
+    /// The slug or uid is taken.
+    AlreadyExists = "already_exists", CONFLICT, "It exists already";
+    /// As many as there may be.
+    LimitReached = "limit_reached", CONFLICT, "The limit is reached";
+    /// Somebody else changed it at the same time.
+    Conflict = "conflict", CONFLICT, "It was changed meanwhile";
+    /// What is asked for cannot be done in the state in which it is.
+    WrongState = "wrong_state", CONFLICT, "Its state does not allow this";
+    /// The body is larger than is read.
+    TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    /// The idempotency key was used for another request.
+    IdempotencyConflict = "idempotency_conflict", UNPROCESSABLE_ENTITY, "The idempotency key was used for something else";
+    /// Over a quota; `violated-policies` says which.
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, "A quota is exceeded";
+    /// A mistake of ours.
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here";
+    /// Not now: try again.
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Not available right now";
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// What is wrong, for people.
+    pub detail: String,
+    /// Where in the body, as a JSON pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// Or which parameter of the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+}
+
+impl Fault {
+    /// A fault of the body.
+    pub fn at(pointer: impl Into<String>, detail: impl ToString) -> Self {
+        Self { detail: detail.to_string(), pointer: Some(pointer.into()), parameter: None }
+    }
+
+    /// A fault of the query.
+    pub fn of_parameter(parameter: impl Into<String>, detail: impl ToString) -> Self {
+        Self { detail: detail.to_string(), pointer: None, parameter: Some(parameter.into()) }
+    }
+}
+
+/// A refusal or a failure on its way to the caller. Says nothing that the caller may not know.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    code: Code,
+    detail: String,
+    errors: Vec<Fault>,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem; `detail` is one sentence for people.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let (errors, members, headers) = (Vec::new(), Map::new(), Vec::new());
+        Self(Box::new(Parts { code, detail: detail.into(), errors, members, headers }))
+    }
+
+    /// A request with faults, of which there is at least one.
+    pub fn invalid(mut faults: Vec<Fault>) -> Self {
+        let detail = match &faults[..] {
+            [only] => only.detail.clone(),
+            _ => format!("{} faults; `errors` lists them", faults.len()),
+        };
+        faults.truncate(limits::PROBLEM_FAULTS);
+        let mut problem = Self::new(Code::InvalidRequest, detail);
+        problem.0.errors = faults;
+        problem
+    }
+
+    /// There is no such thing, or the caller may not know of it.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("there is no such {what}"))
+    }
+
+    /// Try again after a while.
+    pub fn unavailable(detail: impl Into<String>, after: Duration) -> Self {
+        Self::new(Code::Unavailable, detail).retry_after(after)
+    }
+
+    /// Over the quotas named, with the members that the registered type has.
+    pub fn quota(detail: impl Into<String>, policies: &[&str]) -> Self {
+        Self::new(Code::QuotaExceeded, detail).member("violated-policies", json!(policies))
+    }
+
+    /// Adds `Retry-After`: whole seconds, at least 1, never less than `after`.
+    pub fn retry_after(self, after: Duration) -> Self {
+        let seconds = (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1);
+        self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// Adds a header to the answer.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// Adds a member to the body.
+    pub fn member(mut self, name: &str, value: Value) -> Self {
+        self.0.members.insert(name.to_owned(), value);
+        self
+    }
+
+    /// What went wrong.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The sentence for people.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The body.
+    pub fn to_json(&self) -> Value {
+        let Parts { code, detail, errors, members, .. } = &*self.0;
+        let kind = match code {
+            Code::QuotaExceeded => QUOTA_TYPE.to_owned(),
+            _ => format!("urn:fairhook:problem:{}", code.name()),
+        };
+        let mut body = members.clone();
+        body.insert("type".into(), kind.into());
+        body.insert("title".into(), code.title().into());
+        body.insert("status".into(), code.status().as_u16().into());
+        body.insert("code".into(), code.name().into());
+        body.insert("detail".into(), detail.as_str().into());
+        if !errors.is_empty() {
+            body.insert("errors".into(), json!(errors));
+        }
+        Value::Object(body)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.to_json().to_string()));
+        *response.status_mut() = self.0.code.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.0.headers);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    /// What the store says stays in the log: it may name files and statements.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Internal(reason) => {
+                tracing::error!(error.detail = reason, "the store failed");
+                Self::new(Code::Internal, "the request could not be answered; the log says why")
+            }
+            retryable => {
+                tracing::debug!(error.detail = %retryable, "the store is not available");
+                Self::unavailable("the store is not available right now; try again", Duration::from_secs(1))
+            }
+        }
+    }
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::SlugTaken | ControlError::UidTaken => {
+                Self::new(Code::AlreadyExists, error.to_string())
+            }
+            ControlError::LimitReached(limit) => {
+                Self::new(Code::LimitReached, error.to_string()).member("limit", limit.into())
+            }
+            ControlError::NotFound => Self::new(Code::NotFound, "it is not there, or is being deleted"),
+            ControlError::Conflict => {
+                Self::new(Code::Conflict, "it was changed at the same time; read it again")
+            }
+            ControlError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_statuses_are_errors() {
+        for (i, code) in Code::ALL.iter().enumerate() {
+            assert!(code.status().is_client_error() || code.status().is_server_error());
+            assert!(Code::ALL[..i].iter().all(|other| other.name() != code.name()), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_never_too_early() {
+        let seconds = |after| {
+            let response = Problem::unavailable("x", after).into_response();
+            response.headers()[header::RETRY_AFTER].to_str().expect("text").to_owned()
+        };
+        assert_eq!(seconds(Duration::ZERO), "1");
+        assert_eq!(seconds(Duration::from_millis(1_001)), "2");
+        assert_eq!(seconds(Duration::from_secs(3)), "3");
+    }
+
+    #[test]
+    fn what_the_store_says_does_not_leak() {
+        let problem: Problem = StoreError::Internal("no such table: tenants".into()).into();
+        assert!(!problem.to_json().to_string().contains("tenants"));
+        let problem: Problem = StoreError::Unavailable("disk I/O error /var/x".into()).into();
+        assert_eq!(problem.code(), Code::Unavailable);
+        assert!(!problem.to_json().to_string().contains("/var"));
+    }
+}
