@@ -105,6 +105,34 @@ pub const ADMIT_WAITING_BYTES_PER_TENANT: usize = 16 * 1024 * 1024;
 pub const ADMIT_EVENT_OVERHEAD_BYTES: usize = 512;
 /// Deliveries that wait to be published; beyond it they become due.
 pub const PUBLISH_WAITING: usize = 50_000;
+/// Deliveries of one tenant that wait to be published: ten floods together leave room for others.
+pub const PUBLISH_WAITING_PER_TENANT: usize = 5_000;
+/// Messages handed to the queue in one call.
+pub const PUBLISH_CHUNK: usize = 128;
+/// Such calls under way at once: with the chunk, the window of unconfirmed messages that a broker likes best.
+pub const PUBLISHES_IN_FLIGHT: usize = 8;
+/// Unconfirmed messages of one tenant: a quarter of that window, so that one slow queue does not fill it.
+pub const PUBLISH_UNCONFIRMED_PER_TENANT: usize = 256;
+/// Outbox rows are settled together at least this often: each transaction is a write that others wait for.
+pub const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
+/// Outbox rows settled in one transaction.
+pub const SETTLE_ROWS: usize = 256;
+/// Deliveries made due in one transaction that settles.
+pub const SETTLE_DELIVERIES: usize = 2_000;
+/// Outbox rows that wait to be settled while the store cannot be written; beyond it they are left to housekeeping.
+pub const SETTLE_WAITING_ROWS: usize = 10_000;
+/// After an orderly stop began, requests that were under way may still be admitted for so long.
+pub const ADMIT_LINGER: Duration = Duration::from_secs(3);
+/// Failing transactions spent on finding what one of them cannot take.
+pub const ADMIT_BISECTIONS: u32 = 64;
+/// What a limit per tenant remembers is forgotten when the tenant is idle for so long.
+pub const QUOTA_IDLE: Duration = Duration::from_secs(3_600);
+/// A tenant's backlog is known at most this late.
+pub const BACKLOG_AGE_MAX: Duration = Duration::from_secs(1);
+/// From this age on it is read again beside the requests, so that none of them waits for it.
+pub const BACKLOG_AGE_REFRESH: Duration = Duration::from_millis(500);
+/// While it cannot be read, the last value counts for so long: a late reader must not close the way in.
+pub const BACKLOG_AGE_STALE: Duration = Duration::from_secs(10);
 
 // The embedded store.
 

@@ -1,1 +1,88 @@
-//! From a checked event to its 202: batches, commits, publishing.
+//! From a checked event to its 202: quota, batches, commits, publishing.
+//!
+//! ```text
+//! quota, backlog ─► waiting list ─► batch ─► commit ─► 202
+//!                                              └─► lineup ─► publish ─► settle the outbox
+//! ```
+
+mod admitter;
+mod backlog;
+mod batch;
+mod lineup;
+mod publisher;
+pub mod quota;
+
+use std::sync::Arc;
+
+use fairhook_common::event::NewEvent;
+use fairhook_common::ids::TenantId;
+use fairhook_common::metrics::Families;
+use fairhook_common::queue::{Queue, QueueAddress};
+use fairhook_common::shutdown::Shutdown;
+use fairhook_common::store::{Admission, SharedStore, StoreError, Usage};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use admitter::{AdmitError, Ticket};
+pub use batch::NoRoom;
+
+use admitter::{Admitter, Door, Metrics};
+use backlog::Backlog;
+use publisher::Publisher;
+use quota::Quotas;
+
+/// The way in, as the handlers of the API hold it. Once the last clone is gone, what waits is admitted and published,
+/// and the tasks end.
+#[derive(Clone)]
+pub struct AdmissionHandle {
+    door: Arc<Door>,
+    quotas: Arc<Quotas>,
+    backlog: Backlog,
+    _last: Arc<DropGuard>,
+}
+
+/// Starts the admitter and the publisher in `tasks`.
+pub fn start(
+    store: SharedStore,
+    queue: Arc<dyn Queue>,
+    families: &Families,
+    tasks: &mut JoinSet<()>,
+    shutdown: &Shutdown,
+) -> AdmissionHandle {
+    let abandoned = CancellationToken::new();
+    let publisher = Publisher::start(store.clone(), queue, families, tasks, shutdown);
+    let door = Arc::new(Door::new(batch::Bounds::default(), abandoned.clone(), families));
+    let metrics = Metrics::new(families);
+    let admitter = Admitter { door: door.clone(), store: store.clone(), publisher, metrics };
+    tasks.spawn(admitter.run(shutdown.clone()));
+    AdmissionHandle {
+        door,
+        quotas: Arc::new(Quotas::new()),
+        backlog: Backlog::new(store),
+        _last: Arc::new(abandoned.drop_guard()),
+    }
+}
+
+impl AdmissionHandle {
+    /// Puts an event on its way; `queue` is its tenant's. The answer is the ticket's.
+    pub fn offer(&self, event: NewEvent, queue: QueueAddress) -> Result<Ticket, AdmitError> {
+        let endpoints = self.backlog.endpoints(event.tenant);
+        self.door.offer(event, queue, endpoints)
+    }
+
+    /// Makes an event durable.
+    pub async fn admit(&self, event: NewEvent, queue: QueueAddress) -> Result<Admission, AdmitError> {
+        self.offer(event, queue)?.answer().await
+    }
+
+    /// The limits on events per second.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// What a tenant uses, at most a second old.
+    pub async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
+        self.backlog.usage(tenant, Instant::now()).await
+    }
+}

@@ -1,0 +1,104 @@
+use fairhook_common::tenant::Plan;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+const ORIGIN: i64 = 1_700_000_000_000;
+
+fn at(ms: u64) -> Now {
+    Now { monotonic: Duration::from_millis(ms), wall: Timestamp(ORIGIN + ms as i64) }
+}
+
+fn allowance(per_second: u32, burst: u32) -> Allowance {
+    Allowance::new(Rate { per_second, burst }, at(0))
+}
+
+#[test]
+fn a_quota_is_reached_and_recovers() {
+    let mut allowance = allowance(10, 20);
+    for sent in 1..=20u32 {
+        let decision = allowance.take(at(0));
+        assert!(decision.allowed);
+        assert_eq!((decision.limit, decision.remaining), (10, 10u32.saturating_sub(sent)));
+        assert_eq!((decision.reset, decision.reset_seconds()), (Timestamp(ORIGIN + 1_000), 1));
+    }
+    let refused = allowance.take(at(0));
+    assert!(!refused.allowed);
+    assert_eq!(refused.remaining, 0);
+    assert_eq!(refused.reset_after, Duration::from_millis(100));
+    assert_eq!(refused.reset, Timestamp(ORIGIN + 100));
+    assert_eq!(allowance.sent(at(999)), 20);
+    // A token is back after a tenth of a second, and one only.
+    assert!(!allowance.take(at(99)).allowed);
+    assert!(allowance.take(at(100)).allowed);
+    assert!(!allowance.take(at(100)).allowed);
+    // The window is new after a second, but the bucket has only what was refilled.
+    assert_eq!(allowance.peek(at(1_000)).remaining, 9);
+    assert_eq!(allowance.sent(at(1_000)), 0);
+    // And it is full again after a quiet time.
+    assert_eq!((0..100).filter(|_| allowance.take(at(60_000)).allowed).count(), 20);
+}
+
+#[test]
+fn who_may_send_nothing_is_refused_for_long() {
+    let decision = allowance(0, 0).take(at(5));
+    assert!(!decision.allowed);
+    assert_eq!((decision.limit, decision.remaining), (0, 0));
+    assert_eq!(decision.reset_seconds(), 24 * 3600);
+}
+
+#[test]
+fn other_limits_count_at_once_and_what_was_sent_is_still_shown() {
+    let (quotas, tenant) = (Quotas::new(), TenantId::from_uuid(Uuid::from_u128(1)));
+    let narrow = QuotaLimits { max_events_per_sec: 1, burst: 1, ..Plan::Starter.limits() };
+    assert!(quotas.take(tenant, &narrow, at(0)).allowed);
+    assert!(!quotas.take(tenant, &narrow, at(0)).allowed);
+    let wide = Plan::Starter.limits();
+    let decision = quotas.take(tenant, &wide, at(0));
+    assert!(decision.allowed);
+    assert_eq!(decision.remaining, 98);
+    assert_eq!(quotas.events_sent(tenant, at(0)), 2);
+    assert_eq!(quotas.events_sent(tenant, at(1_000)), 0);
+    // Another tenant has its own.
+    let other = TenantId::from_uuid(Uuid::from_u128(2));
+    assert!(quotas.take(other, &narrow, at(0)).allowed);
+    assert_eq!(quotas.events_sent(other, at(0)), 1);
+}
+
+#[test]
+fn a_wall_clock_that_steps_back_refuses_nobody() {
+    let mut allowance = allowance(1, 1);
+    assert!(allowance.take(at(0)).allowed);
+    let stepped = Now { monotonic: Duration::from_secs(1), wall: Timestamp(ORIGIN - 3_600_000) };
+    assert!(allowance.take(stepped).allowed);
+}
+
+proptest! {
+    /// Over any span no more passes than the burst and what was refilled; who waits as long as it was told passes; and no
+    /// more is promised than passes.
+    #[test]
+    fn the_bucket_keeps_its_promises(
+        per_second in 1u32..500, burst in 1u32..1_000, waits in prop::collection::vec(0u64..1_500, 1..200),
+    ) {
+        let mut allowance = allowance(per_second, burst);
+        let (mut now, mut passed) = (0u64, 0u64);
+        for wait in waits {
+            now += wait;
+            let shown = allowance.peek(at(now)).remaining;
+            let decision = allowance.take(at(now));
+            prop_assert!(shown == 0 || decision.allowed, "{shown} were promised");
+            if decision.allowed {
+                passed += 1;
+                let most = f64::from(burst) + now as f64 / 1_000.0 * f64::from(per_second);
+                prop_assert!(passed as f64 <= most + 1.0, "{passed} of {most} after {now} ms");
+            } else {
+                let told = decision.reset_seconds() * 1_000;
+                prop_assert!(decision.reset_after <= Duration::from_millis(told));
+                now += told;
+                prop_assert!(allowance.take(at(now)).allowed, "refused after {told} ms");
+                passed += 1;
+            }
+        }
+    }
+}
