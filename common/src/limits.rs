@@ -212,8 +212,26 @@ pub const IDLE_CONNECTION_TTL: Duration = Duration::from_secs(15);
 pub const LOAD_BATCH: usize = 256;
 /// Outcomes in one transaction.
 pub const RECORD_BATCH: usize = 1_000;
+/// Loads under way at once: one that reads while another is being handed out.
+pub const LOADS_AT_ONCE: usize = 2;
 /// No new attempts while the oldest unrecorded outcome is older than this.
 pub const RECORD_LAG_MAX: Duration = Duration::from_secs(5);
+/// No new attempts while so many outcomes are unrecorded: each holds up to a snippet, so this is some 15 MB.
+pub const UNRECORDED_OUTCOMES: usize = 10_000;
+/// Deliveries in one claiming transaction: bounds the time that others wait for it.
+pub const CLAIM_BATCH: u32 = 1_000;
+/// The least time between two claims, and between two looks for due work, so that small wants become one.
+pub const CLAIM_PAUSE: Duration = Duration::from_millis(10);
+/// Messages between the queue's consumer and the engine: one turn's worth, for the scheduler is where waiting is fair.
+pub const ENGINE_INBOX: usize = 256;
+/// Prefetch of a tenant that has had no message for `PREFETCH_IDLE_AFTER`: enough for a trickle.
+pub const PREFETCH_IDLE: u32 = 8;
+/// A tenant without a message for so long is idle.
+pub const PREFETCH_IDLE_AFTER: Duration = Duration::from_secs(60);
+/// The first wait before a failed verb of the store is tried again.
+pub const STORE_RETRY_MIN: Duration = Duration::from_millis(50);
+/// The longest wait before a failed verb of the store is tried again.
+pub const STORE_RETRY_MAX: Duration = Duration::from_secs(1);
 /// A claim gives its delivery back after this and the longest attempt.
 pub const CLAIM_LEASE: Duration = Duration::from_secs(120);
 /// How often the store is asked for due work when nobody said that there is some.
@@ -280,6 +298,22 @@ pub const JOB_DELIVERIES: usize = 1_000;
 pub const REPORT_TTL: Duration = Duration::from_secs(30);
 /// How often housekeeping looks around.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Steps of one sweep in one round, so that every sweep has its turn.
+pub const SWEEP_STEPS: u32 = 20;
+/// The pause after a step of a sweep or of a job, which leaves the store to the hot path.
+pub const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// Held deliveries released in one transaction.
+pub const RELEASE_ROWS: u32 = 500;
+/// An outbox row that is not settled after this was left behind by a crash or a failed settling.
+pub const OUTBOX_GRACE: Duration = Duration::from_secs(60);
+/// How long an ended job can be looked at.
+pub const JOBS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often the lateness of a tick is measured.
+pub const LAG_TICK: Duration = Duration::from_millis(5);
+/// How often the number of effective slots is decided.
+pub const CAPACITY_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the live table is refreshed while somebody looks at it.
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
 /// How often dispatchers tell what is in flight and which circuits are open.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// Events and their payloads are kept this long unless configured.

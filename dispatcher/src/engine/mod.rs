@@ -1,1 +1,148 @@
-//! The loops around the pure parts.
+//! The loops around the pure parts: everything that waits.
+//!
+//! ```text
+//!  queue ─► intake ─┐                                   ┌─► attempt (one task each) ─┐
+//!                   ├─► core: scheduler, plans ─► load ─┘                            │
+//!  store ─► claim ──┘        ▲                                                       │
+//!                            └──────────── ended ◄───────────────────────────────────┘
+//!                                            └─► record (one batch at a time) ─► ack
+//! ```
+//!
+//! One task, the engine, owns all state ([`core`]) and never waits for anything in particular; loads, claims, records and
+//! attempts are tasks of its own that come back to it, each kind bounded in number. Beside it run the intake, the roster's
+//! follower and housekeeping, which reach it through bounded channels and wanted states.
+
+mod attempts;
+mod beat;
+mod clock;
+mod core;
+mod due;
+mod held;
+mod housekeeping;
+mod intake;
+mod lag;
+mod loading;
+mod metrics;
+mod outage;
+mod pace;
+mod prefetch;
+mod recording;
+mod report;
+mod roster;
+mod run;
+mod subscriptions;
+mod table;
+mod tenants;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairhook_common::limits;
+use fairhook_common::metrics::Families;
+use fairhook_common::queue::Queue;
+use fairhook_common::shutdown::Shutdown;
+use fairhook_common::store::SharedStore;
+use fairhook_common::tenant::DISABLE_AFTER;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use self::attempts::Tools;
+use self::clock::Clock;
+use self::core::Core;
+use self::housekeeping::Housekeeping;
+use self::intake::Intake;
+use self::lag::Lag;
+use self::metrics::Metrics;
+use self::outage::Outage;
+use self::roster::Pokes;
+use self::run::{Engine, UnderWay};
+use self::subscriptions::Subscriptions;
+pub use self::table::{Handle, Snapshot, TenantSnapshot};
+use crate::attempt::Attempter;
+
+/// What a dispatcher is made of.
+pub struct Parts {
+    /// The truth.
+    pub store: SharedStore,
+    /// Where first attempts come from.
+    pub queue: Arc<dyn Queue>,
+    /// What makes attempts.
+    pub attempter: Attempter,
+    /// What can be set.
+    pub settings: DispatchSettings,
+    /// Where its metrics go.
+    pub families: Families,
+    /// The name under which it reports.
+    pub node: String,
+}
+
+/// What can be set of a dispatcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DispatchSettings {
+    /// Deliveries in flight at most.
+    pub slots: usize,
+    /// An endpoint that has only failed for so long is disabled.
+    pub disable_after: Duration,
+    /// Events are kept this long.
+    pub retention: Duration,
+}
+
+impl Default for DispatchSettings {
+    fn default() -> Self {
+        Self { slots: limits::SLOTS, disable_after: DISABLE_AFTER, retention: limits::RETENTION }
+    }
+}
+
+/// Starts a dispatcher; its tasks go into `tasks`.
+///
+/// On [`Shutdown::drain`] nothing new starts; attempts in flight end, their outcomes are recorded and acked, then the tasks end.
+/// [`Shutdown::stop_now`] ends them at once: messages go back to their queue, claims end by their lease or by a recovery.
+///
+/// No task ends before that by itself. One that panics, or whose attempt, load or record panics, ends with that panic:
+/// whoever joins `tasks` gets it as an error and has to take the process down, for nothing may go on half served.
+pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Handle {
+    let Parts { store, queue, attempter, settings, families, node } = parts;
+    let metrics = Arc::new(Metrics::new(&families));
+    let outage = Arc::new(Outage::new("store"));
+    let pokes = Arc::new(Pokes::default());
+    let subscriptions = Arc::new(Subscriptions::default());
+    let clock = Clock::start();
+    let lag = Lag::default();
+    let handle = Handle(Arc::new(watch::channel(Arc::default()).0));
+    let (inbox, messages) = mpsc::channel(limits::ENGINE_INBOX);
+    // A roster is a difference: the next one is read when this one is taken.
+    let (rosters, roster) = mpsc::channel(1);
+
+    let core = Core::new(settings.slots, Arc::clone(&subscriptions), Arc::clone(&metrics), clock.now());
+    let engine = Engine {
+        core,
+        tools: Arc::new(Tools { attempter, metrics: Arc::clone(&metrics), clock }),
+        store: Arc::clone(&store),
+        outage: Arc::clone(&outage),
+        pokes: Arc::clone(&pokes),
+        lag: lag.clone(),
+        handle: handle.clone(),
+        inbox: messages,
+        rosters: roster,
+        disable_after: settings.disable_after,
+        node: node.into(),
+        under_way: UnderWay::default(),
+    };
+    let intake = Intake { queue, subscriptions, outage: Outage::new("queue"), inbox };
+    let following = roster::follow(
+        Arc::clone(&store),
+        rosters,
+        Arc::clone(&pokes),
+        Arc::clone(&outage),
+        shutdown.clone(),
+    );
+    let housekeeping = Housekeeping { store, pokes, metrics, outage, retention: settings.retention };
+    tasks.spawn(engine.run(shutdown.clone()));
+    tasks.spawn(intake.run(shutdown.clone()));
+    tasks.spawn(following);
+    tasks.spawn(lag.measure(shutdown.clone()));
+    tasks.spawn(housekeeping.clone().release_held(shutdown.clone()));
+    tasks.spawn(housekeeping.clone().jobs(shutdown.clone()));
+    tasks.spawn(housekeeping.sweeps(shutdown.clone()));
+    handle
+}

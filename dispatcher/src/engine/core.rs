@@ -1,0 +1,333 @@
+//! What the engine knows and decides between two waits. Nothing here waits, and every time is an argument.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairhook_common::delivery::{DeliveryState, Lane, Verdict};
+use fairhook_common::endpoint::Circuit;
+use fairhook_common::ids::{EndpointId, TenantId};
+use fairhook_common::limits;
+use fairhook_common::queue::Received;
+use fairhook_common::store::{Claim, ClaimFrom, Claimed, Load, Loaded, Recorded, Roster, Ticket};
+use fairhook_common::time::Timestamp;
+
+use super::due::{DuePlan, Room};
+use super::held::{Ended, Held, Started};
+use super::metrics::Metrics;
+use super::recording::{Outbound, Told};
+use super::subscriptions::Subscriptions;
+use super::tenants::Tenants;
+use crate::schedule::{Capacity, EndpointFacts, Moment, Scheduler, Settings, SlotEnd, Step, Waiting};
+
+/// The engine's state.
+pub struct Core {
+    pub scheduler: Scheduler<Held>,
+    pub tenants: Tenants,
+    pub due: DuePlan,
+    pub outbound: Outbound,
+    pub metrics: Arc<Metrics>,
+    capacity: Capacity,
+    to_load: Vec<Started>,
+    /// The slowest record since the capacity was last decided.
+    record_latency: Duration,
+    /// Endpoints whose circuit is not closed.
+    broken: BTreeSet<EndpointId>,
+}
+
+/// An attempt that may start.
+pub struct Ready {
+    pub started: Started,
+    pub loaded: Box<Loaded>,
+    pub slug: Arc<str>,
+}
+
+impl Core {
+    /// Nothing is known yet.
+    pub fn new(slots: usize, subscriptions: Arc<Subscriptions>, metrics: Arc<Metrics>, now: Moment) -> Self {
+        metrics.slots_total.set(slots as i64);
+        Self {
+            scheduler: Scheduler::new(Settings::with_slots(slots)),
+            tenants: Tenants::new(subscriptions),
+            due: DuePlan::new(now),
+            outbound: Outbound::default(),
+            metrics,
+            capacity: Capacity::new(slots),
+            to_load: Vec::new(),
+            record_latency: Duration::ZERO,
+            broken: BTreeSet::new(),
+        }
+    }
+
+    /// Tenants are new, changed or gone.
+    pub fn roster(&mut self, roster: &Roster) {
+        for changed in &roster.tenants {
+            if changed.deleted {
+                // What waited is dropped: its deliveries are being discarded, its messages go with their queue.
+                for held in self.scheduler.remove_tenant(changed.id) {
+                    drop(held);
+                }
+                self.due.forget(changed.id);
+                self.tenants.remove(changed);
+            } else {
+                let share = self.tenants.put(changed).share;
+                self.scheduler.set_tenant(changed.id, changed.weight, share);
+            }
+        }
+    }
+
+    /// A message came. One of a tenant that is not served here goes back to its queue.
+    pub fn received(&mut self, received: Received, now: Moment) {
+        let Received { tenant, message, receipt } = received;
+        if !self.tenants.message(tenant, now) {
+            return;
+        }
+        let ticket = Ticket { delivery: message.delivery, generation: message.generation };
+        let item = Held { ticket, since: now, receipt: Some(receipt) };
+        let endpoint = message.endpoint;
+        self.offer(Waiting { tenant, lane: Lane::First, endpoint, released: false, item }, now);
+    }
+
+    /// A claim was answered.
+    pub fn claimed(&mut self, wants: &[Claim], got: &[Claimed], now: Moment) {
+        let released = matches!(wants.first(), Some(Claim { from: ClaimFrom::Parked(_), .. }));
+        for claimed in got {
+            let &Claimed { delivery, tenant, endpoint, lane, generation } = claimed;
+            let item = Held { ticket: Ticket { delivery, generation }, since: now, receipt: None };
+            self.offer(Waiting { tenant, lane, endpoint, released, item }, now);
+        }
+        for emptied in self.due.claimed(now, wants, got) {
+            self.scheduler.none_parked(emptied);
+        }
+    }
+
+    fn offer(&mut self, waiting: Waiting<Held>, now: Moment) {
+        // A tenant that the scheduler does not know is gone; its claim ends by its lease, its message goes back.
+        if let Err(unknown) = self.scheduler.offer(now, waiting) {
+            tracing::debug!(tenant.id = %unknown.tenant, "a delivery of a tenant that is not served here");
+        }
+    }
+
+    /// Whether something new may start, as far as recording goes.
+    pub fn may_start(&self, now: Moment) -> bool {
+        self.to_load.len() < limits::LOAD_BATCH && self.outbound.has_room(now)
+    }
+
+    /// Starts what the scheduler lets start, until a load's worth waits to be loaded.
+    pub fn start(&mut self, now: Moment, wall: Timestamp) {
+        let mut moved = false;
+        while self.may_start(now) {
+            let Some(step) = self.scheduler.next(now) else { break };
+            moved = true;
+            match step {
+                Step::Start { slot, waiting } => {
+                    let Waiting { tenant, lane, endpoint, item: held, .. } = waiting;
+                    self.to_load.push(Started { slot, tenant, endpoint, lane, held });
+                }
+                Step::Park { slot, waiting } => {
+                    let Waiting { tenant, lane, endpoint, item: held, .. } = waiting;
+                    self.pass(Started { slot, tenant, endpoint, lane, held }, Verdict::Park, now, wall);
+                }
+            }
+        }
+        if moved {
+            self.due.room_made(now);
+        }
+    }
+
+    /// What is to be loaded next.
+    pub fn take_load(&mut self) -> Vec<Started> {
+        std::mem::take(&mut self.to_load)
+    }
+
+    /// A load was answered. Returns what is to be attempted.
+    pub fn loaded(
+        &mut self,
+        batch: Vec<(Started, Load)>,
+        now: Moment,
+        wall: Timestamp,
+    ) -> impl Iterator<Item = Ready> {
+        let mut ready = Vec::with_capacity(batch.len());
+        for (started, load) in batch {
+            match load {
+                Load::Attempt(loaded) => ready.extend(self.attempt_or_park(started, loaded, now, wall)),
+                Load::Stale => {
+                    self.metrics.stale.inc();
+                    self.scheduler.finish(now, started.slot, SlotEnd::NotAttempted);
+                    self.outbound.ack(started.held.receipt);
+                }
+                Load::Hold => self.pass(started, Verdict::Hold, now, wall),
+                Load::Discard(reason) => self.pass(started, Verdict::Discard(reason), now, wall),
+            }
+        }
+        ready.into_iter()
+    }
+
+    fn attempt_or_park(
+        &mut self,
+        started: Started,
+        loaded: Box<Loaded>,
+        now: Moment,
+        wall: Timestamp,
+    ) -> Option<Ready> {
+        let endpoint = &loaded.endpoint;
+        let facts = EndpointFacts { rate_limit_per_s: endpoint.rate_limit_per_s, timeout: endpoint.timeout };
+        self.scheduler.endpoint_known(now, started.endpoint, facts);
+        // A message or a claim must not outlive what its peer grants while the attempt is made.
+        if now.since(started.held.since) > limits::MESSAGE_HOLD {
+            self.metrics.overdue.inc();
+            self.pass(started, Verdict::Park, now, wall);
+            return None;
+        }
+        let slug =
+            self.tenants.get(started.tenant).map(|tenant| Arc::clone(&tenant.slug)).unwrap_or_default();
+        Some(Ready { started, loaded, slug })
+    }
+
+    /// A delivery passes on without an attempt, with this verdict.
+    fn pass(&mut self, started: Started, verdict: Verdict, now: Moment, wall: Timestamp) {
+        match verdict {
+            Verdict::Park => self.metrics.parked.inc(),
+            Verdict::Hold => self.metrics.held.inc(),
+            _ => {}
+        }
+        self.scheduler.finish(now, started.slot, SlotEnd::NotAttempted);
+        let unrecorded = started.held.without_attempt(started.tenant, started.endpoint, verdict, now, wall);
+        self.outbound.push(unrecorded);
+    }
+
+    /// An attempt ended.
+    pub fn ended(&mut self, ended: Ended, now: Moment) {
+        let Ended { slot, class, new_connection, unrecorded } = ended;
+        self.scheduler.finish(now, slot, SlotEnd::Attempted { class, new_connection });
+        self.outbound.push(unrecorded);
+        self.due.room_made(now);
+    }
+
+    /// Outcomes were recorded; `due` tells the moment of a time of the store's.
+    pub fn recorded(
+        &mut self,
+        told: Vec<Told>,
+        took: Option<Duration>,
+        now: Moment,
+        moment_of: impl Fn(Timestamp) -> Moment,
+    ) {
+        self.outbound.end();
+        self.record_latency = self.record_latency.max(took.unwrap_or_default());
+        let mut earliest: Option<Timestamp> = None;
+        for one in told {
+            let Recorded::Applied { state, due_at, endpoint_stopped } = one.recorded else {
+                self.metrics.stale.inc_by(u64::from(one.recorded == Recorded::Stale));
+                continue;
+            };
+            if let Some(due_at) = due_at {
+                earliest = Some(earliest.map_or(due_at, |first| first.min(due_at)));
+            }
+            if one.verdict == Verdict::Park && state == DeliveryState::Scheduled {
+                self.due.parked(now, one.tenant, one.endpoint);
+            }
+            self.tell_end(&one, state);
+            if endpoint_stopped {
+                self.metrics.endpoints_stopped.inc();
+                tracing::warn!(
+                    tenant.id = %one.tenant, endpoint.id = %one.endpoint, delivery.id = %one.delivery,
+                    "the endpoint gets nothing more until it is activated: it is gone, only failed for too long, or its \
+                     tenant's dead-letter queue is full"
+                );
+            }
+        }
+        if let Some(at) = earliest {
+            self.due.due_then(moment_of(at));
+        }
+    }
+
+    fn tell_end(&mut self, one: &Told, state: DeliveryState) {
+        let tenant = self.tenants.get_mut(one.tenant);
+        match state {
+            DeliveryState::Delivered => {
+                self.metrics.delivered.inc();
+                tenant.into_iter().for_each(|tenant| tenant.delivered += 1);
+            }
+            DeliveryState::Dead => {
+                self.metrics.dead.inc();
+                tenant.into_iter().for_each(|tenant| tenant.dead += 1);
+            }
+            DeliveryState::Discarded => self.metrics.discarded.inc(),
+            _ => {}
+        }
+    }
+
+    /// What is to be claimed now.
+    pub fn claims(&mut self, now: Moment) -> Vec<Claim> {
+        let room = Rooms { scheduler: &self.scheduler, tenants: &self.tenants };
+        self.due.claims(now, &room)
+    }
+
+    /// Decides how many slots may be used, from what was observed since the last time.
+    pub fn adapt(&mut self, lag: Duration, now: Moment) {
+        let latency = std::mem::take(&mut self.record_latency).max(self.outbound.age(now));
+        let effective = self.capacity.observe(lag, latency);
+        self.scheduler.set_slots(effective);
+        self.metrics.slots_effective.set(effective as i64);
+        self.metrics.unrecorded.set(self.outbound.len() as i64);
+        self.metrics.unrecorded_age.set(self.outbound.age(now).as_millis() as i64);
+    }
+
+    /// Shows what waits and what is in flight.
+    pub fn gauge(&self) {
+        let mut in_flight = 0;
+        let mut waiting = [0i64; Lane::ALL.len()];
+        for (id, _) in self.tenants.iter() {
+            let counts = self.scheduler.waiting(id);
+            for lane in Lane::ALL {
+                waiting[lane as usize] += i64::from(counts.of(lane));
+            }
+        }
+        for (_, slots) in self.scheduler.tenants_in_flight() {
+            in_flight += i64::from(slots);
+        }
+        self.metrics.in_flight.set(in_flight);
+        for lane in Lane::ALL {
+            self.metrics.waiting(lane).set(waiting[lane as usize]);
+        }
+    }
+
+    /// Circuits that changed, for the report.
+    pub fn circuits(&mut self) -> Vec<(EndpointId, Circuit)> {
+        let changed = self.scheduler.take_circuit_changes();
+        for (endpoint, circuit) in &changed {
+            match circuit {
+                Circuit::Closed => self.broken.remove(endpoint),
+                Circuit::Open | Circuit::HalfOpen => self.broken.insert(*endpoint),
+            };
+        }
+        self.metrics.circuits_open.set(self.broken.len() as i64);
+        changed
+    }
+
+    /// When something is to be done although nothing happens; `None`: not in sight.
+    pub fn wakeup(&self, now: Moment) -> Option<Moment> {
+        let next = self.scheduler.next_wakeup().filter(|_| self.may_start(now));
+        [next, self.due.wakeup()].into_iter().flatten().min()
+    }
+}
+
+/// The room that the scheduler has.
+struct Rooms<'a> {
+    scheduler: &'a Scheduler<Held>,
+    tenants: &'a Tenants,
+}
+
+impl Room for Rooms<'_> {
+    fn in_lane(&self, tenant: TenantId, lane: Lane) -> u32 {
+        let Some(known) = self.tenants.get(tenant) else { return 0 };
+        // Twice the share keeps its slots busy from one claim to the next; a lane is filled again when half of it is gone.
+        let full = known.share.saturating_mul(2);
+        let room = full.saturating_sub(self.scheduler.waiting(tenant).of(lane));
+        if room >= known.share { room } else { 0 }
+    }
+
+    fn at_endpoint(&self, tenant: TenantId, endpoint: EndpointId) -> u32 {
+        if self.tenants.get(tenant).is_none() { 0 } else { self.scheduler.endpoint_room(endpoint) }
+    }
+}

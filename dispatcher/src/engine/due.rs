@@ -1,0 +1,291 @@
+//! What waits in the store, as far as this dispatcher knows; when to look again and what to claim: pure.
+//!
+//! The sets here are hints and may be too large, never too small for longer than `limits::DUE_POLL`: something leaves them
+//! only when a claim found less than it asked for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+
+use fairhook_common::delivery::Lane;
+use fairhook_common::ids::{EndpointId, TenantId};
+use fairhook_common::limits;
+use fairhook_common::store::{Claim, ClaimFrom, Claimed};
+
+use crate::schedule::Moment;
+
+/// How much of what is due may be claimed now.
+pub trait Room {
+    /// Deliveries that this lane of the tenant would take now; 0 too when the tenant is not served here.
+    fn in_lane(&self, tenant: TenantId, lane: Lane) -> u32;
+    /// Deliveries that the endpoint's gate would take now; 0 too when the tenant is not served here.
+    fn at_endpoint(&self, tenant: TenantId, endpoint: EndpointId) -> u32;
+}
+
+/// What is known of due work.
+#[derive(Debug)]
+pub struct DuePlan {
+    due: BTreeSet<(TenantId, Lane)>,
+    parked: BTreeSet<(TenantId, EndpointId)>,
+    /// Where the last plan ended, so that the next begins behind it: tenants in turn.
+    after_due: Option<(TenantId, Lane)>,
+    after_parked: Option<(TenantId, EndpointId)>,
+    parked_turn: bool,
+    ask: Pacer,
+    claim: Pacer,
+}
+
+impl DuePlan {
+    /// Nothing is known; the store is to be asked at once.
+    pub fn new(now: Moment) -> Self {
+        Self {
+            due: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            after_due: None,
+            after_parked: None,
+            parked_turn: true,
+            ask: Pacer::at(now),
+            claim: Pacer::never(),
+        }
+    }
+
+    /// When [`Self::asking`] or [`Self::claims`] will have something to do; `None`: not before a call is answered.
+    pub fn wakeup(&self) -> Option<Moment> {
+        [self.ask.wakeup(), self.claim.wakeup()].into_iter().flatten().min()
+    }
+
+    /// Somebody said that there is something due now.
+    pub fn poke(&mut self, now: Moment) {
+        self.ask.wish(now);
+    }
+
+    /// Something of ours becomes due then.
+    pub fn due_then(&mut self, at: Moment) {
+        self.ask.wish(at);
+    }
+
+    /// A delivery of ours was parked.
+    pub fn parked(&mut self, now: Moment, tenant: TenantId, endpoint: EndpointId) {
+        self.parked.insert((tenant, endpoint));
+        self.claim.wish(now.after(limits::CLAIM_PAUSE));
+    }
+
+    /// Something ended or started, so that a lane or an endpoint may have room.
+    pub fn room_made(&mut self, now: Moment) {
+        self.look_again(now);
+    }
+
+    /// A tenant is gone.
+    pub fn forget(&mut self, tenant: TenantId) {
+        self.due.retain(|(whose, _)| *whose != tenant);
+        self.parked.retain(|(whose, _)| *whose != tenant);
+    }
+
+    /// Whether the store is to be asked now. If so it is taken as asked.
+    pub fn asking(&mut self, now: Moment) -> bool {
+        self.ask.begin(now)
+    }
+
+    /// What the store answered; `next` is when the next delivery becomes due.
+    pub fn learned(
+        &mut self,
+        now: Moment,
+        due: impl IntoIterator<Item = (TenantId, Lane)>,
+        parked: impl IntoIterator<Item = (TenantId, EndpointId)>,
+        next: Option<Moment>,
+    ) {
+        self.due.extend(due);
+        self.parked.extend(parked);
+        self.ask.end(now.after(limits::CLAIM_PAUSE));
+        self.ask.wish(now.after(limits::DUE_POLL));
+        if let Some(next) = next {
+            self.ask.wish(next);
+        }
+        if self.is_anything_known() {
+            self.claim.wish(now);
+        }
+    }
+
+    /// The store did not answer.
+    pub fn not_learned(&mut self, now: Moment) {
+        self.ask.end(now.after(limits::STORE_RETRY_MAX));
+        self.ask.wish(now);
+    }
+
+    /// What to claim now: tenants in turn, `limits::CLAIM_BATCH` deliveries in all at most; all of it parked or all of it
+    /// due, alternately. If it is something, it is taken as being claimed until [`Self::claimed`].
+    pub fn claims(&mut self, now: Moment, room: &impl Room) -> Vec<Claim> {
+        if !self.claim.begin(now) {
+            return Vec::new();
+        }
+        let parked_first = self.parked_turn;
+        self.parked_turn = !parked_first;
+        let mut claims = if parked_first { self.parked_claims(room) } else { self.due_claims(room) };
+        if claims.is_empty() {
+            claims = if parked_first { self.due_claims(room) } else { self.parked_claims(room) };
+        }
+        if claims.is_empty() {
+            // Looking over thousands of tenants without room costs something: seldom, and again without an event only for
+            // the sake of circuits, which open by time alone.
+            self.claim.end(now.after(3 * limits::CLAIM_PAUSE));
+            if self.is_anything_known() {
+                self.claim.wish(now.after(limits::DUE_POLL / 4));
+            }
+        }
+        claims
+    }
+
+    fn due_claims(&mut self, room: &impl Room) -> Vec<Claim> {
+        let mut wants = Wants { claims: Vec::new(), left: limits::CLAIM_BATCH };
+        let mut after = self.after_due;
+        for (tenant, lane) in in_turn(&self.due, self.after_due) {
+            if wants.add(tenant, ClaimFrom::Due(lane), room.in_lane(tenant, lane)) {
+                after = Some((tenant, lane));
+            }
+        }
+        self.after_due = after;
+        wants.claims
+    }
+
+    fn parked_claims(&mut self, room: &impl Room) -> Vec<Claim> {
+        let mut wants = Wants { claims: Vec::new(), left: limits::CLAIM_BATCH };
+        let mut after = self.after_parked;
+        for (tenant, endpoint) in in_turn(&self.parked, self.after_parked) {
+            if wants.add(tenant, ClaimFrom::Parked(endpoint), room.at_endpoint(tenant, endpoint)) {
+                after = Some((tenant, endpoint));
+            }
+        }
+        self.after_parked = after;
+        wants.claims
+    }
+
+    /// A claim was answered. What came back full is claimed again; what came back short has nothing left: the endpoints that
+    /// have nothing parked any more are returned.
+    pub fn claimed(&mut self, now: Moment, wants: &[Claim], got: &[Claimed]) -> Vec<EndpointId> {
+        let mut counts = HashMap::new();
+        for claimed in got {
+            *counts.entry((claimed.tenant, From::Lane(claimed.lane))).or_default() += 1;
+            *counts.entry((claimed.tenant, From::Endpoint(claimed.endpoint))).or_default() += 1;
+        }
+        let mut emptied = Vec::new();
+        for want in wants {
+            let from = match want.from {
+                ClaimFrom::Due(lane) => From::Lane(lane),
+                ClaimFrom::Parked(endpoint) => From::Endpoint(endpoint),
+            };
+            let count: u32 = counts.get(&(want.tenant, from)).copied().unwrap_or(0);
+            if count >= want.limit {
+                continue;
+            }
+            match want.from {
+                ClaimFrom::Due(lane) => {
+                    self.due.remove(&(want.tenant, lane));
+                }
+                ClaimFrom::Parked(endpoint) => {
+                    self.parked.remove(&(want.tenant, endpoint));
+                    emptied.push(endpoint);
+                }
+            }
+        }
+        self.claim.end(now.after(limits::CLAIM_PAUSE));
+        self.look_again(now);
+        emptied
+    }
+
+    /// A claim failed: nothing was claimed, and what was wanted still is.
+    pub fn not_claimed(&mut self, now: Moment) {
+        self.claim.end(now.after(limits::STORE_RETRY_MAX));
+        self.claim.wish(now);
+    }
+
+    fn look_again(&mut self, now: Moment) {
+        if self.is_anything_known() {
+            self.claim.wish(now);
+        }
+    }
+
+    fn is_anything_known(&self) -> bool {
+        !self.due.is_empty() || !self.parked.is_empty()
+    }
+}
+
+/// Where a claimed delivery came from; the wants of one claim are all of one kind.
+#[derive(PartialEq, Eq, Hash)]
+enum From {
+    Lane(Lane),
+    Endpoint(EndpointId),
+}
+
+/// The members of `set`, from the one behind `after`, once around.
+fn in_turn<K: Ord + Copy>(set: &BTreeSet<K>, after: Option<K>) -> impl Iterator<Item = K> {
+    let (behind, before) = match after {
+        Some(key) => {
+            ((Bound::Excluded(key), Bound::Unbounded), Some((Bound::Unbounded, Bound::Included(key))))
+        }
+        None => ((Bound::Unbounded, Bound::Unbounded), None),
+    };
+    let wrapped = before.into_iter().flat_map(|range| set.range(range));
+    set.range(behind).chain(wrapped).copied()
+}
+
+struct Wants {
+    claims: Vec<Claim>,
+    left: u32,
+}
+
+impl Wants {
+    /// Returns whether it was taken up.
+    fn add(&mut self, tenant: TenantId, from: ClaimFrom, room: u32) -> bool {
+        let limit = room.min(self.left);
+        if limit == 0 {
+            return false;
+        }
+        self.left -= limit;
+        self.claims.push(Claim { tenant, from, limit });
+        true
+    }
+}
+
+/// When a call is made next: as soon as it is wished for, but not before a pause after the last one, and one at a time.
+#[derive(Debug)]
+struct Pacer {
+    wished: Option<Moment>,
+    not_before: Moment,
+    under_way: bool,
+}
+
+impl Pacer {
+    fn at(moment: Moment) -> Self {
+        Self { wished: Some(moment), not_before: moment, under_way: false }
+    }
+
+    fn never() -> Self {
+        Self { wished: None, not_before: Moment::from_micros(0), under_way: false }
+    }
+
+    fn wish(&mut self, at: Moment) {
+        self.wished = Some(self.wished.map_or(at, |wished| wished.min(at)));
+    }
+
+    fn wakeup(&self) -> Option<Moment> {
+        let wished = self.wished.filter(|_| !self.under_way)?;
+        Some(wished.max(self.not_before))
+    }
+
+    fn begin(&mut self, now: Moment) -> bool {
+        let begins = self.wakeup().is_some_and(|at| at <= now);
+        if begins {
+            self.wished = None;
+            self.under_way = true;
+        }
+        begins
+    }
+
+    fn end(&mut self, not_before: Moment) {
+        self.under_way = false;
+        self.not_before = not_before;
+    }
+}
+
+#[cfg(test)]
+#[path = "due_tests.rs"]
+mod tests;

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fairhook_common::ids::{DeliveryId, EventId};
+
+use super::*;
+
+fn tenant(n: u128) -> TenantId {
+    format!("ten_{n:026}").parse().expect("an id")
+}
+
+fn endpoint(n: u128) -> EndpointId {
+    format!("ep_{n:026}").parse().expect("an id")
+}
+
+fn ms(n: u64) -> Moment {
+    Moment::from_micros(n * 1000)
+}
+
+fn claimed(n: u128, lane: Lane, to: EndpointId) -> Claimed {
+    let delivery = DeliveryId { event: EventId::generate(), ordinal: 0 };
+    Claimed { delivery, tenant: tenant(n), endpoint: to, lane, generation: 1 }
+}
+
+#[derive(Default)]
+struct Rooms {
+    lanes: BTreeMap<(TenantId, Lane), u32>,
+    gates: BTreeMap<EndpointId, u32>,
+}
+
+impl Room for Rooms {
+    fn in_lane(&self, tenant: TenantId, lane: Lane) -> u32 {
+        self.lanes.get(&(tenant, lane)).copied().unwrap_or(0)
+    }
+
+    fn at_endpoint(&self, _: TenantId, endpoint: EndpointId) -> u32 {
+        self.gates.get(&endpoint).copied().unwrap_or(0)
+    }
+}
+
+fn asked(plan: &mut DuePlan, now: Moment, due: &[(TenantId, Lane)], parked: &[(TenantId, EndpointId)]) {
+    assert!(plan.asking(now), "it is time to ask at {now:?}");
+    plan.learned(now, due.iter().copied(), parked.iter().copied(), None);
+}
+
+#[test]
+fn the_store_is_asked_at_once_then_at_the_poll_or_when_something_becomes_due_or_is_said_to_be() {
+    let mut plan = DuePlan::new(ms(5));
+    assert_eq!(plan.wakeup(), Some(ms(5)));
+    assert!(plan.asking(ms(5)));
+    assert!(!plan.asking(ms(6)), "one question at a time");
+    plan.learned(ms(6), [], [], Some(ms(60_000)));
+    let poll = ms(6).after(limits::DUE_POLL);
+    assert_eq!(plan.wakeup(), Some(poll), "what is due in a minute does not keep it from looking");
+
+    plan.due_then(ms(100));
+    assert!(!plan.asking(ms(99)));
+    assert!(plan.asking(ms(100)));
+    plan.poke(ms(101));
+    assert!(!plan.asking(ms(101)), "the answer is still under way");
+    plan.learned(ms(102), [], [], None);
+    assert!(!plan.asking(ms(103)), "not without a pause");
+    let paused = ms(102).after(limits::CLAIM_PAUSE);
+    assert_eq!(plan.wakeup(), Some(paused));
+    assert!(plan.asking(paused), "what was said meanwhile is not forgotten");
+}
+
+#[test]
+fn what_comes_back_full_is_claimed_again_without_asking_and_what_comes_back_short_is_not() {
+    let mut plan = DuePlan::new(ms(0));
+    let mut room = Rooms::default();
+    room.lanes.insert((tenant(1), Lane::Retry), 2);
+    asked(&mut plan, ms(0), &[(tenant(1), Lane::Retry)], &[]);
+
+    let wants = plan.claims(ms(0), &room);
+    assert_eq!(wants.len(), 1);
+    assert_eq!(wants[0].limit, 2);
+    assert!(plan.claims(ms(1), &room).is_empty(), "one claim at a time");
+    let one = claimed(1, Lane::Retry, endpoint(1));
+    plan.claimed(ms(5), &wants, &[one, one]);
+
+    let again = ms(5).after(limits::CLAIM_PAUSE);
+    assert_eq!(plan.wakeup(), Some(again));
+    let wants = plan.claims(again, &room);
+    assert_eq!(wants.len(), 1, "there may be more");
+    plan.claimed(again, &wants, &[one]);
+    assert!(plan.claims(again.after(Duration::from_millis(400)), &room).is_empty(), "there is no more");
+}
+
+#[test]
+fn a_tenant_without_room_is_claimed_for_when_room_is_made() {
+    let mut plan = DuePlan::new(ms(0));
+    let mut room = Rooms::default();
+    asked(&mut plan, ms(0), &[(tenant(1), Lane::First)], &[]);
+    assert!(plan.claims(ms(0), &room).is_empty());
+    room.lanes.insert((tenant(1), Lane::First), 7);
+    plan.room_made(ms(40));
+    assert_eq!(plan.wakeup(), Some(ms(40)));
+    assert_eq!(plan.claims(ms(40), &room)[0].limit, 7);
+}
+
+#[test]
+fn parked_deliveries_are_claimed_by_their_endpoints_room() {
+    let mut plan = DuePlan::new(ms(0));
+    let mut room = Rooms::default();
+    asked(&mut plan, ms(0), &[], &[]);
+    plan.parked(ms(1), tenant(1), endpoint(9));
+    room.gates.insert(endpoint(9), 3);
+    let at = plan.wakeup().expect("it will look");
+    let wants = plan.claims(at, &room);
+    assert!(matches!(wants[..], [Claim { from: ClaimFrom::Parked(e), limit: 3, .. }] if e == endpoint(9)));
+    // A claim that found fewer than the gate takes has found all of them, whatever lanes they come from.
+    plan.claimed(at, &wants, &[claimed(1, Lane::First, endpoint(9)), claimed(1, Lane::Retry, endpoint(9))]);
+    assert!(plan.claims(at.after(Duration::from_millis(300)), &room).is_empty());
+}
+
+#[test]
+fn tenants_have_their_turn_when_not_all_of_them_fit_in_one_claim() {
+    let mut plan = DuePlan::new(ms(0));
+    let mut room = Rooms::default();
+    let tenants: Vec<_> = (1..=5).map(|n| (tenant(n), Lane::First)).collect();
+    for key in &tenants {
+        room.lanes.insert(*key, limits::CLAIM_BATCH / 2);
+    }
+    asked(&mut plan, ms(0), &tenants, &[]);
+    let mut now = ms(0);
+    let mut served = Vec::new();
+    for _ in 0..5 {
+        let wants = plan.claims(now, &room);
+        assert!(wants.iter().map(|want| want.limit).sum::<u32>() <= limits::CLAIM_BATCH);
+        served.extend(wants.iter().map(|want| want.tenant));
+        // All come back full.
+        let got: Vec<_> = wants
+            .iter()
+            .flat_map(|want| {
+                let n = (1..=5).find(|n| tenant(*n) == want.tenant).expect("one of them");
+                (0..want.limit).map(move |_| claimed(n, Lane::First, endpoint(1)))
+            })
+            .collect();
+        plan.claimed(now, &wants, &got);
+        now = plan.wakeup().expect("there is more");
+    }
+    let turns = |n| served.iter().filter(|t| **t == tenant(n)).count();
+    assert_eq!((1..=5).map(turns).collect::<Vec<_>>(), [2; 5]);
+}
+
+#[test]
+fn a_failed_claim_is_wanted_again_after_a_wait_and_a_forgotten_tenant_is_not() {
+    let mut plan = DuePlan::new(ms(0));
+    let mut room = Rooms::default();
+    room.lanes.insert((tenant(1), Lane::First), 1);
+    room.gates.insert(endpoint(1), 1);
+    asked(&mut plan, ms(0), &[(tenant(1), Lane::First)], &[(tenant(1), endpoint(1))]);
+    assert_eq!(plan.claims(ms(0), &room).len(), 1);
+    plan.not_claimed(ms(3));
+    assert!(plan.claims(ms(13), &room).is_empty());
+    let again = ms(3).after(limits::STORE_RETRY_MAX);
+    assert_eq!(plan.claims(again, &room).len(), 1);
+    plan.not_claimed(again);
+    plan.forget(tenant(1));
+    assert!(plan.claims(again.after(limits::STORE_RETRY_MAX), &room).is_empty());
+}

@@ -1,0 +1,80 @@
+//! A delivery in the engine's hands, from its message or claim to the record of its outcome.
+
+use fairhook_common::delivery::{Lane, Outcome, Verdict};
+use fairhook_common::ids::{EndpointId, TenantId};
+use fairhook_common::queue::Receipt;
+use fairhook_common::store::Ticket;
+use fairhook_common::time::Timestamp;
+
+use crate::schedule::{Moment, SlotId};
+use crate::verdict::Class;
+
+/// What the scheduler keeps of a delivery that waits.
+pub struct Held {
+    /// The delivery at the generation it came with.
+    pub ticket: Ticket,
+    /// Since when we hold it.
+    pub since: Moment,
+    /// The message it came by; `None`: claimed.
+    pub receipt: Option<Box<dyn Receipt>>,
+}
+
+/// A delivery that holds a slot.
+pub struct Started {
+    /// Its slot.
+    pub slot: SlotId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// Its lane.
+    pub lane: Lane,
+    /// What it came with.
+    pub held: Held,
+}
+
+/// An attempt that has ended.
+pub struct Ended {
+    /// The slot it held.
+    pub slot: SlotId,
+    /// What the endpoint's gate learns.
+    pub class: Class,
+    /// Whether a connection had to be made.
+    pub new_connection: bool,
+    /// What is to be recorded.
+    pub unrecorded: Unrecorded,
+}
+
+/// A verdict that is not in the store yet.
+pub struct Unrecorded {
+    /// The verdict.
+    pub outcome: Outcome,
+    /// The message to ack afterwards.
+    pub receipt: Option<Box<dyn Receipt>>,
+    /// Since when it waits to be recorded.
+    pub since: Moment,
+}
+
+impl Held {
+    /// The verdict on a delivery that was not attempted.
+    pub fn without_attempt(
+        self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        verdict: Verdict,
+        now: Moment,
+        decided_at: Timestamp,
+    ) -> Unrecorded {
+        let outcome = Outcome {
+            delivery: self.ticket.delivery,
+            tenant,
+            endpoint,
+            generation: self.ticket.generation,
+            attempt: None,
+            verdict,
+            disable: None,
+            decided_at,
+        };
+        Unrecorded { outcome, receipt: self.receipt, since: now }
+    }
+}

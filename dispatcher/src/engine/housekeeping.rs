@@ -1,0 +1,164 @@
+//! What nobody waits for: release of held deliveries, jobs, sweeps. Small steps with pauses, so that the store stays free for
+//! the hot path; a step that fails is tried again in the next round.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairhook_common::ids::JobId;
+use fairhook_common::limits;
+use fairhook_common::shutdown::Shutdown;
+use fairhook_common::store::{Job, Recovery, SharedStore, StoreError, Sweep};
+use fairhook_common::time::Timestamp;
+use tokio::time::{sleep, timeout};
+
+use super::clock::Clock;
+use super::metrics::Metrics;
+use super::outage::Outage;
+use super::pace::Pace;
+use super::roster::Pokes;
+
+/// What housekeeping works with.
+#[derive(Clone)]
+pub struct Housekeeping {
+    pub store: SharedStore,
+    pub pokes: Arc<Pokes>,
+    pub metrics: Arc<Metrics>,
+    pub outage: Arc<Outage>,
+    pub retention: Duration,
+}
+
+impl Housekeeping {
+    /// Releases what is held although its endpoint is active, continually.
+    pub async fn release_held(self, shutdown: Shutdown) {
+        let releasing = async {
+            loop {
+                let released = self.store.release_held(limits::RELEASE_ROWS, Timestamp::now()).await;
+                let released = self.heard("releasing held deliveries", released).unwrap_or(0);
+                self.metrics.released.inc_by(released);
+                if released > 0 {
+                    self.pokes.due.notify_one();
+                }
+                if released >= u64::from(limits::RELEASE_ROWS) {
+                    sleep(limits::CLAIM_PAUSE).await;
+                } else {
+                    let _ = timeout(limits::DUE_POLL, self.pokes.held.notified()).await;
+                }
+            }
+        };
+        until_drained(releasing, &shutdown).await;
+    }
+
+    /// Advances open jobs, a step of each in turn.
+    pub async fn jobs(self, shutdown: Shutdown) {
+        let advancing = async {
+            let clock = Clock::start();
+            let mut paces = HashMap::new();
+            loop {
+                let open = self.store.open_jobs().await;
+                let open = self.heard("looking for jobs", open).unwrap_or_default();
+                self.metrics.jobs_open.set(open.len() as i64);
+                paces.retain(|id: &JobId, _| open.iter().any(|job| job.id == *id));
+                let mut wait = limits::DUE_POLL;
+                for job in &open {
+                    let pace =
+                        paces.entry(job.id).or_insert_with(|| Pace::new(job.filter.rate_per_s, clock.now()));
+                    self.advance(job, pace, &clock).await;
+                    wait = wait.min(pace.wait().max(limits::CLAIM_PAUSE));
+                    sleep(limits::CLAIM_PAUSE).await;
+                }
+                sleep(wait).await;
+            }
+        };
+        until_drained(advancing, &shutdown).await;
+    }
+
+    async fn advance(&self, job: &Job, pace: &mut Pace, clock: &Clock) {
+        let limit = pace.allowance(clock.now(), limits::SWEEP_ROWS);
+        if limit == 0 {
+            return;
+        }
+        let advanced = self.store.advance_job(job.id, limit, Timestamp::now()).await;
+        let Some(now) = self.heard("advancing a job", advanced) else { return };
+        pace.spend(now.done.saturating_sub(job.done));
+        self.metrics.job_rows.inc_by(touched(&now).saturating_sub(touched(job)));
+        if now.done > job.done {
+            self.pokes.due.notify_one();
+        }
+        if now.ended_at.is_some() {
+            let (done, skipped, failed) = (now.done, now.skipped, now.failed);
+            tracing::info!(
+                job.id = %job.id, tenant.id = %job.tenant, status = now.status.name(), done, skipped, failed,
+                "job ended"
+            );
+        }
+    }
+
+    /// Sweeps, in turn, every `limits::SWEEP_INTERVAL`.
+    pub async fn sweeps(self, shutdown: Shutdown) {
+        let sweeping = async {
+            loop {
+                let now = Timestamp::now();
+                let sweeps = [
+                    Sweep::Expired,
+                    Sweep::DeletedEndpoints,
+                    Sweep::Retention { before: now.before(self.retention) },
+                    Sweep::IdempotencyKeys,
+                    Sweep::EndedJobs { before: now.before(limits::JOBS_KEPT) },
+                ];
+                for sweep in sweeps {
+                    self.sweep(sweep).await;
+                }
+                self.recover_outbox(now).await;
+                sleep(limits::SWEEP_INTERVAL).await;
+            }
+        };
+        until_drained(sweeping, &shutdown).await;
+    }
+
+    async fn sweep(&self, sweep: Sweep) {
+        for _ in 0..limits::SWEEP_STEPS {
+            let swept = self.store.sweep(sweep, limits::SWEEP_ROWS, Timestamp::now()).await;
+            let Some(rows) = self.heard("sweeping", swept).filter(|rows| *rows > 0) else { return };
+            self.metrics.swept(sweep, rows);
+            sleep(limits::SWEEP_PAUSE).await;
+        }
+    }
+
+    /// What an ingest admitted and never settled, because it died or could not reach the store. (It may also still be about to:
+    /// then the message it publishes is seen to be stale.)
+    async fn recover_outbox(&self, now: Timestamp) {
+        let left_behind = Recovery::Outbox { before: now.before(limits::OUTBOX_GRACE) };
+        let recovered = self.store.recover(left_behind, now).await;
+        let Some(count) = self.heard("recovering unsettled batches", recovered).filter(|n| *n > 0) else {
+            return;
+        };
+        self.metrics.recovered.inc_by(count);
+        self.pokes.due.notify_one();
+        tracing::warn!(deliveries = count, "recovered what an ingest had not settled");
+    }
+
+    fn heard<T>(&self, doing: &'static str, answer: Result<T, StoreError>) -> Option<T> {
+        match answer {
+            Ok(answer) => {
+                self.outage.worked();
+                Some(answer)
+            }
+            Err(error) => {
+                self.outage.failed(doing, &error);
+                None
+            }
+        }
+    }
+}
+
+fn touched(job: &Job) -> u64 {
+    job.done + job.skipped + job.failed
+}
+
+async fn until_drained(work: impl Future<Output = ()>, shutdown: &Shutdown) {
+    tokio::select! {
+        () = work => {}
+        () = shutdown.draining() => {}
+    }
+}

@@ -1,0 +1,135 @@
+//! Outcomes on their way into the store: batches that commit one after the other, and acks only behind the commit.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairhook_common::delivery::Verdict;
+use fairhook_common::ids::{DeliveryId, EndpointId, TenantId};
+use fairhook_common::limits;
+use fairhook_common::queue::Receipt;
+use fairhook_common::store::{Recorded, SharedStore};
+use tokio::time::Instant;
+
+use super::held::Unrecorded;
+use super::metrics::Metrics;
+use super::outage::Outage;
+use crate::schedule::Moment;
+
+/// What waits to be recorded and acked.
+#[derive(Default)]
+pub struct Outbound {
+    waiting: VecDeque<Unrecorded>,
+    /// Messages whose delivery needs no record: stale ones.
+    acks: Vec<Box<dyn Receipt>>,
+    /// The batch under way: how many, and since when its oldest waits.
+    under_way: Option<(usize, Option<Moment>)>,
+}
+
+/// One recording's worth.
+pub struct Batch {
+    outcomes: Vec<Unrecorded>,
+    acks: Vec<Box<dyn Receipt>>,
+}
+
+/// What recording did to one delivery.
+pub struct Told {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// What was to be recorded.
+    pub verdict: Verdict,
+    /// What was.
+    pub recorded: Recorded,
+}
+
+impl Outbound {
+    /// An outcome is to be recorded.
+    pub fn push(&mut self, unrecorded: Unrecorded) {
+        self.waiting.push_back(unrecorded);
+    }
+
+    /// A message is to be acked, without any record.
+    pub fn ack(&mut self, receipt: Option<Box<dyn Receipt>>) {
+        self.acks.extend(receipt);
+    }
+
+    /// Outcomes that are not in the store yet.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.under_way.map_or(0, |(count, _)| count)
+    }
+
+    /// Whether everything is recorded and acked.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.acks.is_empty() && self.under_way.is_none()
+    }
+
+    /// The age of the oldest unrecorded outcome.
+    pub fn age(&self, now: Moment) -> Duration {
+        let first = self.waiting.front().map(|unrecorded| unrecorded.since);
+        let oldest = self.under_way.and_then(|(_, since)| since).or(first);
+        oldest.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// Whether so little is unrecorded that new attempts may start.
+    pub fn has_room(&self, now: Moment) -> bool {
+        self.len() < limits::UNRECORDED_OUTCOMES && self.age(now) < limits::RECORD_LAG_MAX
+    }
+
+    /// What is to be recorded next, unless a batch is under way: everything that came meanwhile, up to a bound.
+    pub fn begin(&mut self) -> Option<Batch> {
+        if self.under_way.is_some() || (self.waiting.is_empty() && self.acks.is_empty()) {
+            return None;
+        }
+        let count = self.waiting.len().min(limits::RECORD_BATCH);
+        let outcomes: Vec<_> = self.waiting.drain(..count).collect();
+        self.under_way = Some((count, outcomes.first().map(|unrecorded| unrecorded.since)));
+        Some(Batch { outcomes, acks: std::mem::take(&mut self.acks) })
+    }
+
+    /// The batch under way is recorded and acked.
+    pub fn end(&mut self) {
+        self.under_way = None;
+    }
+}
+
+/// Records `batch`, however long the store needs, then acks its messages. Returns what became of each, and how long the
+/// record took.
+pub async fn record(
+    store: SharedStore,
+    batch: Batch,
+    disable_after: Duration,
+    outage: Arc<Outage>,
+    metrics: Arc<Metrics>,
+) -> (Vec<Told>, Option<Duration>) {
+    let Batch { outcomes, mut acks } = batch;
+    let count = outcomes.len();
+    let mut to_record = Vec::with_capacity(count);
+    for unrecorded in outcomes {
+        to_record.push(unrecorded.outcome);
+        acks.extend(unrecorded.receipt);
+    }
+    let mut told = Vec::with_capacity(count);
+    let mut took = None;
+    if !to_record.is_empty() {
+        let began = Instant::now();
+        let recorded = outage.persist("recording", || store.record(to_record.clone(), disable_after)).await;
+        assert_eq!(recorded.len(), count, "a record answers every outcome");
+        metrics.record.done(count, began.elapsed());
+        took = Some(began.elapsed());
+        told.extend(to_record.iter().zip(recorded).map(|(outcome, recorded)| Told {
+            delivery: outcome.delivery,
+            tenant: outcome.tenant,
+            endpoint: outcome.endpoint,
+            verdict: outcome.verdict,
+            recorded,
+        }));
+    }
+    for receipt in acks {
+        receipt.ack().await;
+    }
+    (told, took)
+}
