@@ -79,7 +79,7 @@ CREATE TABLE events (
     tenant      BLOB    NOT NULL,
     type        TEXT    NOT NULL,
     payload     BLOB    NOT NULL,   -- as posted, byte for byte
-    metadata    TEXT,               -- a JSON object
+    metadata    TEXT CONSTRAINT events_metadata CHECK (instr(metadata, char(0)) = 0), -- a JSON object
     created_at  INTEGER NOT NULL,
     deliver_at  INTEGER,
     expires_at  INTEGER NOT NULL,
@@ -116,7 +116,7 @@ CREATE TABLE attempts (
     duration_ms INTEGER NOT NULL,
     status_code INTEGER,
     error_code  TEXT,
-    error_detail TEXT,
+    error_detail TEXT CONSTRAINT attempts_error_detail CHECK (instr(error_detail, char(0)) = 0),
     response_snippet BLOB NOT NULL,
     CONSTRAINT attempts_key PRIMARY KEY (event, ordinal, n)
 ) STRICT, WITHOUT ROWID;
@@ -150,7 +150,7 @@ CREATE INDEX dead_letters_by_age ON dead_letters (tenant, died_at);
 
 CREATE TABLE idempotency_keys (
     tenant      BLOB    NOT NULL,
-    key         TEXT    NOT NULL,
+    key         TEXT    NOT NULL CONSTRAINT idempotency_keys_text CHECK (instr(key, char(0)) = 0),
     fingerprint BLOB    NOT NULL,
     event       BLOB    NOT NULL,
     created_at  INTEGER NOT NULL,   -- the event's

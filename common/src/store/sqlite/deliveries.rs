@@ -1,10 +1,12 @@
 //! [`Deliveries`] over SQLite: each verb is a function in the file of its kind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, jobs, lifecycle, matching, roster, sweep};
+use super::writer::Class;
+use super::{SqliteStore, admit, claim, jobs, lifecycle, load, matching, record, recover, roster, sweep};
 use crate::delivery::{DeliveryState, Outcome};
 use crate::event::NewEvent;
 use crate::ids::{DeliveryId, JobId, TenantId};
@@ -16,52 +18,78 @@ use crate::store::{
 use crate::tenant::DeliveryCounts;
 use crate::time::Timestamp;
 
-/// The verbs that are not there.
-fn missing<T>() -> Result<T, StoreError> {
-    Err(StoreError::Internal("this verb is not there".into()))
-}
-
 #[async_trait]
 impl Deliveries for SqliteStore {
-    async fn admit(&self, _events: Vec<NewEvent>, _now: Timestamp) -> Result<Admitted, StoreError> {
-        missing()
+    async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError> {
+        let ids = Arc::clone(&self.event_ids);
+        self.writer
+            .write(Class::Admit, move |c| Box::pin(async move { admit::admit(c, &events, &ids, now).await }))
+            .await
     }
 
-    async fn settle_outbox(&self, _settled: &[Settled], _now: Timestamp) -> Result<(), StoreError> {
-        missing()
+    async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError> {
+        let settled = settled.to_vec();
+        self.writer
+            .write(Class::Admit, move |c| {
+                Box::pin(async move { admit::settle_outbox(c, &settled, now).await })
+            })
+            .await
     }
 
-    async fn recover(&self, _what: Recovery, _now: Timestamp) -> Result<u64, StoreError> {
-        missing()
+    async fn recover(&self, what: Recovery, now: Timestamp) -> Result<u64, StoreError> {
+        let mut recovered = 0;
+        loop {
+            let (changed, more) =
+                self.write(move |c| Box::pin(recover::recover(c, what, limits::SWEEP_ROWS, now))).await?;
+            recovered += changed;
+            if !more {
+                return Ok(recovered);
+            }
+        }
     }
 
-    async fn load(&self, _tickets: &[Ticket], _now: Timestamp) -> Result<Vec<Load>, StoreError> {
-        missing()
+    async fn load(&self, tickets: &[Ticket], now: Timestamp) -> Result<Vec<Load>, StoreError> {
+        let tickets = tickets.to_vec();
+        self.loaders.read(move |c| Box::pin(async move { load::load(c, &tickets, now).await })).await
     }
 
     async fn record(
         &self,
-        _outcomes: Vec<Outcome>,
-        _disable_after: Duration,
+        outcomes: Vec<Outcome>,
+        disable_after: Duration,
     ) -> Result<Vec<Recorded>, StoreError> {
-        missing()
+        let recorded = self.writer.write(Class::Outcome, move |c| {
+            Box::pin(async move { record::record(c, &outcomes, disable_after).await })
+        });
+        let (recorded, stopped) = recorded.await?;
+        stopped.into_iter().for_each(|tenant| self.announce(Change::Tenant(tenant)));
+        Ok(recorded)
     }
 
-    async fn due_work(&self, _now: Timestamp) -> Result<DueWork, StoreError> {
-        missing()
+    async fn due_work(&self, now: Timestamp) -> Result<DueWork, StoreError> {
+        self.watcher.read(move |c| Box::pin(claim::due_work(c, now))).await
     }
 
     async fn claim(
         &self,
-        _wants: &[Claim],
-        _lease: Duration,
-        _now: Timestamp,
+        wants: &[Claim],
+        lease: Duration,
+        now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
-        missing()
+        let wants = wants.to_vec();
+        self.writer
+            .write(Class::Outcome, move |c| {
+                Box::pin(async move { claim::claim(c, &wants, lease, now).await })
+            })
+            .await
     }
 
-    async fn release_held(&self, _limit: u32, _now: Timestamp) -> Result<u64, StoreError> {
-        missing()
+    async fn release_held(&self, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+        // Asked continually, and mostly for nothing: the writer is only troubled when there is something.
+        match self.watcher.read(|c| Box::pin(claim::anything_to_release(c))).await? {
+            true => self.write(move |c| Box::pin(claim::release_held(c, limit, now))).await,
+            false => Ok(0),
+        }
     }
 
     async fn sweep(&self, what: Sweep, limit: u32, now: Timestamp) -> Result<u64, StoreError> {

@@ -7,23 +7,34 @@
 
 #![allow(dead_code)]
 
+mod admit;
 mod browse;
+mod bulk;
 mod checkpoint;
+mod claim;
 mod columns;
 mod control;
+mod counts;
+mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod error;
 mod event_ids;
+mod facts;
 mod jobs;
 mod keys;
 mod lifecycle;
 mod listing;
+mod load;
 mod matching;
 mod paging;
 mod readers;
+mod record;
+mod recover;
 mod removal;
 mod roster;
+mod routes;
+mod standing;
 mod sweep;
 mod teardown;
 mod tenants;

@@ -1,0 +1,200 @@
+//! What waits: who has something due, claims, the release of what is held.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::bulk::Text;
+use super::values::{blob, damaged, uuid};
+use crate::delivery::Lane;
+use crate::ids::{DeliveryId, EndpointId, EventId, TenantId};
+use crate::store::{Claim, ClaimFrom, Claimed, DueWork};
+use crate::time::Timestamp;
+
+/// See [`crate::store::Deliveries::due_work`]. Each step of the recursions is one look into an index.
+pub(super) async fn due_work(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<DueWork, sqlx::Error> {
+    const LANES: &str = "WITH RECURSIVE tenants (tenant) AS ( \
+            SELECT min(tenant) FROM schedule WHERE wait = 'time' \
+            UNION ALL SELECT (SELECT min(s.tenant) FROM schedule s WHERE s.wait = 'time' AND s.tenant > t.tenant) \
+            FROM tenants t WHERE t.tenant IS NOT NULL), \
+        lanes (lane) AS (VALUES (0), (1), (2)) \
+        SELECT t.tenant, l.lane, \
+            (SELECT min(s.due_at) FROM schedule s WHERE s.wait = 'time' AND s.tenant = t.tenant AND s.lane = l.lane), \
+            (SELECT min(s.due_at) FROM schedule s WHERE s.wait = 'time' AND s.tenant = t.tenant AND s.lane = l.lane \
+                AND s.due_at > ?1) \
+        FROM tenants t CROSS JOIN lanes l WHERE t.tenant IS NOT NULL";
+    let mut work = DueWork::default();
+    for row in sqlx::query(LANES).bind(now.0).fetch_all(&mut *connection).await? {
+        if row.try_get::<Option<i64>, _>(2)?.is_some_and(|first| first <= now.0) {
+            work.due.push((TenantId::from_uuid(uuid(&row, 0)?), lane(&row, 1)?));
+        }
+        let later = row.try_get::<Option<i64>, _>(3)?.map(Timestamp);
+        work.next_due_at = work.next_due_at.into_iter().chain(later).min();
+    }
+    for row in sqlx::query(PARKED).fetch_all(connection).await? {
+        work.parked.push((TenantId::from_uuid(uuid(&row, 0)?), EndpointId::from_uuid(uuid(&row, 1)?)));
+    }
+    Ok(work)
+}
+
+/// The endpoints with anything that waits, one look each.
+macro_rules! waiting_endpoints {
+    ($rest:literal) => {
+        concat!(
+            "WITH RECURSIVE waiting (tenant, endpoint) AS ( \
+                SELECT * FROM (SELECT tenant, endpoint FROM schedule ORDER BY tenant, endpoint LIMIT 1) \
+                UNION ALL SELECT s.tenant, s.endpoint FROM waiting w CROSS JOIN schedule s \
+                ON s.event = (SELECT n.event FROM schedule n WHERE (n.tenant, n.endpoint) > (w.tenant, w.endpoint) \
+                    ORDER BY n.tenant, n.endpoint LIMIT 1) \
+                AND s.ordinal = (SELECT n.ordinal FROM schedule n WHERE (n.tenant, n.endpoint) > (w.tenant, w.endpoint) \
+                    ORDER BY n.tenant, n.endpoint LIMIT 1)) ",
+            $rest
+        )
+    };
+}
+
+const PARKED: &str = waiting_endpoints!(
+    "SELECT w.tenant, w.endpoint FROM waiting w WHERE EXISTS (SELECT 1 FROM schedule p \
+        WHERE p.tenant = w.tenant AND p.endpoint = w.endpoint AND p.wait = 'parked')"
+);
+
+const RELEASABLE: &str = waiting_endpoints!(
+    "SELECT h.event, h.ordinal FROM waiting w \
+        CROSS JOIN endpoints e ON e.id = w.endpoint AND e.status = 'active' \
+        CROSS JOIN tenants t ON t.id = w.tenant AND t.status = 'active' AND t.dispatch = 'open' \
+        CROSS JOIN schedule h ON h.tenant = w.tenant AND h.endpoint = w.endpoint AND h.wait = 'held' LIMIT ?1"
+);
+
+/// See [`crate::store::Deliveries::claim`].
+pub(super) async fn claim(
+    connection: &mut SqliteConnection,
+    wants: &[Claim],
+    lease: Duration,
+    now: Timestamp,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    let mut found = Vec::new();
+    let mut places = HashMap::new();
+    for want in wants {
+        for row in waiting(connection, want, now).await? {
+            let delivery = delivery_id(&row)?;
+            // Two wants may name the same place.
+            places.entry(delivery).or_insert_with(|| found.len());
+            if places[&delivery] == found.len() {
+                let endpoint = EndpointId::from_uuid(uuid(&row, 2)?);
+                found.push(Claimed {
+                    delivery,
+                    tenant: want.tenant,
+                    endpoint,
+                    lane: lane(&row, 3)?,
+                    generation: 0,
+                });
+            }
+        }
+    }
+    take(connection, &found, now.after(lease)).await
+}
+
+async fn waiting(
+    connection: &mut SqliteConnection,
+    want: &Claim,
+    now: Timestamp,
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    let tenant = blob(want.tenant.uuid());
+    let query = match want.from {
+        ClaimFrom::Due(lane) => sqlx::query(
+            "SELECT event, ordinal, endpoint, lane FROM schedule WHERE wait = 'time' AND tenant = ? AND lane = ? \
+             AND due_at <= ? ORDER BY due_at LIMIT ?",
+        )
+        .bind(tenant)
+        .bind(lane as u8)
+        .bind(now.0),
+        ClaimFrom::Parked(endpoint) => sqlx::query(
+            "SELECT event, ordinal, endpoint, lane FROM schedule WHERE tenant = ? AND endpoint = ? \
+             AND wait = 'parked' ORDER BY due_at LIMIT ?",
+        )
+        .bind(tenant)
+        .bind(blob(endpoint.uuid())),
+    };
+    query.bind(want.limit).fetch_all(connection).await
+}
+
+/// Raises the generations and sets the leases; answers in the order of `found`.
+async fn take(
+    connection: &mut SqliteConnection,
+    found: &[Claimed],
+    until: Timestamp,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    const RAISE: Text = Text {
+        before: "UPDATE deliveries SET state = 'queued', generation = generation + 1 WHERE (event, ordinal) IN (VALUES ",
+        row: "(?,?)",
+        after: ") AND state IN ('scheduled', 'queued') RETURNING event, ordinal, generation",
+    };
+    const LEASE: Text = Text {
+        before: "WITH claimed (event, ordinal, until) AS (VALUES ",
+        row: "(?,?,?)",
+        after: ") UPDATE schedule SET wait = 'time', due_at = c.until FROM claimed c \
+                WHERE schedule.event = c.event AND schedule.ordinal = c.ordinal",
+    };
+    let raised = RAISE.fetch(connection, found, |query, claimed| {
+        query.bind(blob(claimed.delivery.event.uuid())).bind(claimed.delivery.ordinal)
+    });
+    let raised = raised.await?;
+    let raised = raised.iter().map(|row| Ok((delivery_id(row)?, row.try_get(2)?)));
+    let raised = raised.collect::<Result<HashMap<DeliveryId, u32>, sqlx::Error>>()?;
+    let leased: Vec<_> = found.iter().map(|claimed| (claimed.delivery, until)).collect();
+    LEASE.execute(connection, &leased, bind_place).await?;
+    let claimed = found
+        .iter()
+        .filter_map(|claimed| Some(Claimed { generation: *raised.get(&claimed.delivery)?, ..*claimed }));
+    Ok(claimed.collect())
+}
+
+/// Whether [`release_held`] would do anything.
+pub(super) async fn anything_to_release(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    Ok(sqlx::query(RELEASABLE).bind(1).fetch_optional(connection).await?.is_some())
+}
+
+/// See [`crate::store::Deliveries::release_held`].
+pub(super) async fn release_held(
+    connection: &mut SqliteConnection,
+    limit: u32,
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    const STATE: Text = Text {
+        before: "UPDATE deliveries SET state = 'scheduled' WHERE (event, ordinal) IN (VALUES ",
+        row: "(?,?)",
+        after: ") AND state = 'held'",
+    };
+    const DUE: Text = Text {
+        before: "WITH released (event, ordinal, due_at) AS (VALUES ",
+        row: "(?,?,?)",
+        after: ") UPDATE schedule SET wait = 'time', due_at = r.due_at FROM released r \
+                WHERE schedule.event = r.event AND schedule.ordinal = r.ordinal",
+    };
+    let rows = sqlx::query(RELEASABLE).bind(limit).fetch_all(&mut *connection).await?;
+    let held: Vec<_> =
+        rows.iter().map(|row| Ok((delivery_id(row)?, now))).collect::<Result<_, sqlx::Error>>()?;
+    DUE.execute(connection, &held, bind_place).await?;
+    let bind = |query: super::bulk::Bound, (id, _): &(DeliveryId, Timestamp)| {
+        query.bind(blob(id.event.uuid())).bind(id.ordinal)
+    };
+    STATE.execute(connection, &held, bind).await
+}
+
+fn bind_place(query: super::bulk::Bound, (id, at): &(DeliveryId, Timestamp)) -> super::bulk::Bound {
+    query.bind(blob(id.event.uuid())).bind(id.ordinal).bind(at.0)
+}
+
+/// A row that begins with a delivery's key.
+pub(super) fn delivery_id(row: &SqliteRow) -> Result<DeliveryId, sqlx::Error> {
+    Ok(DeliveryId { event: EventId::from_uuid(uuid(row, 0)?), ordinal: row.try_get(1)? })
+}
+
+pub(super) fn lane(row: &SqliteRow, column: usize) -> Result<Lane, sqlx::Error> {
+    Lane::from_index(row.try_get(column)?).ok_or_else(|| damaged(column, "no such lane"))
+}
