@@ -5,8 +5,6 @@
 //! * `checkpoint` moves the write-ahead log into the file, off the path of the commits;
 //! * every other file is one verb, or a few of a kind, as plain functions over a connection.
 
-#![allow(dead_code)]
-
 mod admit;
 mod browse;
 mod bulk;

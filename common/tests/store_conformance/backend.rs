@@ -1,0 +1,74 @@
+//! The one place that names a backend: where it keeps its data, how it is opened, and how its tables are proved to
+//! agree with one another.
+
+use std::sync::Arc;
+
+use fairhook_common::store::SharedStore;
+use fairhook_common::store::sqlite::SqliteStore;
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tempfile::TempDir;
+
+/// Where a store of one test keeps its data; gone with the test.
+pub struct Home(TempDir);
+
+/// Pairs of a contradiction's name and the query that finds its cases.
+const CONTRADICTIONS: &[(&str, &str)] = &[
+    (
+        "waits, but has no row in the schedule",
+        "SELECT d.event FROM deliveries d LEFT JOIN schedule s USING (event, ordinal) \
+         WHERE d.state IN ('scheduled', 'held') AND s.event IS NULL",
+    ),
+    (
+        "has a row in the schedule that its state has no use for",
+        "SELECT s.event FROM schedule s LEFT JOIN deliveries d USING (event, ordinal) WHERE d.event IS NULL OR NOT CASE s.wait \
+         WHEN 'held' THEN d.state = 'held' WHEN 'parked' THEN d.state = 'scheduled' \
+         ELSE d.state IN ('scheduled', 'queued') END",
+    ),
+    (
+        "its row in the schedule is another's",
+        "SELECT s.event FROM schedule s JOIN deliveries d USING (event, ordinal) \
+         WHERE s.tenant <> d.tenant OR s.endpoint <> d.endpoint OR s.expires_at <> d.expires_at",
+    ),
+    (
+        "is dead, but not listed",
+        "SELECT d.event FROM deliveries d LEFT JOIN dead_letters l USING (tenant, event, ordinal) \
+         WHERE d.state = 'dead' AND l.event IS NULL",
+    ),
+    (
+        "is listed, but not dead",
+        "SELECT l.event FROM dead_letters l LEFT JOIN deliveries d USING (tenant, event, ordinal) \
+         WHERE d.state IS NOT 'dead'",
+    ),
+    (
+        "has more attempts than it says, or one beyond their number",
+        "SELECT d.event FROM deliveries d JOIN attempts a USING (event, ordinal) GROUP BY d.event, d.ordinal \
+         HAVING count(*) > d.attempts OR max(a.n) > d.attempts",
+    ),
+    (
+        "has no event",
+        "SELECT d.event FROM deliveries d LEFT JOIN events e ON e.id = d.event \
+         WHERE e.id IS NULL OR d.ordinal >= e.next_ordinal",
+    ),
+];
+
+impl Home {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    pub async fn open(&self) -> SharedStore {
+        Arc::new(SqliteStore::open(self.0.path()).await.expect("the store opens"))
+    }
+
+    /// Panics if the tables contradict one another.
+    pub async fn assert_sound(&self) {
+        let options = SqliteConnectOptions::new().filename(self.0.path().join("fairhook.db")).read_only(true);
+        let mut connection: SqliteConnection = sqlx::ConnectOptions::connect(&options).await.expect("opens");
+        for (name, query) in CONTRADICTIONS {
+            let found = sqlx::query(*query).fetch_all(&mut connection).await.expect(name);
+            let found: Vec<Vec<u8>> = found.iter().map(|row| row.get(0)).collect();
+            assert!(found.is_empty(), "{name}: {found:?}");
+        }
+    }
+}
