@@ -99,7 +99,8 @@ pub(super) async fn store_all(
     count: usize,
 ) -> Result<Vec<(usize, String)>, sqlx::Error> {
     let mut refused = Vec::new();
-    let mut ranges = vec![0..count];
+    let mut ranges = Vec::new();
+    ranges.push(0..count);
     while let Some(range) = ranges.pop() {
         if range.is_empty() {
             continue;
