@@ -48,6 +48,7 @@ pub struct IngestSettings {
 
 /// Starts what works behind the API and returns the API.
 pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Router {
-    let _ = (tasks, shutdown, &parts.queue);
-    api::router(parts)
+    let (store, queue) = (parts.store.clone(), parts.queue.clone());
+    let admission = admission::start(store, queue, &parts.families, tasks, shutdown);
+    api::router(parts, admission)
 }

@@ -22,6 +22,7 @@ use fairhook_common::egress::EgressPolicy;
 use fairhook_common::health::Health;
 use fairhook_common::store::SharedStore;
 
+use crate::admission::AdmissionHandle;
 use crate::{IngestSettings, Parts};
 use memory::Memory;
 use observe::{Observed, observe};
@@ -33,6 +34,8 @@ pub struct Edge {
     pub store: SharedStore,
     /// Where endpoints may be.
     pub egress: EgressPolicy,
+    /// The way of an event into the store.
+    pub admission: AdmissionHandle,
     /// What can be configured.
     pub settings: IngestSettings,
     memory: Memory,
@@ -40,11 +43,11 @@ pub struct Edge {
 }
 
 /// The whole API.
-pub(crate) fn router(parts: Parts) -> Router {
+pub(crate) fn router(parts: Parts, admission: AdmissionHandle) -> Router {
     let Parts { store, egress, settings, families, health, .. } = parts;
     let observed = Arc::new(Observed::new(&families));
     let memory = Memory::new(store.clone());
-    let edge = Arc::new(Edge { store, egress, settings, memory, health });
+    let edge = Arc::new(Edge { store, egress, admission, settings, memory, health });
     Router::new()
         .nest("/v1", routes())
         .merge(routes())
