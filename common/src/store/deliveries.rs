@@ -1,5 +1,6 @@
 //! The life of a delivery, from admission to its end.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -251,7 +252,7 @@ pub enum Load {
 }
 
 /// What an attempt needs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Loaded {
     /// What is attempted; its event's id is the `webhook-id`.
     pub delivery: DeliveryId,
@@ -274,7 +275,6 @@ pub struct Loaded {
 }
 
 /// An endpoint as an attempt needs it.
-#[derive(Debug)]
 pub struct EndpointSnapshot {
     /// The stored id.
     pub id: EndpointId,
@@ -292,6 +292,20 @@ pub struct EndpointSnapshot {
     pub body: BodyForm,
     /// Attempts started per second at most.
     pub rate_limit_per_s: Option<u32>,
+}
+
+/// Names what is meant, and shows neither payloads nor URLs: both may hold what only the tenant may see.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (delivery, endpoint, bytes) = (self.delivery, self.endpoint.id, self.payload.len());
+        write!(f, "Loaded({delivery} to {endpoint}, {bytes} bytes, {} attempts so far)", self.attempts)
+    }
+}
+
+impl fmt::Debug for EndpointSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EndpointSnapshot({})", self.id)
+    }
 }
 
 /// What recording an outcome did.
