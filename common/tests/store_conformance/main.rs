@@ -8,3 +8,14 @@ mod harness;
 
 mod admit;
 mod load;
+
+mod deletion;
+mod endpoints;
+mod given;
+mod jobs;
+mod keys;
+mod lists;
+mod replays;
+mod reports;
+mod sweeps;
+mod tenants;
