@@ -169,6 +169,13 @@ pub const CHECKPOINT_BUSY: Duration = Duration::from_millis(50);
 /// Pages in the write-ahead log (32 MiB) above which it is begun anew.
 pub const WAL_PAGES: i64 = 8_192;
 
+/// When a caller may come again whose event could not be made durable now: a commit takes far less.
+pub const ADMIT_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When a caller may come again whose tenant has too large a backlog: the time to work some of it off.
+pub const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Deliveries per second that a replay may be limited to; beyond it a limit is none.
+pub const REPLAY_RATE: u32 = 100_000;
+
 // The queue.
 
 /// Messages kept per tenant by the in-process queue; beyond it deliveries wait in the store.

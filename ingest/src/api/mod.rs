@@ -3,11 +3,18 @@
 pub mod answer;
 pub mod auth;
 pub mod body;
+mod dead_letters;
+mod deliveries;
+mod event_batch;
+mod events;
+mod gate;
 mod health;
+mod jobs;
 pub mod json;
 mod memory;
 mod observe;
 pub mod page;
+mod posted_event;
 pub mod problem;
 pub mod read;
 mod suggest;
@@ -73,4 +80,9 @@ fn routes() -> Router<Arc<Edge>> {
 /// What belongs to a tenant, under `/tenants/{tenant}` too.
 fn of_a_tenant() -> Router<Arc<Edge>> {
     Router::new()
+        .merge(events::routes())
+        .merge(event_batch::routes())
+        .merge(deliveries::routes())
+        .merge(dead_letters::routes())
+        .merge(jobs::routes())
 }

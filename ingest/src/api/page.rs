@@ -6,7 +6,6 @@ use fairhook_common::limits;
 use fairhook_common::store::{Order, Page, PageRequest, Position};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
-use serde_json::json;
 
 use super::answer;
 use super::problem::{Fault, Problem};
@@ -105,7 +104,14 @@ pub fn name_of<T>(text: &str, from_name: impl Fn(&str) -> Option<T>, names: &str
 /// A page as it is answered: `{"data": […], "next_cursor": …}`.
 pub fn answer<T, V: Serialize>(page: Page<T>, show: impl FnMut(T) -> V) -> Response {
     let data: Vec<V> = page.items.into_iter().map(show).collect();
-    answer::ok(&json!({ "data": data, "next_cursor": page.next.map(cursor) }))
+    answer::ok(&Listed { data, next_cursor: page.next.map(cursor) })
+}
+
+/// Written as it is, so that payloads within it stay the bytes that were posted.
+#[derive(Serialize)]
+struct Listed<V> {
+    data: Vec<V>,
+    next_cursor: Option<String>,
 }
 
 /// A position has the form of a delivery's id, without its prefix.

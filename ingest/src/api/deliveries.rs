@@ -1,0 +1,179 @@
+//! `GET /deliveries`, `GET /deliveries/{delivery}`, and its `cancel` and `replay`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use fairhook_common::delivery::{AttemptErrorCode, DeliveryState, DiscardReason};
+use fairhook_common::event::EventType;
+use fairhook_common::ids::{DeliveryId, EndpointId, EventId, TenantId};
+use fairhook_common::key::Scope;
+use fairhook_common::store::{AttemptView, DeliveryFilter, DeliveryView, Replayed};
+use fairhook_common::time::Timestamp;
+use serde::Serialize;
+
+use super::Edge;
+use super::answer::{self, Answer};
+use super::body::Posted;
+use super::page::{self, Params};
+use super::problem::{Code, Problem};
+use super::tenant::Asked;
+
+pub(super) const STATES: &str = "queued, scheduled, held, delivered, dead, discarded";
+
+pub(super) fn routes() -> Router<Arc<Edge>> {
+    Router::new()
+        .route("/deliveries", get(list))
+        .route("/deliveries/{delivery}", get(find))
+        .route("/deliveries/{delivery}/cancel", post(cancel))
+        .route("/deliveries/{delivery}/replay", post(replay))
+}
+
+async fn list(asked: Asked) -> Answer {
+    let acting = asked.tenant(Scope::EventsRead).await?;
+    let mut params = asked.params();
+    let wanted = params.page();
+    let states = params.list("status", |text| page::name_of(text, DeliveryState::from_name, STATES));
+    let filter = DeliveryFilter { states, ..filter(&mut params) };
+    params.finish()?;
+    let found = asked.edge.store.list_deliveries(acting.id(), &filter, &wanted).await?;
+    Ok(page::answer(found, Shown::without_attempts))
+}
+
+/// The parameters that dead letters take as well.
+pub(super) fn filter(params: &mut Params) -> DeliveryFilter {
+    DeliveryFilter {
+        states: Vec::new(),
+        endpoint: params.take("endpoint_id", str::parse::<EndpointId>),
+        event: params.take("event_id", str::parse::<EventId>),
+        event_type: params.take("type", EventType::parse).map(|event_type| event_type.as_str().to_owned()),
+    }
+}
+
+async fn find(asked: Asked) -> Answer {
+    let acting = asked.tenant(Scope::EventsRead).await?;
+    let delivery = asked.id("delivery")?;
+    asked.params().finish()?;
+    Ok(answer::ok(&shown(&asked.edge, acting.id(), delivery).await?))
+}
+
+async fn shown(edge: &Edge, tenant: TenantId, delivery: DeliveryId) -> Result<Shown, Problem> {
+    let found = edge.store.find_delivery(tenant, delivery).await?;
+    found.map(Shown::with_attempts).ok_or_else(|| Problem::not_found("delivery"))
+}
+
+async fn cancel(asked: Asked, body: Posted) -> Answer {
+    let acting = asked.tenant_in(Scope::ReplaysWrite, &mut no_fields(&body)?).await?;
+    let delivery = asked.id("delivery")?;
+    let state = asked.edge.store.cancel(acting.id(), delivery, asked.at).await?;
+    match state.ok_or_else(|| Problem::not_found("delivery"))? {
+        DeliveryState::Discarded => Ok(answer::ok(&shown(&asked.edge, acting.id(), delivery).await?)),
+        ended => Err(wrong_state(ended, "only an unfinished delivery can be cancelled")),
+    }
+}
+
+async fn replay(asked: Asked, body: Posted) -> Answer {
+    let acting = asked.tenant_in(Scope::ReplaysWrite, &mut no_fields(&body)?).await?;
+    let delivery = asked.id("delivery")?;
+    let replayed = asked.edge.store.replay(acting.id(), delivery, asked.at).await?;
+    match replayed.ok_or_else(|| Problem::not_found("delivery"))? {
+        Replayed::Due(due) => Ok(answer::accepted(&shown(&asked.edge, acting.id(), due).await?)),
+        Replayed::NotReplayable(state) => {
+            let detail = "a delivery can be replayed that is dead, delivered, or discarded by an overflow";
+            Err(wrong_state(state, detail))
+        }
+        Replayed::EndpointGone => {
+            Err(Problem::new(Code::WrongState, "the endpoint of the delivery is deleted"))
+        }
+    }
+}
+
+/// A body that says nothing, or names the tenant.
+fn no_fields(body: &Posted) -> Result<super::json::Fields<'_>, Problem> {
+    // Read twice: once to refuse what is unknown, once for the tenant.
+    let mut checked = body.fields_or_none()?;
+    checked.raw("tenant_id");
+    checked.finish(|| Some(()))?;
+    body.fields_or_none()
+}
+
+fn wrong_state(state: DeliveryState, detail: &str) -> Problem {
+    let name = state.name();
+    Problem::new(Code::WrongState, format!("the delivery is {name}; {detail}")).member("state", name.into())
+}
+
+/// A delivery as it is shown.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    id: DeliveryId,
+    event_id: EventId,
+    r#type: String,
+    endpoint_id: EndpointId,
+    status: DeliveryState,
+    discarded_reason: Option<DiscardReason>,
+    attempt_count: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<Vec<ShownAttempt>>,
+    next_attempt_at: Option<Timestamp>,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    replay_of: Option<DeliveryId>,
+}
+
+impl Shown {
+    /// As lists have it.
+    pub(super) fn without_attempts(view: DeliveryView) -> Self {
+        Self { attempts: None, ..Self::with_attempts(view) }
+    }
+
+    pub(super) fn with_attempts(view: DeliveryView) -> Self {
+        Self {
+            id: view.id,
+            event_id: view.id.event,
+            r#type: view.event_type,
+            endpoint_id: view.endpoint,
+            status: view.state,
+            discarded_reason: view.discarded_reason,
+            attempt_count: view.attempt_count,
+            attempts: Some(view.attempts.into_iter().map(ShownAttempt::of).collect()),
+            next_attempt_at: view.next_attempt_at,
+            created_at: view.created_at,
+            expires_at: view.expires_at,
+            finished_at: view.finished_at,
+            replay_of: view.replay_of,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ShownAttempt {
+    n: u32,
+    started_at: Timestamp,
+    duration_ms: u32,
+    status_code: Option<u16>,
+    error: Option<ShownError>,
+    /// The receiver may answer any bytes; what is no UTF-8 in them is replaced.
+    response_snippet: String,
+}
+
+#[derive(Serialize)]
+struct ShownError {
+    code: AttemptErrorCode,
+    detail: String,
+}
+
+impl ShownAttempt {
+    fn of(AttemptView { n, record }: AttemptView) -> Self {
+        let error = record.error.map(|error| ShownError { code: error.code, detail: error.detail });
+        let response_snippet = String::from_utf8_lossy(&record.response_snippet).into_owned();
+        Self {
+            n,
+            started_at: record.started_at,
+            duration_ms: record.duration_ms,
+            status_code: record.status_code,
+            error,
+            response_snippet,
+        }
+    }
+}

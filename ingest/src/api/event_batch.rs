@@ -1,0 +1,161 @@
+//! `POST /events/batch`: many events in one request, each of which stands alone.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequest, Request};
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Bytes;
+use fairhook_common::key::Scope;
+use fairhook_common::limits;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::answer::{self, Answer};
+use super::body::Posted;
+use super::json::{Faults, Fields};
+use super::posted_event::{self, Context};
+use super::problem::{Code, Problem};
+use super::tenant::{Acting, Asked};
+use super::{Edge, gate, read};
+use crate::admission::Ticket;
+use crate::admission::quota::Decision;
+
+pub(super) fn routes() -> Router<Arc<Edge>> {
+    Router::new().route("/events/batch", post(post_batch))
+}
+
+async fn post_batch(asked: Asked, request: Request) -> Response {
+    let mut shown = None;
+    let answer = admit_all(&asked, request, &mut shown).await;
+    gate::show(shown, answer)
+}
+
+/// What is asked of the tenant before its first event is read counts for that event.
+async fn admit_all(asked: &Asked, request: Request, shown: &mut Option<Decision>) -> Answer {
+    let known = asked.tenant_or_any(Scope::EventsWrite).await?;
+    if let Some(acting) = &known {
+        gate::pass(&asked.edge, &acting.tenant, shown).await?;
+    }
+    let body = Posted::<{ limits::BATCH_BODY_BYTES }>::from_request(request, &()).await?;
+    let mut fields = body.fields()?;
+    let of_all = match known {
+        Some(acting) if fields.raw("tenant_id").is_none() => Some(acting),
+        // An operator may name a tenant with each event instead.
+        None if fields.raw("tenant_id").is_none() => None,
+        _ => Some(asked.tenant_in(Scope::EventsWrite, &mut fields).await?),
+    };
+    let events = fields.required("events", |value| match read::items(value, limits::BATCH_EVENTS)? {
+        events if events.is_empty() => Err(Faults::one("must hold at least one event")),
+        events => Ok(events),
+    });
+    let events = fields.finish(|| events)?;
+    let mut batch = Batch { asked, body: &body.0, of_all, paid: shown.is_some(), shown };
+    let mut offered = Vec::with_capacity(events.len());
+    for (index, event) in events.into_iter().enumerate() {
+        offered.push(batch.offer(index, event).await);
+    }
+    let mut results = Vec::with_capacity(offered.len());
+    for (index, offered) in offered.into_iter().enumerate() {
+        results.push(outcome(index, offered).await);
+    }
+    answer_for(results)
+}
+
+struct Batch<'a> {
+    asked: &'a Asked,
+    body: &'a Bytes,
+    of_all: Option<Acting>,
+    /// One event has been let pass already.
+    paid: bool,
+    shown: &'a mut Option<Decision>,
+}
+
+/// An event on its way, with its type.
+struct Offered {
+    event_type: String,
+    ticket: Ticket,
+}
+
+impl Batch<'_> {
+    /// Checks one event and puts it on its way.
+    async fn offer(&mut self, index: usize, event: &RawValue) -> Result<Offered, Problem> {
+        let pointer = format!("/events/{index}");
+        let mut fields =
+            Fields::nested(event, pointer.clone()).map_err(|faults| faults.into_problem(&pointer))?;
+        let acting = match &self.of_all {
+            Some(of_all) if fields.raw("tenant_id").is_none() => of_all.clone(),
+            of_all => {
+                let acting = self.asked.tenant_in(Scope::EventsWrite, &mut fields).await?;
+                if of_all.as_ref().is_some_and(|of_all| of_all.id() != acting.id()) {
+                    let detail = "the event names another tenant than the batch";
+                    return Err(Problem::new(Code::TenantConflict, detail));
+                }
+                acting
+            }
+        };
+        let (now, retention) = (self.asked.at, self.asked.edge.settings.retention);
+        let context = Context { body: self.body, now, retention, header_key: None };
+        let event = posted_event::read(fields, acting.id(), &context)?;
+        if !std::mem::take(&mut self.paid) {
+            gate::pass(&self.asked.edge, &acting.tenant, self.shown).await?;
+        }
+        let event_type = event.event_type.as_str().to_owned();
+        let ticket = self.asked.edge.admission.offer(event, gate::queue_of(&acting.tenant))?;
+        Ok(Offered { event_type, ticket })
+    }
+}
+
+async fn outcome(index: usize, offered: Result<Offered, Problem>) -> (Outcome, Option<Problem>) {
+    let taken = match offered {
+        Ok(Offered { event_type, ticket }) => gate::taken(&event_type, ticket.answer().await),
+        Err(problem) => Err(problem),
+    };
+    match taken {
+        Ok(taken) => {
+            let status = if taken.replayed { "replayed" } else { "accepted" };
+            let (id, deliveries) = (taken.shown["id"].clone(), taken.shown["deliveries"].clone());
+            (Outcome { index, status, id: Some(id), deliveries: Some(deliveries), problem: None }, None)
+        }
+        Err(problem) => {
+            let told = Some(problem.to_json());
+            (Outcome { index, status: "rejected", id: None, deliveries: None, problem: told }, Some(problem))
+        }
+    }
+}
+
+/// What became of one event.
+#[derive(Serialize)]
+struct Outcome {
+    index: usize,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Value>,
+}
+
+/// 202 if an event was taken; else the problem that another try may overcome, if one of them is such, else 400.
+fn answer_for(results: Vec<(Outcome, Option<Problem>)>) -> Answer {
+    let (results, problems): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+    let rejected = problems.iter().flatten().count();
+    let accepted = results.len() - rejected;
+    if accepted > 0 {
+        return Ok(answer::accepted(
+            &json!({ "accepted": accepted, "rejected": rejected, "results": results }),
+        ));
+    }
+    let mut problems = problems.into_iter().flatten();
+    let passing = problems.find(|p| matches!(p.code(), Code::QuotaExceeded | Code::Unavailable));
+    let problem = passing.unwrap_or_else(|| {
+        Problem::new(Code::InvalidRequest, "no event of the batch was taken; `results` says why")
+    });
+    Err(problem
+        .member("accepted", accepted.into())
+        .member("rejected", rejected.into())
+        .member("results", json!(results)))
+}

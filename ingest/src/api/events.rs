@@ -1,0 +1,129 @@
+//! `POST /events`, `GET /events`, `GET /events/{event}`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use fairhook_common::event::EventType;
+use fairhook_common::ids::EventId;
+use fairhook_common::key::Scope;
+use fairhook_common::store::{EventFilter, EventView};
+use fairhook_common::time::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::answer::{self, Answer};
+use super::body::Posted;
+use super::deliveries::Shown as ShownDelivery;
+use super::posted_event::{self, Context};
+use super::problem::Problem;
+use super::tenant::Asked;
+use super::{Edge, gate, page};
+use crate::admission::quota::Decision;
+
+pub(super) fn routes() -> Router<Arc<Edge>> {
+    Router::new().route("/events", get(list).post(post)).route("/events/{event}", get(find))
+}
+
+async fn post(asked: Asked, request: Request) -> Response {
+    let mut shown = None;
+    let answer = admit(&asked, request, &mut shown).await;
+    gate::show(shown, answer)
+}
+
+/// Whose tenant is known by its key, the path or a header is refused before its body is read.
+async fn admit(asked: &Asked, request: Request, shown: &mut Option<Decision>) -> Answer {
+    let known = asked.tenant_or_any(Scope::EventsWrite).await?;
+    if let Some(acting) = &known {
+        gate::pass(&asked.edge, &acting.tenant, shown).await?;
+    }
+    let header_key = posted_event::header_key(&asked.headers)?;
+    let body: Posted = Posted::from_request(request, &()).await?;
+    let mut fields = body.fields()?;
+    let acting = match known {
+        Some(acting) if fields.raw("tenant_id").is_none() => acting,
+        known => {
+            let acting = asked.tenant_in(Scope::EventsWrite, &mut fields).await?;
+            if known.is_none() {
+                gate::pass(&asked.edge, &acting.tenant, shown).await?;
+            }
+            acting
+        }
+    };
+    let context = Context {
+        body: &body.0,
+        now: asked.at,
+        retention: asked.edge.settings.retention,
+        header_key: header_key.as_deref(),
+    };
+    let event = posted_event::read(fields, acting.id(), &context)?;
+    let event_type = event.event_type.clone();
+    let admitted = asked.edge.admission.admit(event, gate::queue_of(&acting.tenant)).await;
+    let taken = gate::taken(event_type.as_str(), admitted)?;
+    let mut response = answer::accepted(&taken.shown);
+    debug_assert_eq!(response.status(), StatusCode::ACCEPTED);
+    if taken.replayed {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+async fn list(asked: Asked) -> Answer {
+    let acting = asked.tenant(Scope::EventsRead).await?;
+    let mut params = asked.params();
+    let wanted = params.page();
+    let event_type = params.take("type", EventType::parse).map(|event_type| event_type.as_str().to_owned());
+    params.finish()?;
+    let found = asked.edge.store.list_events(acting.id(), &EventFilter { event_type }, &wanted).await?;
+    Ok(page::answer(found, |event| Shown::of(event, false)))
+}
+
+async fn find(asked: Asked) -> Answer {
+    let acting = asked.tenant(Scope::EventsRead).await?;
+    let event: EventId = asked.id("event")?;
+    asked.params().finish()?;
+    let found = asked.edge.store.find_event(acting.id(), event).await?;
+    let event = found.ok_or_else(|| Problem::not_found("event"))?;
+    Ok(answer::ok(&Shown::of(event, true)))
+}
+
+/// An event as it is shown. Its payload is the posted JSON, unchanged.
+#[derive(Serialize)]
+struct Shown {
+    id: EventId,
+    r#type: String,
+    payload: Box<RawValue>,
+    metadata: Option<Box<RawValue>>,
+    created_at: Timestamp,
+    deliver_at: Option<Timestamp>,
+    expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries: Option<Vec<ShownDelivery>>,
+}
+
+impl Shown {
+    fn of(event: EventView, with_deliveries: bool) -> Self {
+        let deliveries = with_deliveries
+            .then(|| event.deliveries.into_iter().map(ShownDelivery::without_attempts).collect());
+        Self {
+            id: event.id,
+            r#type: event.event_type,
+            payload: raw(&String::from_utf8_lossy(&event.payload)),
+            metadata: event.metadata.map(|metadata| raw(&metadata)),
+            created_at: event.created_at,
+            deliver_at: event.deliver_at,
+            expires_at: event.expires_at,
+            deliveries,
+        }
+    }
+}
+
+/// Stored JSON as it is; whatever else were in the store is shown as a string.
+fn raw(json: &str) -> Box<RawValue> {
+    let as_it_is = RawValue::from_string(json.to_owned());
+    let as_string = || serde_json::value::to_raw_value(json);
+    as_it_is.or_else(|_| as_string()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}

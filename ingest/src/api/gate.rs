@@ -1,0 +1,127 @@
+//! What stands between a request that sends events and their admission: the kill switch, the backlog, the rate.
+
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use fairhook_common::limits;
+use fairhook_common::queue::QueueAddress;
+use fairhook_common::store::Admission;
+use fairhook_common::tenant::{Ingest, Tenant};
+use serde_json::json;
+
+use super::Edge;
+use super::answer::Answer;
+use super::problem::{Code, Problem};
+use crate::admission::AdmitError;
+use crate::admission::quota::Decision;
+
+/// Lets one event of `tenant` pass, or says why not. What was decided about the rate is left in `shown`.
+pub(super) async fn pass(edge: &Edge, tenant: &Tenant, shown: &mut Option<Decision>) -> Result<(), Problem> {
+    let quotas = edge.admission.quotas();
+    let peek = || quotas.peek(tenant.id, &tenant.limits(), quotas.now());
+    if let Err(problem) = open(edge, tenant).await {
+        *shown = Some(peek());
+        return Err(problem);
+    }
+    let decision = quotas.take(tenant.id, &tenant.limits(), quotas.now());
+    *shown = Some(decision);
+    if decision.allowed { Ok(()) } else { Err(over_rate(&decision)) }
+}
+
+/// Whether the tenant may send at all: the kill switch and the backlog.
+async fn open(edge: &Edge, tenant: &Tenant) -> Result<(), Problem> {
+    if tenant.ingest == Ingest::Blocked {
+        let why = tenant.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
+        let detail = format!("the tenant's events are blocked by an operator{why}");
+        return Err(Problem::new(Code::TenantSuspended, detail));
+    }
+    let most = tenant.limits().max_backlog;
+    let backlog = edge.admission.usage(tenant.id).await?.counts.backlog;
+    if backlog < u64::from(most) {
+        return Ok(());
+    }
+    let detail = format!("{backlog} deliveries wait for their first attempt; the limit is {most}");
+    let after = limits::BACKLOG_RETRY_AFTER;
+    let reset = fairhook_common::time::Timestamp::now().after(after);
+    Err(Problem::quota(detail, &["backlog"])
+        .member("limit", most.into())
+        .member("remaining", 0.into())
+        .member("reset", reset.0.into())
+        .retry_after(after))
+}
+
+fn over_rate(decision: &Decision) -> Problem {
+    let detail = format!("more than {} events per second, and the burst is used up", decision.limit);
+    Problem::quota(detail, &["events"])
+        .member("limit", decision.limit.into())
+        .member("remaining", decision.remaining.into())
+        .member("reset", decision.reset.0.into())
+        .retry_after(Duration::from_secs(decision.reset_seconds()))
+}
+
+/// Answers with what was decided about the rate, whatever the answer is.
+pub(super) fn show(shown: Option<Decision>, answer: Answer) -> Response {
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    let Some(decision) = shown else { return response };
+    let (limit, remaining) = (decision.limit, decision.remaining);
+    let mut header = |name, value: HeaderValue| {
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    };
+    let text = |text: String| HeaderValue::try_from(text).expect("digits and fixed ASCII make a header");
+    header("ratelimit-policy", text(format!("\"events\";q={limit};w=1")));
+    header("ratelimit", text(format!("\"events\";r={remaining};t={}", decision.reset_seconds())));
+    header("x-ratelimit-limit", limit.into());
+    header("x-ratelimit-remaining", remaining.into());
+    header("x-ratelimit-reset", decision.reset.0.into());
+    response
+}
+
+/// Where a tenant's first attempts go.
+pub(super) fn queue_of(tenant: &Tenant) -> QueueAddress {
+    QueueAddress { tenant: tenant.id, name: tenant.queue.as_str().into() }
+}
+
+/// An event that is durable, as it is answered.
+pub(super) struct Taken {
+    /// What is shown of it.
+    pub shown: serde_json::Value,
+    /// It was admitted before, under the same idempotency key.
+    pub replayed: bool,
+}
+
+/// What became of an event, for its caller.
+pub(super) fn taken(event_type: &str, admitted: Result<Admission, AdmitError>) -> Result<Taken, Problem> {
+    let shown = |id, at, deliveries| json!({"id": id, "type": event_type, "created_at": at, "deliveries": deliveries});
+    match admitted? {
+        Admission::Accepted(event) => {
+            let shown = shown(event.id, event.created_at, event.deliveries.len() as u32);
+            Ok(Taken { shown, replayed: false })
+        }
+        Admission::Replayed { id, created_at, deliveries } => {
+            Ok(Taken { shown: shown(id, created_at, deliveries), replayed: true })
+        }
+        Admission::IdempotencyConflict => Err(Problem::new(
+            Code::IdempotencyConflict,
+            "the idempotency key was used within 24 hours for an event of another type, payload or deliver_at",
+        )),
+        Admission::NoSuchTenant => {
+            Err(Problem::new(Code::UnknownTenant, "the tenant is unknown or being deleted"))
+        }
+        Admission::NoSuchEndpoint => Err(Problem::not_found("endpoint")),
+        // The reason is in the log: it may name statements.
+        Admission::Refused(_) => Err(Problem::new(Code::InvalidRequest, "the event's data cannot be stored")),
+    }
+}
+
+impl From<AdmitError> for Problem {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Store(error) => error.into(),
+            AdmitError::Failed => {
+                Self::new(Code::Internal, "the event could not be admitted; the log says why")
+            }
+            busy => Self::unavailable(format!("{busy}; try again"), limits::ADMIT_RETRY_AFTER),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `POST /replays`, `GET /jobs`, `GET /jobs/{job}` and its `cancel`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use fairhook_common::delivery::DeliveryState;
+use fairhook_common::event::EventType;
+use fairhook_common::ids::{EndpointId, JobId, TenantId};
+use fairhook_common::key::Scope;
+use fairhook_common::limits;
+use fairhook_common::store::{Job, JobFilter, JobKind, JobStatus};
+use fairhook_common::time::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::answer::{self, Answer};
+use super::body::Posted;
+use super::json::{Fields, Read};
+use super::problem::{Code, Problem};
+use super::tenant::Asked;
+use super::{Edge, page, read};
+
+pub(super) fn routes() -> Router<Arc<Edge>> {
+    Router::new()
+        .route("/replays", post(replay))
+        .route("/jobs", get(list))
+        .route("/jobs/{job}", get(find))
+        .route("/jobs/{job}/cancel", post(cancel))
+}
+
+async fn replay(asked: Asked, body: Posted) -> Answer {
+    let mut fields = body.fields()?;
+    let acting = asked.tenant_in(Scope::ReplaysWrite, &mut fields).await?;
+    let named = FilterFields::read(&mut fields);
+    let states = fields.optional("status", read::list(REPLAYABLE.len(), replayable));
+    let rate_per_s = fields.optional("rate_per_s", rate);
+    let dry_run = fields.optional("dry_run", read::flag).unwrap_or(false);
+    for (name, missing) in [("from", named.from.is_none()), ("to", named.to.is_none())] {
+        if missing && fields.is_sound() {
+            fields.refuse(name, format!("`{name}` is needed"));
+        }
+    }
+    if states.as_ref().is_some_and(Vec::is_empty) {
+        fields.refuse("status", "must hold at least one status");
+    }
+    let filter = fields.finish(|| {
+        let mut states = states.unwrap_or_else(|| vec![DeliveryState::Dead]);
+        states.sort_by_key(|state| state.name());
+        states.dedup();
+        Some(JobFilter { states, rate_per_s, ..named.into_filter() })
+    })?;
+    let store = &asked.edge.store;
+    if dry_run {
+        let matching = store.count_matching(acting.id(), &filter, limits::JOB_TOTAL).await?;
+        let counted_to_the_end = matching < limits::JOB_TOTAL;
+        return Ok(answer::ok(&json!({
+            "dry_run": true, "total": matching, "exact": counted_to_the_end, "filter": ShownFilter::of(&filter),
+        })));
+    }
+    let job = store.create_job(acting.id(), JobKind::Replay, filter, asked.at).await?;
+    Ok(answer::accepted(&Shown::of(&job)))
+}
+
+const REPLAYABLE: [&str; 3] = ["dead", "discarded", "delivered"];
+
+fn replayable(value: &RawValue) -> Read<DeliveryState> {
+    let from_name = |name: &str| REPLAYABLE.contains(&name).then(|| DeliveryState::from_name(name)).flatten();
+    read::one_of(&REPLAYABLE, from_name)(value)
+}
+
+/// A job's own speed limit, in deliveries per second.
+pub(super) fn rate(value: &RawValue) -> Read<u32> {
+    read::integer(1..=u64::from(limits::REPLAY_RATE))(value)
+}
+
+async fn list(asked: Asked) -> Answer {
+    let acting = asked.tenant(Scope::EventsRead).await?;
+    let mut params = asked.params();
+    let wanted = params.page();
+    params.finish()?;
+    let found = asked.edge.store.list_jobs(acting.id(), &wanted).await?;
+    Ok(page::answer(found, |job| Shown::of(&job)))
+}
+
+async fn find(asked: Asked) -> Answer {
+    let acting = asked.tenant_or_any(Scope::EventsRead).await?;
+    asked.params().finish()?;
+    let tenant = acting.map(|acting| acting.id());
+    Ok(answer::ok(&Shown::of(&job(&asked, tenant).await?)))
+}
+
+async fn job(asked: &Asked, tenant: Option<TenantId>) -> Result<Job, Problem> {
+    let job: JobId = asked.id("job")?;
+    let found = asked.edge.store.find_job(tenant, job).await?;
+    found.ok_or_else(|| Problem::not_found("job"))
+}
+
+/// What a job has done stays done. A job that has ended stays as it is.
+async fn cancel(asked: Asked, body: Posted) -> Answer {
+    body.fields_or_none()?.finish(|| Some(()))?;
+    let acting = asked.tenant_or_any(Scope::ReplaysWrite).await?;
+    let found = job(&asked, acting.map(|acting| acting.id())).await?;
+    if found.kind == JobKind::DeleteTenant {
+        return Err(Problem::new(Code::WrongState, "the deletion of a tenant cannot be cancelled"));
+    }
+    let cancelled = asked.edge.store.cancel_job(found.tenant, found.id, asked.at).await?;
+    Ok(answer::ok(&Shown::of(&cancelled.ok_or_else(|| Problem::not_found("job"))?)))
+}
+
+/// The criteria that replays and dead letters share.
+pub(super) struct FilterFields {
+    endpoint: Option<EndpointId>,
+    event_type: Option<EventType>,
+    pub(super) from: Option<Timestamp>,
+    pub(super) to: Option<Timestamp>,
+}
+
+impl FilterFields {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+        let endpoint = fields.optional("endpoint_id", read::id);
+        let event_type = fields.optional("type", read::parsed(usize::MAX, EventType::parse));
+        let from = fields.optional("from", read::timestamp);
+        let to = fields.optional("to", read::timestamp);
+        if from.zip(to).is_some_and(|(from, to)| from >= to) {
+            fields.refuse("to", "is not after `from`");
+        }
+        Self { endpoint, event_type, from, to }
+    }
+
+    /// Whether one was given.
+    pub(super) fn any(&self) -> bool {
+        self.endpoint.is_some() || self.event_type.is_some() || self.from.is_some() || self.to.is_some()
+    }
+
+    pub(super) fn into_filter(self) -> JobFilter {
+        JobFilter {
+            endpoint: self.endpoint,
+            event_type: self.event_type.map(|event_type| event_type.as_str().to_owned()),
+            from_ms: self.from.map(|from| from.0),
+            to_ms: self.to.map(|to| to.0),
+            ..JobFilter::default()
+        }
+    }
+}
+
+/// A job as it is shown.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    id: JobId,
+    tenant_id: TenantId,
+    kind: JobKind,
+    status: JobStatus,
+    total: u64,
+    done: u64,
+    skipped: u64,
+    failed: u64,
+    filter: ShownFilter,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+impl Shown {
+    pub(super) fn of(job: &Job) -> Self {
+        Self {
+            id: job.id,
+            tenant_id: job.tenant,
+            kind: job.kind,
+            status: job.status,
+            total: job.total,
+            done: job.done,
+            skipped: job.skipped,
+            failed: job.failed,
+            filter: ShownFilter::of(&job.filter),
+            created_at: job.created_at,
+            updated_at: job.updated_at,
+            ended_at: job.ended_at,
+        }
+    }
+}
+
+/// The criteria that were given, by the names under which they are given.
+#[derive(Serialize)]
+struct ShownFilter {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint_id: Option<EndpointId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    status: Vec<DeliveryState>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_per_s: Option<u32>,
+}
+
+impl ShownFilter {
+    fn of(filter: &JobFilter) -> Self {
+        Self {
+            endpoint_id: filter.endpoint,
+            r#type: filter.event_type.clone(),
+            from: filter.from_ms.map(Timestamp),
+            to: filter.to_ms.map(Timestamp),
+            status: filter.states.clone(),
+            ids: filter.deliveries.clone(),
+            rate_per_s: filter.rate_per_s,
+        }
+    }
+}
