@@ -1,15 +1,58 @@
-//! Who is served next: a pure data structure.
+//! Who is served next: a pure data structure. It has no clock, no randomness and waits for nothing; the engine's loop tells
+//! it what happens and asks it what to do, so that every property below can be tested without time passing.
+//!
+//! ```text
+//! offer ──► endpoint's line (line) ──► tenant's lanes (lanes) ──► ranking of tenants (share) ──► Step::Start
+//!    │            ▲ gate: room? (gate, rate)                             │ least virtual time
+//!    └──► no place ──► to be parked ─────────────────────────────────────┴────────────────────► Step::Park
+//! finish ──► the tenant's charge is corrected, the gate learns, the slot is free
+//! ```
+//!
+//! **What is shared is time.** Every tenant has a virtual time: the slot time it was charged, over its weight ([`share`]).
+//! A start charges the estimate, its end corrects that to what the slot was really held for, plus a fixed handling cost and
+//! one for a new connection; parking is charged too. Among the tenants that may start something the least virtual time goes
+//! first. A tenant that could start nothing for a while (nothing waited, at its cap, no gate open) comes back at the system's
+//! virtual time at least: idleness saves nothing. It is at most one longest attempt × its share ahead of it: a bad minute is
+//! not paid for all day.
+//!
+//! **Occupancy decides whether** a tenant may start at all: see the table in [`share`].
+//!
+//! **The gate of an endpoint** ([`gate`]) says how many attempts it takes at once; what has no room there never blocks
+//! anything else, because every endpoint has a line of its own. How long that line may be in memory is bounded: by what the
+//! gate will take within `Settings::patience`, because what waits here takes up the tenant's window on its queue, behind
+//! which deliveries to its other endpoints wait that nobody here knows of. So the line at a quick endpoint waits in place and
+//! moves on, and costs nothing; at one that takes longer, is rate limited or whose circuit is open, the rest is *parked* in
+//! the store, and comes back as [`Scheduler::endpoint_room`] allows. While anything is parked, what arrives finds no place in
+//! the line unless it was released, or the older ones would never come back.
+//!
+//! **Lanes** (first attempts, retries, replays, and what has to be parked) take turns within a tenant ([`lanes`]); within a
+//! lane the oldest goes first among the endpoints with room.
+//!
+//! **Costs.** Every operation touches one tenant and one or two of its endpoints: O(log n) in tenants, endpoints and slots
+//! (for the reserve see [`share`]). Only [`Scheduler::forget_idle`] and [`Scheduler::snapshot`] look at everybody. What is in
+//! memory is what the engine has offered, a few hundred bytes per tenant it has set, and the gates used lately.
 
+mod alarms;
 mod capacity;
+mod gate;
+mod lanes;
+mod line;
 mod moment;
+mod rate;
 mod settings;
+mod share;
 mod snapshot;
 mod step;
+mod tenant;
+#[cfg(test)]
+mod tests;
+mod turn;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use fairhook_common::endpoint::Circuit;
 use fairhook_common::ids::{EndpointId, TenantId};
+use fairhook_common::limits;
 
 pub use capacity::Capacity;
 pub use moment::Moment;
@@ -17,118 +60,196 @@ pub use settings::Settings;
 pub use snapshot::{HeldBack, Snapshot, TenantSnapshot};
 pub use step::{Class, EndpointFacts, LaneCounts, SlotEnd, SlotId, Step, Waiting};
 
-/// The fair scheduler.
-#[derive(Debug)]
+use alarms::Alarms;
+use share::{Ranking, Shares, Virtual};
+use tenant::Tenant;
+use turn::Flight;
+
+/// The fair scheduler. See the module for what it does.
 pub struct Scheduler<T> {
-    slots: usize,
-    caps: BTreeMap<TenantId, u32>,
-    waiting: VecDeque<Waiting<T>>,
-    flights: BTreeMap<u64, TenantId>,
-    started: u64,
+    settings: Settings,
+    /// The latest moment it was told.
+    now: Moment,
+    tenants: BTreeMap<TenantId, Tenant<T>>,
+    /// Whose the remembered endpoints are.
+    owners: BTreeMap<EndpointId, TenantId>,
+    flights: BTreeMap<u64, Flight>,
+    shares: Shares,
+    ranking: Ranking,
+    /// The system's virtual time: never falls.
+    virtual_time: Virtual,
+    /// Slots of the reserve held by endpoints without history.
+    newcomers: usize,
+    openings: Alarms,
+    ages: Alarms,
+    circuits: BTreeMap<EndpointId, Circuit>,
+    /// Numbers slots and arrivals.
+    last_number: u64,
 }
 
 impl<T> Scheduler<T> {
     /// An empty scheduler.
     pub fn new(settings: Settings) -> Self {
         Self {
-            slots: settings.slots,
-            caps: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            now: Moment::default(),
+            tenants: BTreeMap::new(),
+            owners: BTreeMap::new(),
             flights: BTreeMap::new(),
-            started: 0,
+            shares: Shares::new(settings.slots, settings.reserve),
+            ranking: Ranking::default(),
+            virtual_time: Virtual::default(),
+            newcomers: 0,
+            openings: Alarms::default(),
+            ages: Alarms::default(),
+            circuits: BTreeMap::new(),
+            last_number: 0,
+            settings,
         }
     }
 
-    /// Makes a tenant known, or changes its weight and its cap (this dispatcher's share of its concurrent deliveries).
-    pub fn set_tenant(&mut self, tenant: TenantId, _weight: u32, cap: u32) {
-        self.caps.insert(tenant, cap);
+    /// Makes a tenant known, or changes its weight and its cap (this dispatcher's share of its concurrent deliveries). With
+    /// a cap of zero nothing of it starts, and what it has waits.
+    pub fn set_tenant(&mut self, tenant: TenantId, weight: u32, cap: u32) {
+        let now = self.now;
+        let known =
+            self.tenants.entry(tenant).or_insert_with(|| Tenant::new(tenant, weight.max(1), cap, now));
+        known.removed = false;
+        if (known.weight, known.cap) != (weight.max(1), cap) {
+            if known.active {
+                self.shares.deactivate(known.weight);
+                self.shares.activate(weight.max(1));
+            }
+            (known.weight, known.cap) = (weight.max(1), cap);
+            self.with_tenant(tenant, |tenant, around| tenant.settle_all(around));
+        }
     }
 
-    /// Forgets a tenant; returns what waited. Its slots may still be finished.
+    /// Forgets a tenant and its endpoints; returns what waited. Slots that it holds may still be finished, and count until
+    /// then.
     pub fn remove_tenant(&mut self, tenant: TenantId) -> Vec<T> {
-        self.caps.remove(&tenant);
-        let (gone, stay) = self.waiting.drain(..).partition(|w| w.tenant == tenant);
-        self.waiting = stay;
-        let gone: VecDeque<Waiting<T>> = gone;
-        gone.into_iter().map(|w| w.item).collect()
+        let waited = self.with_tenant(tenant, |tenant, around| {
+            tenant.removed = true;
+            tenant.drain(around)
+        });
+        self.forget_removed(tenant);
+        waited.into_iter().flatten().map(|waiting| waiting.item).collect()
     }
 
     /// Takes over a delivery; hands it back if its tenant is not known.
-    pub fn offer(&mut self, _now: Moment, waiting: Waiting<T>) -> Result<(), Waiting<T>> {
-        if !self.caps.contains_key(&waiting.tenant) {
+    pub fn offer(&mut self, now: Moment, waiting: Waiting<T>) -> Result<(), Waiting<T>> {
+        self.look_at(now);
+        let (tenant, endpoint) = (waiting.tenant, waiting.endpoint);
+        if self.tenants.get(&tenant).is_none_or(|tenant| tenant.removed) {
             return Err(waiting);
         }
-        self.waiting.push_back(waiting);
+        let number = self.number();
+        self.owners.insert(endpoint, tenant);
+        self.with_tenant(tenant, |tenant, around| tenant.offer(number, waiting, around));
         Ok(())
     }
 
     /// What is to be done next. `None`: nothing may start before something is offered or finished, or the time of
     /// [`Self::next_wakeup`] comes.
-    pub fn next(&mut self, _now: Moment) -> Option<Step<T>> {
-        if self.flights.len() >= self.slots {
-            return None;
-        }
-        let at = self.waiting.iter().position(|w| self.in_flight(w.tenant) < self.caps[&w.tenant])?;
-        let waiting = self.waiting.remove(at)?;
-        self.started += 1;
-        self.flights.insert(self.started, waiting.tenant);
-        Some(Step::Start { slot: SlotId(self.started), waiting })
+    pub fn next(&mut self, now: Moment) -> Option<Step<T>> {
+        self.look_at(now);
+        let (tenant, serve) = self.choose()?;
+        self.begin(tenant, serve)
     }
 
     /// When [`Self::next`] or [`Self::endpoint_room`] may answer differently although nothing happened (a rate limit, the
-    /// probe of an open circuit).
+    /// probe of an open circuit, an endpoint that is found to be slow so that what waits there has to be parked).
     pub fn next_wakeup(&self) -> Option<Moment> {
-        None
+        [self.openings.first(), self.ages.first()].into_iter().flatten().min()
     }
 
-    /// Tells what was learnt of an endpoint when one of its deliveries was loaded.
-    pub fn endpoint_known(&mut self, _now: Moment, _endpoint: EndpointId, _facts: EndpointFacts) {}
+    /// Tells what was learnt of an endpoint when one of its deliveries was loaded; before the slot is finished.
+    pub fn endpoint_known(&mut self, now: Moment, endpoint: EndpointId, facts: EndpointFacts) {
+        self.look_at(now);
+        let Some(owner) = self.owners.get(&endpoint).copied() else { return };
+        self.with_tenant(owner, |tenant, around| {
+            if let Some(known) = tenant.endpoints.get_mut(&endpoint)
+                && known.gate.learn(facts)
+            {
+                tenant.settle(endpoint, around);
+            }
+        });
+    }
 
     /// Gives a slot back.
-    pub fn finish(&mut self, _now: Moment, slot: SlotId, _end: SlotEnd) {
-        self.flights.remove(&slot.0);
+    pub fn finish(&mut self, now: Moment, slot: SlotId, end: SlotEnd) {
+        self.look_at(now);
+        let Some(flight) = self.flights.remove(&slot.0) else { return };
+        let tenant = flight.tenant;
+        self.end(slot, flight, end);
+        self.forget_removed(tenant);
     }
 
-    /// How many parked deliveries the endpoint's gate would take now. One that is claimed counts when it is offered.
-    pub fn endpoint_room(&self, _endpoint: EndpointId) -> u32 {
-        1
+    /// How many parked deliveries the endpoint's gate would take now, at most its current limit. One that is claimed counts
+    /// when it is offered. As of the latest moment told.
+    pub fn endpoint_room(&self, endpoint: EndpointId) -> u32 {
+        let owner = self.owners.get(&endpoint).and_then(|owner| self.tenants.get(owner));
+        let room = owner.and_then(|tenant| tenant.room(endpoint, self.now, &self.settings));
+        room.unwrap_or(limits::UNKNOWN_GATE_ROOM)
     }
 
-    /// The store has nothing parked for this endpoint any more (a claim found less than it asked for).
-    pub fn none_parked(&mut self, _endpoint: EndpointId) {}
+    /// The store has nothing parked for this endpoint any more: a claim found less than it asked for.
+    pub fn none_parked(&mut self, endpoint: EndpointId) {
+        let owner = self.owners.get(&endpoint).and_then(|owner| self.tenants.get_mut(owner));
+        if let Some(endpoint) = owner.and_then(|tenant| tenant.endpoints.get_mut(&endpoint)) {
+            endpoint.parked = 0;
+        }
+    }
 
     /// How many slots may be used now, at most those of the settings.
     pub fn set_slots(&mut self, effective: usize) {
-        self.slots = effective;
+        self.shares.set_slots(effective.min(self.settings.slots));
     }
 
     /// How much of a tenant waits.
     pub fn waiting(&self, tenant: TenantId) -> LaneCounts {
-        let of = |lane| self.waiting.iter().filter(|w| w.tenant == tenant && w.lane == lane).count() as u32;
-        use fairhook_common::delivery::Lane;
-        LaneCounts { first: of(Lane::First), retry: of(Lane::Retry), replay: of(Lane::Replay), parking: 0 }
+        self.tenants.get(&tenant).map(Tenant::waiting).unwrap_or_default()
     }
 
     /// How many slots a tenant holds.
     pub fn in_flight(&self, tenant: TenantId) -> u32 {
-        self.flights.values().filter(|t| **t == tenant).count() as u32
+        self.tenants.get(&tenant).map_or(0, |tenant| tenant.in_flight)
     }
 
     /// The tenants that hold slots, and how many.
     pub fn tenants_in_flight(&self) -> impl Iterator<Item = (TenantId, u32)> {
-        self.caps.keys().map(|t| (*t, self.in_flight(*t))).filter(|(_, n)| *n > 0)
+        let holding = self.tenants.values().filter(|tenant| tenant.in_flight > 0);
+        holding.map(|tenant| (tenant.id, tenant.in_flight))
     }
 
     /// The circuits that changed since the last call, each as it stands now.
     pub fn take_circuit_changes(&mut self) -> Vec<(EndpointId, Circuit)> {
-        Vec::new()
+        std::mem::take(&mut self.circuits).into_iter().collect()
     }
 
-    /// Forgets gates that were not used for long: bounds memory. To be called from time to time.
-    pub fn forget_idle(&mut self, _now: Moment) {}
+    /// Forgets the gates that were not used for long: bounds memory. To be called from time to time (it looks at all). An
+    /// open circuit that is forgotten counts as closed.
+    pub fn forget_idle(&mut self, now: Moment) {
+        self.look_at(now);
+        let after = self.settings.forget_after;
+        let idle = self.tenants.values().flat_map(|tenant| {
+            let idle = tenant.endpoints.iter();
+            let idle = idle.filter(move |(_, e)| !e.is_busy() && now.since(e.used_at) >= after);
+            idle.map(move |(endpoint, _)| (tenant.id, *endpoint))
+        });
+        for (tenant, endpoint) in idle.collect::<Vec<_>>() {
+            self.forget_endpoint(tenant, endpoint);
+        }
+    }
 
     /// How things stand, with the reason why a tenant is held back.
-    pub fn snapshot(&self, _now: Moment) -> Snapshot {
-        Snapshot { slots: self.slots, in_flight: self.flights.len(), ..Snapshot::default() }
+    pub fn snapshot(&self, now: Moment) -> Snapshot {
+        let now = now.max(self.now);
+        let with_work = self.tenants.values().filter(|tenant| tenant.has_work());
+        Snapshot {
+            slots: self.shares.slots(),
+            in_flight: self.flights.len(),
+            gates: self.owners.len(),
+            tenants: with_work.map(|tenant| self.show(tenant, now)).collect(),
+        }
     }
 }

@@ -108,4 +108,12 @@ impl LaneCounts {
             Lane::Replay => self.replay,
         }
     }
+
+    pub(super) fn of_mut(&mut self, lane: Lane) -> &mut u32 {
+        match lane {
+            Lane::First => &mut self.first,
+            Lane::Retry => &mut self.retry,
+            Lane::Replay => &mut self.replay,
+        }
+    }
 }

@@ -1,0 +1,306 @@
+//! An endpoint's gate: how many attempts it takes at once. Knows nothing of what waits there.
+//!
+//! ```text
+//!            trip_after overloads in a row
+//!   Closed ──────────────────────────────► Open ──── the pause is over, a delivery starts ───► Probing
+//!     ▲                                      ▲                                                    │
+//!     │                                      └──────────── overload: twice the pause ─────────────┤
+//!     └───────────────── any answer (of the probe, or of an attempt from before) ─────────────────┘
+//! ```
+//!
+//! **Concurrency limit.** At most `min(allowed, ceiling)`. The *ceiling* is the tenant's share as far as one endpoint may
+//! take it ([`ceiling`]). *Allowed* has no bound until the endpoint is overloaded: a timeout, 429, 503 or lost connection
+//! halves what is in force, once per generation of attempts (those that started before the last cut do not cut again: fifty
+//! timeouts of the same moment are one piece of news). Successes let it grow: by one each up to half of where it was cut, then
+//! by one per round.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fairhook_common::endpoint::Circuit;
+
+use super::moment::{Moment, micros};
+use super::rate::Rate;
+use super::{Class, EndpointFacts, Settings, SlotEnd};
+
+/// What a gate has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// So many may start now, at least one.
+    Free(u32),
+    /// As many as it takes are in flight.
+    Full,
+    /// The rate limit allows the next one then.
+    Limited(Moment),
+    /// The circuit is open until then.
+    Open(Moment),
+    /// The circuit is open and its probe under way.
+    Probing,
+}
+
+/// How fast a slot comes back from an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Speed {
+    /// Below `Settings::quick`: the reserve serves it.
+    Quick = 0,
+    /// Nothing is known; it may hold one slot of the reserve and holds none.
+    Newcomer = 1,
+    /// Anything else.
+    Slow = 2,
+}
+
+/// How many [`Speed`]s there are.
+pub(super) const SPEEDS: usize = 3;
+
+/// What else the endpoint's tenant has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// No other endpoint that was used lately.
+    None,
+    /// Others, of which none has anything waiting or in flight now.
+    Idle,
+    /// Others with something waiting or in flight.
+    Busy,
+}
+
+/// The most that one endpoint may take of its tenant's `share`.
+///
+/// Half of it while others are busy. One that is the only busy one may go further, or half of the share would be idle: to
+/// seven eighths, so that another one finds a slot at once even if this one stops answering. And to all of it if there is no
+/// other, as long as it is quick: should another appear, it finds a slot within a second.
+pub(super) fn ceiling(share: u32, company: Company, speed: Speed) -> u32 {
+    let part = match (company, speed) {
+        (Company::None, Speed::Quick) => share,
+        (Company::None | Company::Idle, _) => share - (share / 8).max(1).min(share),
+        (Company::Busy, _) => share / 2,
+    };
+    part.max(1).min(share)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed,
+    Open { until: Moment, pause: Duration },
+    Probing { slot: u64, pause: Duration },
+}
+
+/// The state of one endpoint's gate.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// Whether one of its deliveries was loaded: until then one attempt at a time, for it may have a rate limit.
+    known: bool,
+    rate: Option<Rate>,
+    state: State,
+    /// The learnt part of the concurrency limit.
+    allowed: u32,
+    /// Up to here it grows by one per success.
+    threshold: u32,
+    /// Successes since it last grew.
+    progress: u32,
+    /// Attempts that started before this do not cut again.
+    cut_at: Moment,
+    /// Overloads since the last other answer.
+    overloads: u32,
+    /// The moving average of its attempts' slot time, in microseconds; `None`: no history.
+    estimate: Option<u64>,
+    /// What is in flight, oldest first (slots are numbered in the order of their starts).
+    flights: BTreeMap<u64, Moment>,
+    /// It holds a slot of the reserve although nothing was known of it.
+    in_reserve: bool,
+}
+
+impl Gate {
+    pub fn new() -> Self {
+        Self {
+            known: false,
+            rate: None,
+            state: State::Closed,
+            allowed: u32::MAX,
+            threshold: u32::MAX,
+            progress: 0,
+            cut_at: Moment::default(),
+            overloads: 0,
+            estimate: None,
+            flights: BTreeMap::new(),
+            in_reserve: false,
+        }
+    }
+
+    /// Returns whether this was news.
+    pub fn learn(&mut self, facts: EndpointFacts) -> bool {
+        let rate_changed = self.rate.map(|r| r.per_second()) != facts.rate_limit_per_s.map(|r| r.max(1));
+        if rate_changed {
+            self.rate = facts.rate_limit_per_s.map(Rate::new);
+        }
+        rate_changed | !std::mem::replace(&mut self.known, true)
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.flights.len() as u32
+    }
+
+    pub fn circuit(&self) -> Circuit {
+        match self.state {
+            State::Closed => Circuit::Closed,
+            State::Open { .. } => Circuit::Open,
+            State::Probing { .. } => Circuit::HalfOpen,
+        }
+    }
+
+    /// When the oldest attempt in flight started.
+    pub fn oldest(&self) -> Option<Moment> {
+        self.flights.values().next().copied()
+    }
+
+    /// What an attempt takes, in microseconds: never less than the oldest one in flight has taken already.
+    pub fn estimate(&self, now: Moment, unknown: Duration) -> u64 {
+        let age = self.oldest().map_or(0, |started| micros(now.since(started)));
+        self.estimate.unwrap_or(micros(unknown)).max(age)
+    }
+
+    pub fn speed(&self, now: Moment, quick: Duration) -> Speed {
+        if self.estimate(now, Duration::ZERO) >= micros(quick) {
+            return Speed::Slow;
+        }
+        match (self.estimate, self.in_reserve) {
+            (Some(_), _) => Speed::Quick,
+            (None, false) => Speed::Newcomer,
+            (None, true) => Speed::Slow,
+        }
+    }
+
+    /// How many attempts at once, while the circuit is closed.
+    pub fn limit(&self, ceiling: u32) -> u32 {
+        self.allowed.min(ceiling)
+    }
+
+    pub fn room(&self, now: Moment, ceiling: u32) -> Room {
+        let free = match self.state {
+            State::Probing { .. } => return Room::Probing,
+            State::Open { until, .. } if now < until => return Room::Open(until),
+            State::Open { .. } => ceiling.min(1),
+            State::Closed if self.known => self.limit(ceiling).saturating_sub(self.in_flight()),
+            State::Closed => self.limit(ceiling).min(1).saturating_sub(self.in_flight()),
+        };
+        match self.rate {
+            _ if free == 0 => Room::Full,
+            None => Room::Free(free),
+            Some(rate) => match rate.room(now, Duration::ZERO) {
+                0 => Room::Limited(rate.opens()),
+                starts => Room::Free(free.min(starts)),
+            },
+        }
+    }
+
+    /// How many may wait here in memory, beside those for which there is room now: what the gate will take within
+    /// `patience`, so none if its attempts take longer than that. None at an open circuit, but for its next probe.
+    pub fn places(&self, now: Moment, ceiling: u32, settings: &Settings) -> u32 {
+        match self.state {
+            State::Probing { .. } => 0,
+            State::Open { until, .. } => u32::from(now < until && until <= now.after(settings.patience)),
+            State::Closed => {
+                let estimate = self.estimate(now, settings.first_estimate).max(1);
+                // An estimate of just that is too long already.
+                let rounds = micros(settings.patience).saturating_sub(1) / estimate;
+                let places = u64::from(self.limit(ceiling)).saturating_mul(rounds);
+                let places = u32::try_from(places).unwrap_or(u32::MAX);
+                self.rate.map_or(places, |rate| places.min(rate.room(now, settings.patience)))
+            }
+        }
+    }
+
+    pub fn start(&mut self, now: Moment, slot: u64, in_reserve: bool) {
+        self.flights.insert(slot, now);
+        self.in_reserve |= in_reserve;
+        if let Some(rate) = &mut self.rate {
+            rate.start(now);
+        }
+        if let State::Open { pause, .. } = self.state {
+            self.state = State::Probing { slot, pause };
+        }
+    }
+
+    pub fn finish(&mut self, now: Moment, slot: u64, end: SlotEnd, ceiling: u32, settings: &Settings) {
+        let Some(started) = self.flights.remove(&slot) else { return };
+        match end {
+            SlotEnd::NotAttempted => self.not_attempted(now, slot),
+            SlotEnd::Attempted { class, .. } => {
+                self.known = true;
+                self.average(micros(now.since(started)));
+                match class {
+                    Class::Success => {
+                        self.alive();
+                        self.grow(ceiling);
+                    }
+                    Class::Answered => self.alive(),
+                    Class::Overload => self.overloaded(now, slot, started, ceiling, settings),
+                }
+            }
+        }
+    }
+
+    /// The newcomer's slot of the reserve is free again.
+    pub fn left_reserve(&mut self) {
+        self.in_reserve = false;
+    }
+
+    fn not_attempted(&mut self, now: Moment, slot: u64) {
+        if let Some(rate) = &mut self.rate {
+            rate.give_back();
+        }
+        if let State::Probing { slot: probe, pause } = self.state
+            && probe == slot
+        {
+            self.state = State::Open { until: now, pause };
+        }
+    }
+
+    fn average(&mut self, sample: u64) {
+        self.estimate = Some(match self.estimate {
+            None => sample,
+            Some(mean) => (mean.saturating_mul(7).saturating_add(sample)) / 8,
+        });
+    }
+
+    fn alive(&mut self) {
+        self.overloads = 0;
+        self.state = State::Closed;
+    }
+
+    fn grow(&mut self, ceiling: u32) {
+        if self.allowed >= ceiling {
+            return;
+        }
+        self.progress += 1;
+        if self.allowed < self.threshold || self.progress >= self.allowed {
+            self.allowed += 1;
+            self.progress = 0;
+        }
+    }
+
+    fn overloaded(&mut self, now: Moment, slot: u64, started: Moment, ceiling: u32, settings: &Settings) {
+        self.overloads = self.overloads.saturating_add(1);
+        match self.state {
+            State::Closed => {
+                if started >= self.cut_at {
+                    self.allowed = (self.limit(ceiling) / 2).max(1);
+                    self.threshold = self.allowed;
+                    self.progress = 0;
+                    self.cut_at = now;
+                }
+                if self.overloads >= settings.trip_after {
+                    self.allowed = 1;
+                    self.open(now, settings.probe_pause);
+                }
+            }
+            State::Probing { slot: probe, pause } if probe == slot => {
+                self.open(now, pause.saturating_mul(2).min(settings.probe_pause_max));
+            }
+            State::Probing { .. } | State::Open { .. } => {}
+        }
+    }
+
+    fn open(&mut self, now: Moment, pause: Duration) {
+        self.state = State::Open { until: now.after(pause), pause };
+    }
+}

@@ -1,0 +1,307 @@
+//! A tenant: its endpoints with what waits there, its lanes, its slots, its virtual time.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use fairhook_common::delivery::Lane;
+use fairhook_common::ids::{EndpointId, TenantId};
+
+use super::alarms::Alarms;
+use super::gate::{self, Company, Gate, Room, Speed};
+use super::lanes::{Lanes, Listing, Serve, Turn};
+use super::line::Line;
+use super::moment::{Moment, micros};
+use super::share::{Occupancy, Rank, Virtual};
+use super::{HeldBack, LaneCounts, Settings, Waiting};
+
+/// What changes outside of a tenant when one of its endpoints changes.
+pub(super) struct Surroundings<'a> {
+    pub now: Moment,
+    pub settings: &'a Settings,
+    /// When a closed gate opens.
+    pub openings: &'a mut Alarms,
+    /// When the oldest attempt of an endpoint has taken too long for the reserve.
+    pub ages: &'a mut Alarms,
+}
+
+/// An endpoint with work in this process, or not long ago.
+pub(super) struct Endpoint<T> {
+    pub gate: Gate,
+    pub line: Line<T>,
+    /// Parked and not yet back: those that were not parked wait behind them.
+    pub parked: u32,
+    /// When it was last used.
+    pub used_at: Moment,
+    listing: Option<Listing>,
+    opening: Option<Moment>,
+    aging: Option<Moment>,
+}
+
+impl<T> Endpoint<T> {
+    fn new(now: Moment) -> Self {
+        let (gate, line) = (Gate::new(), Line::new());
+        Self { gate, line, parked: 0, used_at: now, listing: None, opening: None, aging: None }
+    }
+
+    pub fn is_busy(&self) -> bool {
+        !self.line.is_empty() || self.gate.in_flight() > 0
+    }
+}
+
+pub(super) struct Tenant<T> {
+    pub id: TenantId,
+    pub weight: u32,
+    pub cap: u32,
+    /// It is forgotten once its last slot is given back.
+    pub removed: bool,
+    pub in_flight: u32,
+    pub virtual_time: Virtual,
+    /// Whether its weight is among the active.
+    pub active: bool,
+    /// How it was last ranked.
+    pub rank: Option<Rank>,
+    pub endpoints: BTreeMap<EndpointId, Endpoint<T>>,
+    parking: VecDeque<Waiting<T>>,
+    lanes: Lanes,
+    waiting: LaneCounts,
+    /// The endpoints with anything waiting or in flight.
+    busy: BTreeSet<EndpointId>,
+    /// Slot time used up to `metered_at`, in microseconds.
+    slot_time: u64,
+    metered_at: Moment,
+}
+
+impl<T> Tenant<T> {
+    pub fn new(id: TenantId, weight: u32, cap: u32, now: Moment) -> Self {
+        Self {
+            id,
+            weight,
+            cap,
+            removed: false,
+            in_flight: 0,
+            virtual_time: Virtual::default(),
+            active: false,
+            rank: None,
+            endpoints: BTreeMap::new(),
+            parking: VecDeque::new(),
+            lanes: Lanes::default(),
+            waiting: LaneCounts::default(),
+            busy: BTreeSet::new(),
+            slot_time: 0,
+            metered_at: now,
+        }
+    }
+
+    pub fn waiting(&self) -> LaneCounts {
+        LaneCounts { parking: self.parking.len() as u32, ..self.waiting }
+    }
+
+    pub fn has_work(&self) -> bool {
+        self.in_flight > 0 || self.waiting().total() > 0
+    }
+
+    /// How it ranks by its own means; `None`: it could start nothing even if all slots were free.
+    pub fn standing(&self) -> Option<Rank> {
+        let quick = self.lanes.has(Speed::Quick) || !self.parking.is_empty();
+        let newcomer = self.lanes.has(Speed::Newcomer);
+        let any = quick || newcomer || self.lanes.has(Speed::Slow);
+        (any && self.in_flight < self.cap).then(|| Rank {
+            virtual_time: self.virtual_time,
+            occupancy: Occupancy::of(self.in_flight, self.weight),
+            quick,
+            newcomer,
+        })
+    }
+
+    /// Takes over a delivery: into its endpoint's line if that has a place, else it is to be parked.
+    pub fn offer(&mut self, number: u64, waiting: Waiting<T>, around: &mut Surroundings<'_>) {
+        let id = waiting.endpoint;
+        let (cap, company) = (self.cap, self.company(id));
+        let endpoint = self.endpoints.entry(id).or_insert_with(|| Endpoint::new(around.now));
+        endpoint.used_at = around.now;
+        if waiting.released {
+            endpoint.parked = endpoint.parked.saturating_sub(1);
+        }
+        let (free, places) = free_and_places(&endpoint.gate, cap, company, around.now, around.settings);
+        let places = if waiting.released || endpoint.parked == 0 { places } else { 0 };
+        if cap == 0 || endpoint.line.len() < free.saturating_add(places) {
+            *self.waiting.of_mut(waiting.lane) += 1;
+            endpoint.line.push(number, waiting);
+        } else {
+            endpoint.parked = endpoint.parked.saturating_add(1);
+            self.parking.push_back(waiting);
+        }
+        self.settle(id, around);
+    }
+
+    /// Takes the next delivery whose turn it is; whether it has to be parked.
+    pub fn take(&mut self, serve: Serve) -> Option<(Waiting<T>, bool)> {
+        match self.lanes.take_turn(serve, !self.parking.is_empty())? {
+            Turn::Park => self.parking.pop_front().map(|waiting| (waiting, true)),
+            Turn::Start(lane, endpoint) => {
+                let waiting = self.endpoints.get_mut(&endpoint)?.line.pop(lane)?;
+                *self.waiting.of_mut(waiting.lane) -= 1;
+                Some((waiting, false))
+            }
+        }
+    }
+
+    pub fn take_slot(&mut self, now: Moment) {
+        self.meter(now);
+        self.in_flight += 1;
+    }
+
+    pub fn give_slot(&mut self, now: Moment) {
+        self.meter(now);
+        self.in_flight -= 1;
+    }
+
+    fn meter(&mut self, now: Moment) {
+        self.slot_time = micros(self.slot_time_at(now));
+        self.metered_at = self.metered_at.max(now);
+    }
+
+    /// Slot time used so far, running attempts included.
+    pub fn slot_time_at(&self, now: Moment) -> Duration {
+        let running = u64::from(self.in_flight).saturating_mul(micros(now.since(self.metered_at)));
+        Duration::from_micros(self.slot_time.saturating_add(running))
+    }
+
+    /// The most that this endpoint may take of the tenant's share now.
+    pub fn ceiling(&self, id: EndpointId, now: Moment, settings: &Settings) -> u32 {
+        let speed = self.endpoints.get(&id).map_or(Speed::Newcomer, |e| e.gate.speed(now, settings.quick));
+        gate::ceiling(self.cap, self.company(id), speed)
+    }
+
+    /// How many more deliveries of this endpoint would find room or a place, at most its limit.
+    pub fn room(&self, id: EndpointId, now: Moment, settings: &Settings) -> Option<u32> {
+        let endpoint = self.endpoints.get(&id)?;
+        let company = self.company(id);
+        let (free, places) = free_and_places(&endpoint.gate, self.cap, company, now, settings);
+        let limit = endpoint.gate.limit(self.ceiling(id, now, settings));
+        Some(free.saturating_add(places).saturating_sub(endpoint.line.len()).min(limit))
+    }
+
+    /// Brings everything that follows from an endpoint's state up to date.
+    pub fn settle(&mut self, id: EndpointId, around: &mut Surroundings<'_>) {
+        let Some(endpoint) = self.endpoints.get(&id) else { return };
+        let before = self.busy.len();
+        if endpoint.is_busy() {
+            self.busy.insert(id);
+        } else {
+            self.busy.remove(&id);
+        }
+        // Whether an endpoint is the only busy one changes its ceiling: the other one's too when there are now two, or
+        // only one is left.
+        let crossed = matches!((before, self.busy.len()), (1, 2) | (2, 1));
+        if crossed && let Some(other) = self.busy.iter().copied().find(|other| *other != id) {
+            self.settle_one(other, around);
+        }
+        self.settle_one(id, around);
+    }
+
+    /// Settles every endpoint: its cap has changed.
+    pub fn settle_all(&mut self, around: &mut Surroundings<'_>) {
+        let ids: Vec<EndpointId> = self.endpoints.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.settle_one(id, around));
+    }
+
+    fn settle_one(&mut self, id: EndpointId, around: &mut Surroundings<'_>) {
+        let (cap, company, now) = (self.cap, self.company(id), around.now);
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        let settings = around.settings;
+        let (free, places) = free_and_places(&endpoint.gate, cap, company, now, settings);
+        let excess = endpoint.line.len().saturating_sub(free.saturating_add(places));
+        let excess = if cap == 0 { 0 } else { excess };
+        let mut shed: Vec<_> = (0..excess).filter_map(|_| endpoint.line.pop_newest()).collect();
+        shed.iter().for_each(|waiting| *self.waiting.of_mut(waiting.lane) -= 1);
+        endpoint.parked = endpoint.parked.saturating_add(excess);
+        self.parking.extend(shed.drain(..).rev());
+        let speed = endpoint.gate.speed(now, settings.quick);
+        let heads = [0, 1, 2].map(|lane| endpoint.line.head(lane));
+        let listing = (free > 0 && heads != [None; Lane::ALL.len()]).then_some((speed, heads));
+        self.lanes.relist(id, endpoint.listing, listing);
+        endpoint.listing = listing;
+
+        let opening = match endpoint.gate.room(now, gate::ceiling(cap, company, speed)) {
+            Room::Limited(at) if !endpoint.line.is_empty() => Some(at),
+            Room::Open(at) => Some(at),
+            _ => None,
+        };
+        around.openings.change(self.id, id, &mut endpoint.opening, opening);
+        // One alarm for all attempts: it is moved on when it goes off, so that quick attempts cost nothing here.
+        if endpoint.aging.is_none_or(|at| at <= now) {
+            let oldest = endpoint.gate.oldest().filter(|_| !endpoint.line.is_empty());
+            let aging = oldest.map(|oldest| oldest.after(settings.quick)).filter(|at| *at > now);
+            around.ages.change(self.id, id, &mut endpoint.aging, aging);
+        }
+    }
+
+    fn company(&self, id: EndpointId) -> Company {
+        let others = |known: usize, among: bool| known > usize::from(among);
+        if others(self.busy.len(), self.busy.contains(&id)) {
+            Company::Busy
+        } else if others(self.endpoints.len(), self.endpoints.contains_key(&id)) {
+            Company::Idle
+        } else {
+            Company::None
+        }
+    }
+
+    /// Forgets an endpoint that is not busy, and its alarms.
+    pub fn forget(&mut self, id: EndpointId, around: &mut Surroundings<'_>) {
+        if let Some(mut endpoint) = self.endpoints.remove(&id) {
+            around.openings.change(self.id, id, &mut endpoint.opening, None);
+            around.ages.change(self.id, id, &mut endpoint.aging, None);
+            if self.endpoints.len() == 1 {
+                self.settle_all(around);
+            }
+        }
+    }
+
+    /// Takes out everything that waits.
+    pub fn drain(&mut self, around: &mut Surroundings<'_>) -> Vec<Waiting<T>> {
+        let mut gone: Vec<Waiting<T>> = self.parking.drain(..).collect();
+        for endpoint in self.endpoints.values_mut() {
+            gone.extend(endpoint.line.drain());
+        }
+        self.waiting = LaneCounts::default();
+        let ids: Vec<EndpointId> = self.endpoints.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.settle(id, around));
+        gone
+    }
+
+    /// Why it could start nothing even if all slots were free, if it could not.
+    pub fn held_by_itself(&self, now: Moment, settings: &Settings) -> Option<HeldBack> {
+        if self.in_flight >= self.cap {
+            return Some(HeldBack::AtCap);
+        }
+        if self.standing().is_some() {
+            return None;
+        }
+        let rooms = self.busy.iter().filter_map(|id| {
+            let endpoint = self.endpoints.get(id).filter(|endpoint| !endpoint.line.is_empty())?;
+            Some(endpoint.gate.room(now, self.ceiling(*id, now, settings)))
+        });
+        let (mut limited, mut full) = (false, false);
+        for room in rooms {
+            limited |= matches!(room, Room::Limited(_));
+            full |= matches!(room, Room::Full | Room::Free(_));
+        }
+        Some(match (limited, full) {
+            (true, _) => HeldBack::RateLimited,
+            (_, true) => HeldBack::EndpointsFull,
+            _ => HeldBack::CircuitOpen,
+        })
+    }
+}
+
+/// How many may start at a gate now, and how many more may wait there.
+fn free_and_places(gate: &Gate, cap: u32, company: Company, now: Moment, settings: &Settings) -> (u32, u32) {
+    let ceiling = gate::ceiling(cap, company, gate.speed(now, settings.quick));
+    let free = match gate.room(now, ceiling) {
+        Room::Free(free) => free,
+        _ => 0,
+    };
+    (free, gate.places(now, ceiling, settings))
+}

@@ -1,0 +1,246 @@
+//! One endpoint's gate, step by step.
+
+use fairhook_common::endpoint::Circuit;
+
+use super::*;
+
+/// A scheduler with one tenant of this cap.
+fn with_cap(cap: u32) -> Scheduler<u32> {
+    let mut scheduler = Scheduler::new(Settings::with_slots(1_000));
+    scheduler.set_tenant(tenant(1), 1, cap);
+    scheduler
+}
+
+/// Starts all that may start now; fails on anything to be parked.
+fn starts(scheduler: &mut Scheduler<u32>, now: Moment) -> Vec<SlotId> {
+    let step = |step| match step {
+        Step::Start { slot, .. } => slot,
+        Step::Park { .. } => panic!("nothing is to be parked"),
+    };
+    std::iter::from_fn(|| scheduler.next(now)).map(step).collect()
+}
+
+/// Finishes all that is next, as not attempted; returns how many were starts and how many parks.
+fn run_off(scheduler: &mut Scheduler<u32>, now: Moment) -> (usize, usize) {
+    let (mut started, mut parked) = (0, 0);
+    while let Some(step) = scheduler.next(now) {
+        let slot = match step {
+            Step::Start { slot, .. } => {
+                started += 1;
+                slot
+            }
+            Step::Park { slot, .. } => {
+                parked += 1;
+                slot
+            }
+        };
+        scheduler.finish(now, slot, SlotEnd::NotAttempted);
+    }
+    (started, parked)
+}
+
+fn offer(scheduler: &mut Scheduler<u32>, now: Moment, e: usize, how_many: usize) {
+    (0..how_many).for_each(|_| offer_known(scheduler, now, waiting(1, e, 0)));
+}
+
+#[test]
+fn a_new_endpoint_gets_one_attempt_until_its_rate_limit_is_known() {
+    let mut scheduler = with_cap(50);
+    for _ in 0..3 {
+        assert!(scheduler.offer(ms(0), waiting(1, 1, 0)).is_ok());
+    }
+    assert_eq!(starts(&mut scheduler, ms(0)).len(), 1);
+    let facts = EndpointFacts { rate_limit_per_s: Some(5), timeout: Duration::from_secs(1) };
+    scheduler.endpoint_known(ms(1), endpoint(1, 1), facts);
+    let mut started = Vec::new();
+    let mut now = ms(1);
+    while now < ms(10_001) {
+        started.extend(starts(&mut scheduler, now).iter().map(|_| now));
+        now = scheduler.next_wakeup().filter(|at| *at > now).unwrap_or(now.after(Duration::from_millis(1)));
+        // What was started answers at once, and more comes than may start.
+        run_answers(&mut scheduler, now);
+        if scheduler.endpoint_room(endpoint(1, 1)) > 0 {
+            assert!(scheduler.offer(now, waiting(1, 1, 0)).is_ok());
+        }
+    }
+    assert!((39..=51).contains(&started.len()), "{} in 10 s at 5 per second", started.len());
+}
+
+/// Lets everything in flight succeed.
+fn run_answers(scheduler: &mut Scheduler<u32>, now: Moment) {
+    let slots: Vec<u64> = scheduler.flights.keys().copied().collect();
+    slots.into_iter().for_each(|slot| scheduler.finish(now, SlotId(slot), attempted(Class::Success)));
+}
+
+#[test]
+fn one_endpoint_takes_half_beside_others_and_all_if_it_is_quick_and_alone() {
+    let mut scheduler = with_cap(50);
+    offer(&mut scheduler, ms(0), 1, 60);
+    assert_eq!(starts(&mut scheduler, ms(0)).len(), 44, "unknown: others must find a slot at once");
+    run_answers(&mut scheduler, ms(10));
+    offer(&mut scheduler, ms(10), 1, 60);
+    assert_eq!(starts(&mut scheduler, ms(10)).len(), 50, "quick and alone");
+    run_answers(&mut scheduler, ms(20));
+    offer(&mut scheduler, ms(20), 2, 60);
+    starts(&mut scheduler, ms(20));
+    assert_eq!(scheduler.in_flight(tenant(1)), 50);
+    let of_one = |s: &Scheduler<u32>| s.tenants[&tenant(1)].endpoints[&endpoint(1, 1)].gate.in_flight();
+    assert_eq!(of_one(&scheduler), 25, "half while the other is busy");
+}
+
+#[test]
+fn the_limit_halves_once_per_generation_and_grows_back() {
+    let mut scheduler = with_cap(64);
+    offer(&mut scheduler, ms(0), 1, 1);
+    starts(&mut scheduler, ms(0));
+    run_answers(&mut scheduler, ms(5));
+    let endpoint = endpoint(1, 1);
+    assert_eq!(scheduler.endpoint_room(endpoint), 64);
+    offer(&mut scheduler, ms(5), 1, 9);
+    for slot in starts(&mut scheduler, ms(5)) {
+        scheduler.finish(ms(100), slot, attempted(Class::Overload));
+    }
+    assert_eq!(scheduler.endpoint_room(endpoint), 32, "nine overloads of one moment are one piece of news");
+    for round in 0..2_000 {
+        let now = ms(101 + round);
+        offer(&mut scheduler, now, 1, 1);
+        for slot in starts(&mut scheduler, now) {
+            scheduler.finish(now, slot, attempted(Class::Success));
+        }
+    }
+    assert_eq!(scheduler.endpoint_room(endpoint), 64, "it has grown back");
+}
+
+#[test]
+fn a_circuit_opens_probes_with_growing_pauses_and_closes() {
+    let mut scheduler = with_cap(50);
+    let id = endpoint(1, 1);
+    offer(&mut scheduler, ms(0), 1, 20);
+    for slot in starts(&mut scheduler, ms(0)) {
+        scheduler.finish(ms(1), slot, attempted(Class::Overload));
+    }
+    assert_eq!(scheduler.take_circuit_changes(), [(id, Circuit::Open)]);
+    assert_eq!(scheduler.endpoint_room(id), 0);
+    offer(&mut scheduler, ms(1), 1, 3);
+    assert_eq!(run_off(&mut scheduler, ms(1)), (0, 3), "an open circuit parks what comes");
+    assert_eq!(scheduler.take_circuit_changes(), []);
+
+    let mut pauses = Vec::new();
+    let mut now = ms(1);
+    for _ in 0..8 {
+        let opens = scheduler.openings.first().unwrap();
+        pauses.push(opens.since(now).as_secs());
+        now = opens;
+        assert!(scheduler.next(now).is_none());
+        assert_eq!(scheduler.endpoint_room(id), 1, "one probe");
+        offer(&mut scheduler, now, 1, 2);
+        let Some(Step::Start { slot, .. }) = scheduler.next(now) else { panic!("a probe starts") };
+        assert_eq!(run_off(&mut scheduler, now), (0, 1), "and nothing beside it");
+        assert_eq!(scheduler.take_circuit_changes(), [(id, Circuit::HalfOpen)]);
+        scheduler.finish(now, slot, attempted(Class::Overload));
+        assert_eq!(scheduler.take_circuit_changes(), [(id, Circuit::Open)]);
+    }
+    assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60, 60]);
+
+    now = scheduler.openings.first().unwrap();
+    offer(&mut scheduler, now, 1, 1);
+    let Some(Step::Start { slot, .. }) = scheduler.next(now) else { panic!("a probe starts") };
+    scheduler.finish(now, slot, attempted(Class::Answered));
+    assert_eq!(scheduler.take_circuit_changes(), [(id, Circuit::Closed)]);
+    assert_eq!(scheduler.endpoint_room(id), 1, "it begins anew with one");
+}
+
+#[test]
+fn a_probe_that_was_not_attempted_is_probed_again_at_once() {
+    let mut scheduler = with_cap(50);
+    offer(&mut scheduler, ms(0), 1, 10);
+    for slot in starts(&mut scheduler, ms(0)) {
+        scheduler.finish(ms(0), slot, attempted(Class::Overload));
+    }
+    offer(&mut scheduler, ms(2_000), 1, 1);
+    assert_eq!(run_off(&mut scheduler, ms(2_000)), (1, 0));
+    assert_eq!(scheduler.endpoint_room(endpoint(1, 1)), 1);
+}
+
+#[test]
+fn what_finds_no_room_at_a_slow_endpoint_is_parked_and_comes_back_before_what_is_new() {
+    let mut scheduler = with_cap(8);
+    let id = endpoint(1, 1);
+    offer(&mut scheduler, ms(0), 1, 8);
+    let slots = starts(&mut scheduler, ms(0));
+    assert_eq!(slots.len(), 7);
+    assert!(scheduler.next_wakeup().is_some(), "it has to be looked at when the endpoint turns out slow");
+    assert_eq!(run_off(&mut scheduler, ms(1_000)), (0, 1));
+    let mut slots = slots.into_iter();
+    scheduler.finish(ms(5_000), slots.next().unwrap(), attempted(Class::Success));
+    assert_eq!(scheduler.endpoint_room(id), 1);
+    let released = Waiting { released: true, ..waiting(1, 1, 77) };
+    assert!(scheduler.offer(ms(5_000), released).is_ok());
+    offer(&mut scheduler, ms(5_000), 1, 1);
+    let Some(Step::Start { waiting, .. }) = scheduler.next(ms(5_000)) else { panic!("there is room") };
+    assert_eq!(waiting.item, 77);
+    assert_eq!(run_off(&mut scheduler, ms(5_000)), (0, 1), "the new one is parked");
+}
+
+#[test]
+fn the_line_at_a_quick_endpoint_waits_in_place() {
+    let mut scheduler = with_cap(10);
+    offer(&mut scheduler, ms(0), 1, 1);
+    starts(&mut scheduler, ms(0));
+    run_answers(&mut scheduler, ms(10));
+    offer(&mut scheduler, ms(10), 1, 500);
+    assert_eq!(starts(&mut scheduler, ms(10)).len(), 10);
+    assert_eq!(scheduler.waiting(tenant(1)).first, 490);
+}
+
+#[test]
+fn lanes_take_turns_and_within_a_lane_the_oldest_goes_first() {
+    let mut scheduler = with_cap(1);
+    let lane = |lane, item| Waiting { lane, ..waiting(1, item as usize % 2, item) };
+    for item in 0..4 {
+        offer_known(&mut scheduler, ms(0), lane(Lane::First, item));
+    }
+    for item in 4..6 {
+        offer_known(&mut scheduler, ms(0), lane(Lane::Retry, item));
+    }
+    offer_known(&mut scheduler, ms(0), lane(Lane::Replay, 6));
+    let mut order = Vec::new();
+    while let Some(Step::Start { slot, waiting }) = scheduler.next(ms(1)) {
+        order.push(waiting.item);
+        scheduler.finish(ms(1), slot, attempted(Class::Success));
+    }
+    assert_eq!(order, [0, 4, 6, 1, 5, 2, 3]);
+}
+
+#[test]
+fn gates_not_used_for_long_are_forgotten_and_their_circuits_close() {
+    let mut scheduler = with_cap(50);
+    offer(&mut scheduler, ms(0), 1, 10);
+    offer(&mut scheduler, ms(0), 2, 1);
+    for slot in starts(&mut scheduler, ms(0)) {
+        scheduler.finish(ms(1), slot, attempted(Class::Overload));
+    }
+    assert_eq!(scheduler.take_circuit_changes(), [(endpoint(1, 1), Circuit::Open)]);
+    scheduler.forget_idle(ms(299_000));
+    assert_eq!(scheduler.snapshot(ms(299_000)).gates, 2);
+    scheduler.forget_idle(ms(301_000));
+    assert_eq!(scheduler.snapshot(ms(301_000)).gates, 0);
+    assert_eq!(scheduler.take_circuit_changes(), [(endpoint(1, 1), Circuit::Closed)]);
+    assert_eq!(scheduler.next_wakeup(), None);
+    assert_eq!(scheduler.endpoint_room(endpoint(1, 1)), limits::UNKNOWN_GATE_ROOM);
+}
+
+#[test]
+fn a_removed_tenant_gives_back_what_waited_and_its_slots_later() {
+    let mut scheduler = with_cap(2);
+    offer(&mut scheduler, ms(0), 1, 5);
+    let slots = starts(&mut scheduler, ms(0));
+    assert_eq!(scheduler.remove_tenant(tenant(1)).len(), 5 - slots.len());
+    assert!(scheduler.offer(ms(0), waiting(1, 1, 0)).is_err());
+    assert_eq!(scheduler.in_flight(tenant(1)), slots.len() as u32);
+    for slot in slots {
+        scheduler.finish(ms(9), slot, attempted(Class::Success));
+    }
+    assert_eq!((scheduler.in_flight(tenant(1)), scheduler.snapshot(ms(9)).gates), (0, 0));
+    assert!(scheduler.tenants.is_empty());
+}

@@ -1,0 +1,291 @@
+//! Random operations against a model that looks at everything after every step.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::super::gate::{Room, Speed};
+use super::super::share::Occupancy;
+use super::*;
+
+const TENANTS: usize = 5;
+const ENDPOINTS: usize = 3;
+const SLOTS: usize = 20;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Offer { tenant: usize, endpoint: usize, lane: usize, released: bool },
+    Next,
+    Finish { which: usize, end: usize },
+    Pass { millis: u64 },
+    Known { tenant: usize, endpoint: usize, rate: Option<u32> },
+    Cap { tenant: usize, weight: u32, cap: u32 },
+    Remove { tenant: usize },
+    Slots { slots: usize },
+    Forget,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let (t, e) = (0..TENANTS, 0..ENDPOINTS);
+    prop_oneof![
+        8 => (t.clone(), e.clone(), 0..3_usize, any::<bool>())
+            .prop_map(|(tenant, endpoint, lane, released)| Op::Offer { tenant, endpoint, lane, released }),
+        10 => Just(Op::Next),
+        6 => (0..SLOTS, 0..8_usize).prop_map(|(which, end)| Op::Finish { which, end }),
+        4 => prop_oneof![0..20_u64, 200..3_000_u64].prop_map(|millis| Op::Pass { millis }),
+        2 => (t.clone(), e, prop_oneof![3 => Just(None), 1 => (1..20_u32).prop_map(Some)])
+            .prop_map(|(tenant, endpoint, rate)| Op::Known { tenant, endpoint, rate }),
+        1 => (t.clone(), 1..5_u32, 0..12_u32).prop_map(|(tenant, weight, cap)| Op::Cap { tenant, weight, cap }),
+        1 => t.prop_map(|tenant| Op::Remove { tenant }),
+        1 => (0..=SLOTS).prop_map(|slots| Op::Slots { slots }),
+        1 => Just(Op::Forget),
+    ]
+}
+
+/// The scheduler beside what must be true of it.
+struct Model {
+    scheduler: Scheduler<u32>,
+    now: u64,
+    caps: [Option<(u32, u32)>; TENANTS],
+    slots: usize,
+    offered: BTreeSet<u32>,
+    held: Vec<(SlotId, usize)>,
+    items: u32,
+    virtual_time: Virtual,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut scheduler = Scheduler::new(Settings::with_slots(SLOTS));
+        let caps = [(1, 6), (2, 10), (4, 20), (1, 1), (3, 8)];
+        for (n, (weight, cap)) in caps.iter().enumerate() {
+            scheduler.set_tenant(tenant(n), *weight, *cap);
+        }
+        Self {
+            scheduler,
+            now: 0,
+            caps: caps.map(Some),
+            slots: SLOTS,
+            offered: BTreeSet::new(),
+            held: Vec::new(),
+            items: 0,
+            virtual_time: Virtual::default(),
+        }
+    }
+
+    fn now(&self) -> Moment {
+        ms(self.now)
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Offer { tenant, endpoint, lane, released } => self.offer(tenant, endpoint, lane, released),
+            Op::Next => self.next(),
+            Op::Finish { which, end } => self.finish(which, end),
+            Op::Pass { millis } => self.now += millis,
+            Op::Known { tenant, endpoint: e, rate } => {
+                let facts = EndpointFacts { rate_limit_per_s: rate, timeout: Duration::from_secs(15) };
+                self.scheduler.endpoint_known(self.now(), endpoint(tenant, e), facts);
+            }
+            Op::Cap { tenant: t, weight, cap } => {
+                self.caps[t] = Some((weight, cap));
+                self.scheduler.set_tenant(tenant(t), weight, cap);
+            }
+            Op::Remove { tenant: t } => {
+                self.caps[t] = None;
+                for item in self.scheduler.remove_tenant(tenant(t)) {
+                    assert!(self.offered.remove(&item), "what is handed back had waited");
+                }
+            }
+            Op::Slots { slots } => {
+                self.slots = slots;
+                self.scheduler.set_slots(slots);
+            }
+            Op::Forget => self.scheduler.forget_idle(self.now()),
+        }
+    }
+
+    fn offer(&mut self, t: usize, e: usize, lane: usize, released: bool) {
+        self.items += 1;
+        let offered = Waiting { lane: Lane::ALL[lane], released, ..waiting(t, e, self.items) };
+        let taken = self.scheduler.offer(self.now(), offered).is_ok();
+        assert_eq!(taken, self.caps[t].is_some());
+        if taken {
+            self.offered.insert(self.items);
+        }
+    }
+
+    fn next(&mut self) {
+        let may = self.what_may_start();
+        let free = self.slots.saturating_sub(self.held.len());
+        let Some(step) = self.scheduler.next(self.now()) else {
+            assert!(may.is_empty(), "a slot is free and these could use it: {may:?}");
+            return;
+        };
+        let (slot, waiting) = match step {
+            Step::Start { slot, waiting } | Step::Park { slot, waiting } => (slot, waiting),
+        };
+        assert!(self.offered.remove(&waiting.item), "each starts or is parked exactly once");
+        let t = (0..TENANTS).find(|n| tenant(*n) == waiting.tenant).unwrap();
+        let least = may.iter().map(|(virtual_time, _)| *virtual_time).min();
+        let chosen = may.iter().find(|(_, n)| *n == t).map(|(virtual_time, _)| *virtual_time);
+        assert!(chosen.is_some(), "{t} may not start with {free} free");
+        assert_eq!(chosen, least, "the least virtual time goes first");
+        self.held.push((slot, t));
+    }
+
+    /// Who may start something by the rules, found by looking at everybody: as the table in `share` says.
+    fn what_may_start(&mut self) -> Vec<(Virtual, usize)> {
+        // Bring the alarms up to date first: the model does not keep gates of its own.
+        self.scheduler.look_at(self.now());
+        let free = self.slots.saturating_sub(self.held.len());
+        let reserve = (self.slots as f64 * 0.1) as usize;
+        (0..TENANTS)
+            .filter(|t| free > 0 && self.may_start(*t, free, reserve))
+            .map(|t| (self.scheduler.tenants[&tenant(t)].virtual_time, t))
+            .collect()
+    }
+
+    fn may_start(&self, t: usize, free: usize, reserve: usize) -> bool {
+        let Some(known) = self.scheduler.tenants.get(&tenant(t)) else { return false };
+        let (Some((weight, cap)), now) = (self.caps[t], self.now()) else { return false };
+        if self.in_flight(t) >= cap {
+            return false;
+        }
+        let mut speeds = BTreeSet::new();
+        for (id, endpoint) in known.endpoints.iter().filter(|(_, endpoint)| !endpoint.line.is_empty()) {
+            let ceiling = known.ceiling(*id, now, &self.scheduler.settings);
+            if let Room::Free(_) = endpoint.gate.room(now, ceiling) {
+                speeds.insert(endpoint.gate.speed(now, self.scheduler.settings.quick));
+            }
+        }
+        if known.waiting().parking > 0 {
+            speeds.insert(Speed::Quick);
+        }
+        if free > reserve {
+            return !speeds.is_empty();
+        }
+        let active: u32 = (0..TENANTS).filter(|n| self.is_active(*n)).map(|n| self.weight(n)).sum();
+        let share = (self.slots - reserve) as f64 * f64::from(weight) / f64::from(active);
+        let in_flight = f64::from(self.in_flight(t));
+        let below = in_flight == 0.0
+            || in_flight + 1e-3 < share
+            || Occupancy::of(self.in_flight(t), weight) < self.scheduler.shares.reserve_bound(free);
+        let newcomers = self.scheduler.newcomers < (reserve / 2).max(1);
+        below && (speeds.contains(&Speed::Quick) || (speeds.contains(&Speed::Newcomer) && newcomers))
+    }
+
+    fn in_flight(&self, t: usize) -> u32 {
+        self.held.iter().filter(|(_, holder)| *holder == t).count() as u32
+    }
+
+    fn is_active(&self, t: usize) -> bool {
+        self.in_flight(t) > 0 || self.scheduler.waiting(tenant(t)).total() > 0
+    }
+
+    fn weight(&self, t: usize) -> u32 {
+        self.scheduler.tenants.get(&tenant(t)).map_or(0, |tenant| tenant.weight)
+    }
+
+    fn finish(&mut self, which: usize, end: usize) {
+        if self.held.is_empty() {
+            return;
+        }
+        let (slot, _) = self.held.swap_remove(which % self.held.len());
+        let end = match end {
+            0..3 => attempted(Class::Success),
+            3 => attempted(Class::Answered),
+            4..7 => attempted(Class::Overload),
+            _ => SlotEnd::NotAttempted,
+        };
+        self.scheduler.finish(self.now(), slot, end);
+    }
+
+    fn check(&mut self) {
+        let scheduler = &self.scheduler;
+        assert_eq!(scheduler.flights.len(), self.held.len(), "no slot is lost or invented");
+        let waiting: u32 = (0..TENANTS).map(|t| scheduler.waiting(tenant(t)).total()).sum();
+        assert_eq!(waiting as usize, self.offered.len(), "nothing is lost or invented");
+        for t in 0..TENANTS {
+            assert_eq!(scheduler.in_flight(tenant(t)), self.in_flight(t));
+        }
+        let active: u32 = (0..TENANTS).filter(|n| self.is_active(*n)).map(|n| self.weight(n)).sum();
+        assert_eq!(scheduler.shares.active(), u64::from(active));
+        assert!(scheduler.virtual_time >= self.virtual_time, "virtual time never falls");
+        self.virtual_time = scheduler.virtual_time;
+        assert!(self.scheduler.snapshot(self.now()).in_flight == self.held.len());
+    }
+
+    /// Everything ends at last: all answers arrive, everybody has a cap, time passes.
+    fn wind_up(mut self) {
+        self.scheduler.set_slots(SLOTS);
+        self.slots = SLOTS;
+        let caps = self.caps;
+        for t in (0..TENANTS).filter(|t| caps[*t].is_some()) {
+            self.apply(Op::Cap { tenant: t, weight: 1, cap: 4 });
+        }
+        for _ in 0..2_000 {
+            while !self.held.is_empty() {
+                self.finish(0, 0);
+            }
+            let before = self.held.len();
+            self.next();
+            if self.held.len() == before {
+                if self.offered.is_empty() {
+                    self.check();
+                    return;
+                }
+                let wakeup = self.scheduler.next_wakeup().expect("what waits has something to wait for");
+                self.now = self.now.max(wakeup.as_micros() / 1_000 + 1);
+            }
+        }
+        panic!("starved: {:?}", self.scheduler.snapshot(self.now()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_rules_hold_whatever_happens(ops in proptest::collection::vec(op(), 1..250)) {
+        let mut model = Model::new();
+        for op in ops {
+            model.apply(op);
+            model.check();
+        }
+        model.wind_up();
+    }
+
+    /// Bounded wait: with every slot contended, a tenant's next delivery starts within a share's worth of others' starts.
+    #[test]
+    fn no_tenant_starves(weights in proptest::collection::vec(1..8_u32, 2..12), seed: u64) {
+        let mut scheduler: Scheduler<usize> = Scheduler::new(Settings::with_slots(10));
+        let mut random = simulator::Random::seeded(seed);
+        for (n, weight) in weights.iter().enumerate() {
+            scheduler.set_tenant(tenant(n), *weight, 10);
+        }
+        let (mut held, mut now, mut last) = (Vec::new(), 0_u64, vec![0_usize; weights.len()]);
+        let total: u32 = weights.iter().sum();
+        for turn in 1..2_000 {
+            for n in 0..weights.len() {
+                while scheduler.waiting(tenant(n)).total() < 3 {
+                    offer_known(&mut scheduler, ms(now), waiting(n, 0, n));
+                }
+            }
+            while let Some(Step::Start { slot, waiting } | Step::Park { slot, waiting }) = scheduler.next(ms(now)) {
+                last[waiting.item] = turn;
+                held.push((slot, turn));
+            }
+            now += 20;
+            // Any of them ends next, but none is held for longer than 30 turns.
+            let late = held.iter().position(|(_, since)| turn - since >= 30);
+            let which = late.unwrap_or((random.bits() % held.len() as u64) as usize);
+            let (slot, _) = held.swap_remove(which);
+            scheduler.finish(ms(now), slot, attempted(Class::Success));
+            for (n, weight) in weights.iter().enumerate() {
+                let turns = 40 + 20 * (total / weight) as usize;
+                prop_assert!(turn - last[n] <= turns, "tenant {} of weight {} waits since {} turns", n, weight, turn - last[n]);
+            }
+        }
+    }
+}

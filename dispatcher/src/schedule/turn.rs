@@ -1,0 +1,209 @@
+//! The scheduler's inner steps: choosing, beginning, ending, and keeping everything that follows up to date.
+
+use fairhook_common::endpoint::Circuit;
+use fairhook_common::ids::{EndpointId, TenantId};
+
+use super::gate::Speed;
+use super::lanes::Serve;
+use super::moment::{Moment, micros};
+use super::share::Virtual;
+use super::tenant::{Surroundings, Tenant};
+use super::{HeldBack, Scheduler, SlotEnd, SlotId, Step, TenantSnapshot};
+
+/// What holds a slot.
+pub(super) struct Flight {
+    pub tenant: TenantId,
+    /// `None`: it is being parked.
+    endpoint: Option<EndpointId>,
+    started: Moment,
+    /// By how much the tenant's virtual time was advanced.
+    charged: Virtual,
+    /// It holds a slot of the reserve although nothing was known of its endpoint.
+    newcomer: bool,
+}
+
+impl<T> Scheduler<T> {
+    /// Time goes on: whatever is due happens.
+    pub(super) fn look_at(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+        while let Some((tenant, endpoint)) = self.due() {
+            self.with_tenant(tenant, |tenant, around| tenant.settle(endpoint, around));
+        }
+    }
+
+    fn due(&mut self) -> Option<(TenantId, EndpointId)> {
+        self.openings.pop_due(self.now).or_else(|| self.ages.pop_due(self.now))
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// The tenant whose turn it is, and what of it may start. See the table in `share`.
+    pub(super) fn choose(&self) -> Option<(TenantId, Serve)> {
+        let free = self.shares.slots().saturating_sub(self.flights.len());
+        if free == 0 {
+            return None;
+        }
+        if free > self.shares.reserve() {
+            return self.ranking.least().map(|(_, tenant)| (tenant, Serve::Any));
+        }
+        let bound = self.shares.reserve_bound(free);
+        let quick = self.ranking.least_quick(bound);
+        if self.newcomers >= (self.shares.reserve() / 2).max(1) {
+            return quick.map(|(_, tenant)| (tenant, Serve::Quick));
+        }
+        let least = [quick, self.ranking.least_newcomer(bound)].into_iter().flatten().min();
+        least.map(|(_, tenant)| (tenant, Serve::QuickOrNewcomer))
+    }
+
+    /// Takes a delivery of the chosen tenant and a slot for it, and charges it.
+    pub(super) fn begin(&mut self, id: TenantId, serve: Serve) -> Option<Step<T>> {
+        if let Some((least, _)) = self.ranking.least() {
+            self.virtual_time = self.virtual_time.max(least);
+        }
+        let slot = self.number();
+        let (now, settings) = (self.now, self.settings);
+        let tenant = self.tenants.get_mut(&id)?;
+        let (waiting, park) = tenant.take(serve)?;
+        tenant.take_slot(now);
+
+        let (mut estimate, mut newcomer, mut circuit) = (0, false, None);
+        let gate = tenant.endpoints.get_mut(&waiting.endpoint).filter(|_| !park).map(|e| &mut e.gate);
+        if let Some(gate) = gate {
+            estimate = gate.estimate(now, settings.first_estimate);
+            newcomer = serve != Serve::Any && gate.speed(now, settings.quick) == Speed::Newcomer;
+            let before = gate.circuit();
+            gate.start(now, slot, newcomer);
+            circuit = Some(gate.circuit()).filter(|after| *after != before);
+        }
+        let endpoint = waiting.endpoint;
+        let charged = Virtual::of(micros(settings.handling_cost).saturating_add(estimate), tenant.weight);
+        tenant.virtual_time = tenant.virtual_time.plus(charged);
+        let flight =
+            Flight { tenant: id, endpoint: (!park).then_some(endpoint), started: now, charged, newcomer };
+        self.flights.insert(slot, flight);
+        self.newcomers += usize::from(newcomer);
+        circuit.map(|circuit| self.circuits.insert(endpoint, circuit));
+        self.with_tenant(id, |tenant, around| tenant.settle(endpoint, around));
+
+        let slot = SlotId(slot);
+        Some(if park { Step::Park { slot, waiting } } else { Step::Start { slot, waiting } })
+    }
+
+    /// Corrects the charge to what the slot was held for, and lets the gate learn.
+    pub(super) fn end(&mut self, slot: SlotId, flight: Flight, end: SlotEnd) {
+        let (now, settings) = (self.now, self.settings);
+        self.newcomers -= usize::from(flight.newcomer);
+        let furthest = self.virtual_time.plus(self.shares.longest_debt(micros(settings.longest_attempt)));
+        let mut circuit = None;
+        self.with_tenant(flight.tenant, |tenant, around| {
+            tenant.give_slot(now);
+            let mut used = micros(now.since(flight.started)).saturating_add(micros(settings.handling_cost));
+            if let SlotEnd::Attempted { new_connection: true, .. } = end {
+                used = used.saturating_add(micros(settings.new_connection_cost));
+            }
+            let corrected = tenant.virtual_time.plus(Virtual::of(used, tenant.weight)).minus(flight.charged);
+            tenant.virtual_time = corrected.min(furthest);
+
+            let Some(id) = flight.endpoint else { return };
+            let ceiling = tenant.ceiling(id, now, &settings);
+            if let Some(endpoint) = tenant.endpoints.get_mut(&id) {
+                endpoint.used_at = now;
+                let before = endpoint.gate.circuit();
+                endpoint.gate.finish(now, slot.0, end, ceiling, &settings);
+                if flight.newcomer {
+                    endpoint.gate.left_reserve();
+                }
+                circuit = Some((id, endpoint.gate.circuit())).filter(|(_, after)| *after != before);
+                tenant.settle(id, around);
+            }
+        });
+        circuit.map(|(endpoint, circuit)| self.circuits.insert(endpoint, circuit));
+    }
+
+    /// Does something to a tenant, then brings its rank and its activity up to date.
+    pub(super) fn with_tenant<R>(
+        &mut self,
+        id: TenantId,
+        change: impl FnOnce(&mut Tenant<T>, &mut Surroundings<'_>) -> R,
+    ) -> Option<R> {
+        let tenant = self.tenants.get_mut(&id)?;
+        let (openings, ages) = (&mut self.openings, &mut self.ages);
+        let mut around = Surroundings { now: self.now, settings: &self.settings, openings, ages };
+        let result = change(tenant, &mut around);
+
+        if tenant.has_work() != tenant.active {
+            tenant.active = !tenant.active;
+            match tenant.active {
+                true => self.shares.activate(tenant.weight),
+                false => self.shares.deactivate(tenant.weight),
+            }
+        }
+        let mut rank = tenant.standing();
+        if let (None, Some(rank)) = (tenant.rank, &mut rank) {
+            // It wakes up.
+            tenant.virtual_time = tenant.virtual_time.max(self.virtual_time);
+            rank.virtual_time = tenant.virtual_time;
+        }
+        self.ranking.rerank(id, tenant.rank, rank);
+        tenant.rank = rank;
+        Some(result)
+    }
+
+    /// Drops a removed tenant once it holds no slot.
+    pub(super) fn forget_removed(&mut self, id: TenantId) {
+        if self.tenants.get(&id).is_some_and(|tenant| tenant.removed && tenant.in_flight == 0) {
+            let endpoints: Vec<EndpointId> = self.tenants[&id].endpoints.keys().copied().collect();
+            endpoints.into_iter().for_each(|endpoint| self.forget_endpoint(id, endpoint));
+            self.tenants.remove(&id);
+        }
+    }
+
+    /// Forgets an endpoint that has nothing waiting and nothing in flight.
+    pub(super) fn forget_endpoint(&mut self, id: TenantId, endpoint: EndpointId) {
+        let circuit = self.with_tenant(id, |tenant, around| {
+            let circuit = tenant.endpoints.get(&endpoint).map(|endpoint| endpoint.gate.circuit());
+            tenant.forget(endpoint, around);
+            circuit
+        });
+        if circuit.flatten().is_some_and(|circuit| circuit != Circuit::Closed) {
+            self.circuits.insert(endpoint, Circuit::Closed);
+        }
+        self.owners.remove(&endpoint);
+    }
+
+    pub(super) fn show(&self, tenant: &Tenant<T>, now: Moment) -> TenantSnapshot {
+        TenantSnapshot {
+            tenant: tenant.id,
+            waiting: tenant.waiting(),
+            in_flight: tenant.in_flight,
+            weight: tenant.weight,
+            cap: tenant.cap,
+            virtual_time: std::time::Duration::from_micros(tenant.virtual_time.as_micros()),
+            slot_time: tenant.slot_time_at(now),
+            held_back: self.held_back(tenant, now),
+        }
+    }
+
+    fn held_back(&self, tenant: &Tenant<T>, now: Moment) -> Option<HeldBack> {
+        if tenant.waiting().total() == 0 {
+            return None;
+        }
+        if let Some(reason) = tenant.held_by_itself(now, &self.settings) {
+            return Some(reason);
+        }
+        let free = self.shares.slots().saturating_sub(self.flights.len());
+        let rank = tenant.rank?;
+        if free == 0 {
+            Some(HeldBack::NoSlot)
+        } else if free > self.shares.reserve() {
+            None
+        } else if rank.occupancy >= self.shares.reserve_bound(free) {
+            Some(HeldBack::AtShare)
+        } else {
+            (!rank.quick && !rank.newcomer).then_some(HeldBack::TooSlowForReserve)
+        }
+    }
+}
