@@ -7,7 +7,10 @@ mod backend;
 mod harness;
 
 mod admit;
+mod claim;
+mod dead_letters;
 mod load;
+mod record;
 
 mod deletion;
 mod endpoints;
