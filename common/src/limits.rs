@@ -158,12 +158,12 @@ pub const LOAD_DEADLINE: Duration = Duration::from_secs(10);
 pub const STATEMENTS_CACHED: usize = 256;
 /// Changes of the control plane that a slow listener may leave unread; beyond it, it forgets everything it remembers.
 pub const CHANGES_WAITING: usize = 1_024;
-/// Pages written until the next checkpoint: few enough to look through, enough to write each page once.
-pub const CHECKPOINT_PAGES: u64 = 4_096;
-/// Pages that one job of a transaction writes, roughly.
-pub const CHECKPOINT_PAGES_PER_JOB: u64 = 24;
-/// The longest time until what was written is checkpointed.
-pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// Pages that wait for a checkpoint (16 MiB): few enough to look through, enough to write each page once.
+pub const CHECKPOINT_PAGES: i64 = 4_096;
+/// How often the log's length is looked at while there are commits.
+pub const CHECKPOINT_LOOK: Duration = Duration::from_millis(100);
+/// The longest time until what was written is checkpointed while there are commits.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the end of a checkpoint waits for readers while the writer waits for it.
 pub const CHECKPOINT_BUSY: Duration = Duration::from_millis(50);
 /// Pages in the write-ahead log (32 MiB) above which it is begun anew.

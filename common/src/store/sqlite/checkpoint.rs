@@ -6,88 +6,76 @@
 //! while the writer waits, and the log begins anew.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::limits;
 
 /// The writer's side of the log.
-#[derive(Clone)]
-pub(super) struct Log(Arc<Shared>);
-
-struct Shared {
+pub(super) struct Log {
     /// Held by the writer during a transaction, and by the task while it moves the log's end.
-    turn: Mutex<()>,
-    /// Pages that were probably written since the last checkpoint.
-    pages: AtomicU64,
-    grown: Notify,
+    turn: Arc<Mutex<()>>,
+    written: watch::Sender<()>,
 }
 
 impl Log {
     /// The right to write, until dropped.
-    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.0.turn.lock().await
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
-    /// A transaction was committed that probably wrote so many pages.
-    pub(super) fn grew(&self, pages: u64) {
-        let before = self.0.pages.fetch_add(pages, Ordering::Relaxed);
-        if before < limits::CHECKPOINT_PAGES && before + pages >= limits::CHECKPOINT_PAGES {
-            self.0.grown.notify_one();
-        }
+    /// A transaction was committed.
+    pub(super) fn grew(&self) {
+        self.written.send_replace(());
     }
 }
 
-/// Starts the task; it ends when the writer's [`Log`] is dropped.
+/// Starts the task; it ends when the [`Log`] is dropped.
 pub(super) async fn start(options: SqliteConnectOptions) -> Result<Log, sqlx::Error> {
     let options = options.busy_timeout(limits::CHECKPOINT_BUSY);
     let mut connection = Some(options.connect().await?);
-    let shared = Arc::new(Shared { turn: Mutex::new(()), pages: AtomicU64::new(0), grown: Notify::new() });
-    let weak = Arc::downgrade(&shared);
+    let turn = Arc::new(Mutex::new(()));
+    let (written, mut commits) = watch::channel(());
+    let log = Log { turn: Arc::clone(&turn), written };
     tokio::spawn(async move {
-        let mut tick = tokio::time::interval(limits::CHECKPOINT_INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while let Some(shared) = weak.upgrade() {
-            if shared.pages.swap(0, Ordering::Relaxed) > 0 {
-                connection = checkpoint(connection.take(), &options, &shared).await;
-            }
-            let wait = async {
-                tokio::select! { _ = tick.tick() => (), () = shared.grown.notified() => () }
-            };
-            wait.await;
+        let mut last = Instant::now();
+        while commits.changed().await.is_ok() {
+            connection = checkpoint(connection.take(), &options, &turn, &mut last).await;
+            tokio::time::sleep(limits::CHECKPOINT_LOOK).await;
         }
     });
-    Ok(Log(shared))
+    Ok(log)
 }
 
-/// A failure costs the connection and is told; the next round begins with a new one.
+/// A checkpoint if there is enough to move, or something has waited for long. A failure costs the connection and is
+/// told; the next round begins with a new one.
 async fn checkpoint(
     connection: Option<SqliteConnection>,
     options: &SqliteConnectOptions,
-    shared: &Shared,
+    turn: &Mutex<()>,
+    last: &mut Instant,
 ) -> Option<SqliteConnection> {
     let attempt = async {
         let mut connection = match connection {
             Some(connection) => connection,
             None => options.connect().await?,
         };
-        let started = Instant::now();
+        let waiting = run(&mut connection, "PRAGMA wal_checkpoint(NOOP)").await?;
+        if waiting.log - waiting.moved < limits::CHECKPOINT_PAGES
+            && last.elapsed() < limits::CHECKPOINT_INTERVAL
+        {
+            return Ok::<_, sqlx::Error>(connection);
+        }
+        *last = Instant::now();
         let left = run(&mut connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
-        tracing::trace!(
-            elapsed_us = started.elapsed().as_micros() as u64,
-            left.log,
-            left.moved,
-            "checkpoint"
-        );
         if left.log >= limits::WAL_PAGES {
-            let _turn = shared.turn.lock().await;
+            let _turn = turn.lock().await;
             run(&mut connection, "PRAGMA wal_checkpoint(RESTART)").await?;
         }
-        Ok::<_, sqlx::Error>(connection)
+        Ok(connection)
     };
     attempt
         .await

@@ -139,8 +139,7 @@ type Done = Vec<Box<dyn Job>>;
 impl Task {
     async fn run(mut self) {
         while let Some(job) = self.wait().await {
-            let log = self.log.clone();
-            let _turn = log.turn().await;
+            let _turn = self.log.turn().await;
             self.commit(job).await;
         }
     }
@@ -175,7 +174,7 @@ impl Task {
             Err(error) => Err(error),
         };
         if result.is_ok() {
-            self.log.grew(limits::CHECKPOINT_PAGES_PER_JOB * done.len() as u64);
+            self.log.grew();
         }
         if result.is_ok() || self.is_whole(&mut connection).await {
             self.connection = Some(connection);
