@@ -10,7 +10,7 @@ use fairhook_common::store::{Admission, JobKind, Recorded, Sweep};
 use fairhook_common::time::Timestamp;
 
 use crate::given::states;
-use crate::harness::{LEASE, LIFE, START, World, accepted, at, event, keyed};
+use crate::harness::{LEASE, LIFE, START, Sent, World, accepted, at, event, keyed};
 
 /// Sweeps until nothing is left; how many rows, each step.
 async fn sweep(world: &World, what: Sweep, limit: u32, now: Timestamp) -> Vec<u64> {
@@ -33,9 +33,13 @@ async fn what_waits_too_long_expires() {
     let scheduled = DeliveryId { event: accepted(&world.admit(vec![soon], START).await)[0], ordinal: 0 };
     let batch = (0..4).map(|_| NewEvent { expires_at: at(100), ..event(acme, "a") }).collect();
     let ids = accepted(&world.admit(batch, START).await);
-    let sent: Vec<_> =
-        world.all(acme).await.iter().filter(|v| ids.contains(&v.id.event)).map(|v| v.id).collect();
-    let sent = sent.map_sent(acme, endpoint);
+    let sent = ids.iter().map(|&event| Sent {
+        id: DeliveryId { event, ordinal: 0 },
+        tenant: acme,
+        endpoint,
+        generation: 0,
+    });
+    let sent: Vec<_> = sent.collect();
     world.record_one(sent[0].retry(at(95), at(1))).await;
     world.record_one(sent[1].verdict(Verdict::Park, at(1))).await;
     world.record_one(sent[2].retry(at(96), at(1))).await;
@@ -66,24 +70,6 @@ async fn what_waits_too_long_expires() {
     assert_eq!(view.discarded_reason, Some(DiscardReason::Expired));
     assert_eq!(world.state(&kept).await, DeliveryState::Queued);
     world.assert_balanced().await;
-}
-
-trait MapSent {
-    fn map_sent(
-        self,
-        tenant: fairhook_common::ids::TenantId,
-        endpoint: fairhook_common::ids::EndpointId,
-    ) -> Vec<crate::harness::Sent>;
-}
-
-impl MapSent for Vec<DeliveryId> {
-    fn map_sent(
-        self,
-        tenant: fairhook_common::ids::TenantId,
-        endpoint: fairhook_common::ids::EndpointId,
-    ) -> Vec<crate::harness::Sent> {
-        self.into_iter().map(|id| crate::harness::Sent { id, tenant, endpoint, generation: 0 }).collect()
-    }
 }
 
 #[tokio::test]

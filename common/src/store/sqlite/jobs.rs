@@ -2,6 +2,7 @@
 //! that a restart goes on where the last commit stood.
 
 use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
@@ -223,7 +224,7 @@ async fn step(
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     if job.filter.deliveries.is_empty() {
-        let after = cursor.as_deref().and_then(|text| text.parse::<DeliveryId>().ok());
+        let after: Option<DeliveryId> = read_cursor(cursor)?;
         let looked = matching::look(db, job.tenant, &job.filter, after, limit).await?;
         let exhausted = looked.len() < limit as usize;
         let (chosen, rest) = choose(looked, job, allowed);
@@ -232,7 +233,7 @@ async fn step(
         change(db, job, chosen, now).await?;
         return Ok(exhausted && !rest);
     }
-    let from = cursor.as_deref().and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
+    let from: usize = read_cursor(cursor)?.unwrap_or(0);
     let to = job.filter.deliveries.len().min(from.saturating_add(allowed as usize));
     let named: Vec<Option<DeliveryId>> =
         job.filter.deliveries[from.min(to)..to].iter().map(|text| text.parse().ok()).collect();
@@ -244,6 +245,11 @@ async fn step(
     change(db, job, chosen, now).await?;
     *cursor = Some(to.to_string());
     Ok(to == job.filter.deliveries.len())
+}
+
+/// A delivery's id, or for deliveries named one by one how many of them are done.
+fn read_cursor<T: FromStr>(cursor: &Option<String>) -> Result<Option<T>, sqlx::Error> {
+    cursor.as_deref().map(str::parse).transpose().map_err(|_| columns::damaged("cursor"))
 }
 
 /// Says of each delivery whether the job means it, up to the one that would be too many; and whether there was one.

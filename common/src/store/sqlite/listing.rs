@@ -4,15 +4,14 @@
 use std::time::Instant;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 use super::browse::{DELIVERY, DELIVERY_JOINS, EVENT, read_delivery, read_event};
-use super::columns::{self, blob, first_uuid_at};
-use super::paging::{beyond, direction, items};
+use super::columns::{self, blob};
+use super::paging::{Stretch, direction, items};
 use crate::ids::TenantId;
 use crate::limits;
-use crate::store::{
-    DeliveryFilter, DeliveryView, EventFilter, EventView, Order, Page, PageRequest, Position,
-};
+use crate::store::{DeliveryFilter, DeliveryView, EventFilter, EventView, Page, PageRequest, Position};
 
 /// Which list of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,32 +40,57 @@ pub(super) async fn deliveries(
 ) -> Result<Page<DeliveryView>, sqlx::Error> {
     let wanted = items(request) as usize;
     let selective = !filter.states.is_empty() || filter.endpoint.is_some() || filter.event_type.is_some();
-    let mut chunk = Chunk { tenant, request, filter, after: request.after, up_to: None };
     let (started, mut found) = (Instant::now(), Vec::with_capacity(wanted));
+    let mut rest = Stretch::asked(request).of_event(filter.event);
     loop {
-        chunk.up_to = if selective { chunk.end(db, source.table()).await? } else { None };
+        let end = if selective { deliveries_end(db, source, tenant, request, rest).await? } else { None };
         let mut query = QueryBuilder::new(format!(
             "SELECT {DELIVERY} FROM {} k CROSS JOIN deliveries d ",
             source.table()
         ));
         query.push("ON d.event = k.event AND d.ordinal = k.ordinal ").push(DELIVERY_JOINS);
-        chunk.push(&mut query);
+        query.push(" WHERE k.tenant = ").push_bind(blob(tenant.uuid()));
+        rest.up_to(end, request.order).push_keys(&mut query, "k");
         push_filter(&mut query, filter);
-        chunk.push_order(&mut query, wanted + 1 - found.len());
+        push_order(&mut query, request, wanted + 1 - found.len());
         for row in query.build().fetch_all(&mut *db).await? {
             found.push(read_delivery(&row)?);
         }
         if found.len() > wanted {
             found.truncate(wanted);
-            let next =
-                found.last().map(|view| Position { uuid: view.id.event.uuid(), ordinal: view.id.ordinal });
+            let last = found.last().map(|view| view.id);
+            let next = last.map(|id| Position { uuid: id.event.uuid(), ordinal: id.ordinal });
             return Ok(Page { items: found, next });
         }
-        if chunk.up_to.is_none() || started.elapsed() >= limits::LIST_BUDGET {
-            return Ok(Page { items: found, next: chunk.up_to });
+        if end.is_none() || started.elapsed() >= limits::LIST_BUDGET {
+            return Ok(Page { items: found, next: end });
         }
-        chunk.after = chunk.up_to;
+        rest = rest.behind(end, request.order);
     }
+}
+
+/// The last key of the next chunk; `None`: what is left is less than a chunk.
+async fn deliveries_end(
+    db: &mut SqliteConnection,
+    source: Source,
+    tenant: TenantId,
+    request: &PageRequest,
+    rest: Stretch,
+) -> Result<Option<Position>, sqlx::Error> {
+    let mut query = QueryBuilder::new(format!("SELECT k.event, k.ordinal FROM {} k", source.table()));
+    query.push(" WHERE k.tenant = ").push_bind(blob(tenant.uuid()));
+    rest.push_keys(&mut query, "k");
+    push_order(&mut query, request, 1);
+    query.push(" OFFSET ").push_bind(limits::LIST_ROWS - 1);
+    let row = query.build().fetch_optional(db).await?;
+    let id = row.as_ref().map(columns::delivery).transpose()?;
+    Ok(id.map(|id| Position { uuid: id.event.uuid(), ordinal: id.ordinal }))
+}
+
+fn push_order(query: &mut QueryBuilder<Sqlite>, request: &PageRequest, limit: usize) {
+    let direction = direction(request.order);
+    query.push(format!(" ORDER BY k.event {direction}, k.ordinal {direction} LIMIT "));
+    query.push_bind(limit as i64);
 }
 
 fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &DeliveryFilter) {
@@ -86,74 +110,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &DeliveryFilter) {
     }
 }
 
-/// A stretch of a tenant's keys `(event, ordinal)` in the order of the request.
-struct Chunk<'a> {
-    tenant: TenantId,
-    request: &'a PageRequest,
-    filter: &'a DeliveryFilter,
-    after: Option<Position>,
-    up_to: Option<Position>,
-}
-
-impl Chunk<'_> {
-    /// The last key of the next chunk; `None`: what is left is less than a chunk.
-    async fn end(&self, db: &mut SqliteConnection, table: &str) -> Result<Option<Position>, sqlx::Error> {
-        let unbounded = Chunk { up_to: None, ..*self };
-        let mut query = QueryBuilder::new(format!("SELECT k.event, k.ordinal FROM {table} k"));
-        unbounded.push(&mut query);
-        unbounded.push_order(&mut query, 1);
-        query.push(" OFFSET ").push_bind(i64::from(limits::LIST_ROWS) - 1);
-        let row = query.build().fetch_optional(db).await?;
-        row.as_ref()
-            .map(columns::delivery)
-            .transpose()
-            .map(|id| id.map(|id| Position { uuid: id.event.uuid(), ordinal: id.ordinal }))
-    }
-
-    fn push(&self, query: &mut QueryBuilder<Sqlite>) {
-        query.push(" WHERE k.tenant = ").push_bind(blob(self.tenant.uuid()));
-        if let Some(event) = self.filter.event {
-            query.push(" AND k.event = ").push_bind(blob(event.uuid()));
-        }
-        push_times(query, "k.event", self.request);
-        if let Some(after) = self.after {
-            query.push(" AND (k.event, k.ordinal) ").push(beyond(self.request.order));
-            push_position(query, after);
-        }
-        if let Some(up_to) = self.up_to {
-            query.push(" AND (k.event, k.ordinal) ").push(up_to_here(self.request.order));
-            push_position(query, up_to);
-        }
-    }
-
-    fn push_order(&self, query: &mut QueryBuilder<Sqlite>, limit: usize) {
-        let direction = direction(self.request.order);
-        query.push(format!(" ORDER BY k.event {direction}, k.ordinal {direction} LIMIT "));
-        query.push_bind(limit as i64);
-    }
-}
-
-fn push_position(query: &mut QueryBuilder<Sqlite>, position: Position) {
-    query.push("(").push_bind(blob(position.uuid)).push(", ").push_bind(position.ordinal).push(")");
-}
-
-/// Event ids hold the time of the admission, so that times are bounds of the key.
-fn push_times(query: &mut QueryBuilder<Sqlite>, column: &str, request: &PageRequest) {
-    if let Some(from) = request.from {
-        query.push(format!(" AND {column} >= ")).push_bind(blob(first_uuid_at(from)));
-    }
-    if let Some(to) = request.to {
-        query.push(format!(" AND {column} < ")).push_bind(blob(first_uuid_at(to)));
-    }
-}
-
-fn up_to_here(order: Order) -> &'static str {
-    match order {
-        Order::Ascending => "<= ",
-        Order::Descending => ">= ",
-    }
-}
-
+/// First the keys of the page, then the events: their payloads may be large, and the page is shorter then.
 pub(super) async fn events(
     db: &mut SqliteConnection,
     tenant: TenantId,
@@ -161,38 +118,69 @@ pub(super) async fn events(
     request: &PageRequest,
 ) -> Result<Page<EventView>, sqlx::Error> {
     let wanted = items(request) as usize;
-    let started = Instant::now();
-    let mut after = request.after.map(|position| position.uuid);
-    let mut found: Vec<(uuid::Uuid, usize)> = Vec::with_capacity(wanted);
-    // First the keys of the page, then the events: their payloads may be large, and the page is shorter then.
-    let scanned_to = loop {
-        let end = if filter.event_type.is_some() {
-            let mut query = QueryBuilder::new("SELECT e.id FROM events e");
-            push_events(&mut query, tenant, request, after, None, 1);
-            query.push(" OFFSET ").push_bind(i64::from(limits::LIST_ROWS) - 1);
-            let row = query.build().fetch_optional(&mut *db).await?;
-            row.map(|row| columns::uuid(&row, "id")).transpose()?
-        } else {
-            None
+    let (found, searched_to) = matching_events(db, tenant, filter, request, wanted + 1).await?;
+    let shown = fit(&found, wanted);
+    let next = if shown < found.len() { found[..shown].last().map(|(id, _)| *id) } else { searched_to };
+    let items = fetch_events(db, &found[..shown]).await?;
+    Ok(Page { items, next: next.map(|uuid| Position { uuid, ordinal: 0 }) })
+}
+
+/// At most `limit` events that match, with the sizes of their payloads, and how far the list was searched if not to its
+/// end.
+async fn matching_events(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+    filter: &EventFilter,
+    request: &PageRequest,
+    limit: usize,
+) -> Result<(Vec<(Uuid, usize)>, Option<Uuid>), sqlx::Error> {
+    let (started, mut found) = (Instant::now(), Vec::new());
+    let mut rest = Stretch::asked(request);
+    loop {
+        let end = match filter.event_type {
+            Some(_) => events_end(db, tenant, request, rest).await?,
+            None => None,
         };
+        let last = end.map(|uuid| Position { uuid, ordinal: 0 });
         let mut query = QueryBuilder::new("SELECT e.id, length(e.payload) AS bytes FROM events e");
-        push_matching(&mut query, tenant, filter, request, (after, end), wanted + 1 - found.len());
+        query.push(" WHERE e.tenant = ").push_bind(blob(tenant.uuid()));
+        rest.up_to(last, request.order).push_ids(&mut query, "e.id");
+        if let Some(event_type) = &filter.event_type {
+            query.push(" AND e.type = ").push_bind(event_type.clone());
+        }
+        push_events_order(&mut query, request, limit - found.len());
         for row in query.build().fetch_all(&mut *db).await? {
             found.push((columns::uuid(&row, "id")?, columns::number(&row, "bytes")?));
         }
-        if found.len() > wanted || end.is_none() || started.elapsed() >= limits::LIST_BUDGET {
-            break end;
+        if found.len() == limit || end.is_none() || started.elapsed() >= limits::LIST_BUDGET {
+            return Ok((found, end));
         }
-        after = end;
-    };
-    let shown = fit(&found, wanted);
-    let next = if shown < found.len() { Some(found[shown - 1].0) } else { scanned_to };
-    let views = fetch_events(db, &found[..shown]).await?;
-    Ok(Page { items: views, next: next.map(|uuid| Position { uuid, ordinal: 0 }) })
+        rest = rest.behind(last, request.order);
+    }
+}
+
+/// The last event of the next chunk; `None`: what is left is less than a chunk.
+async fn events_end(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+    request: &PageRequest,
+    rest: Stretch,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let mut query = QueryBuilder::new("SELECT e.id FROM events e WHERE e.tenant = ");
+    query.push_bind(blob(tenant.uuid()));
+    rest.push_ids(&mut query, "e.id");
+    push_events_order(&mut query, request, 1);
+    query.push(" OFFSET ").push_bind(limits::LIST_ROWS - 1);
+    let row = query.build().fetch_optional(db).await?;
+    row.map(|row| columns::uuid(&row, "id")).transpose()
+}
+
+fn push_events_order(query: &mut QueryBuilder<Sqlite>, request: &PageRequest, limit: usize) {
+    query.push(format!(" ORDER BY e.id {} LIMIT ", direction(request.order))).push_bind(limit as i64);
 }
 
 /// How many of the events fit on a page: at least one, then as many as stay within its bytes.
-fn fit(found: &[(uuid::Uuid, usize)], wanted: usize) -> usize {
+fn fit(found: &[(Uuid, usize)], wanted: usize) -> usize {
     let mut bytes = 0;
     let within = found.iter().take(wanted).take_while(|(_, size)| {
         bytes += size;
@@ -203,59 +191,11 @@ fn fit(found: &[(uuid::Uuid, usize)], wanted: usize) -> usize {
 
 async fn fetch_events(
     db: &mut SqliteConnection,
-    found: &[(uuid::Uuid, usize)],
+    found: &[(Uuid, usize)],
 ) -> Result<Vec<EventView>, sqlx::Error> {
     let ids: Vec<_> = found.iter().map(|(id, _)| format!("\"{}\"", id.simple())).collect();
     let mut query = QueryBuilder::new(format!("SELECT {EVENT} FROM json_each("));
     query.push_bind(format!("[{}]", ids.join(",")));
     query.push(") k CROSS JOIN events e ON e.id = unhex(k.value) ORDER BY k.key");
     query.build().fetch_all(db).await?.iter().map(read_event).collect()
-}
-
-fn push_matching(
-    query: &mut QueryBuilder<Sqlite>,
-    tenant: TenantId,
-    filter: &EventFilter,
-    request: &PageRequest,
-    (after, up_to): (Option<uuid::Uuid>, Option<uuid::Uuid>),
-    limit: usize,
-) {
-    push_events_where(query, tenant, request, after, up_to);
-    if let Some(event_type) = &filter.event_type {
-        query.push(" AND e.type = ").push_bind(event_type.clone());
-    }
-    push_events_order(query, request, limit);
-}
-
-fn push_events(
-    query: &mut QueryBuilder<Sqlite>,
-    tenant: TenantId,
-    request: &PageRequest,
-    after: Option<uuid::Uuid>,
-    up_to: Option<uuid::Uuid>,
-    limit: usize,
-) {
-    push_events_where(query, tenant, request, after, up_to);
-    push_events_order(query, request, limit);
-}
-
-fn push_events_where(
-    query: &mut QueryBuilder<Sqlite>,
-    tenant: TenantId,
-    request: &PageRequest,
-    after: Option<uuid::Uuid>,
-    up_to: Option<uuid::Uuid>,
-) {
-    query.push(" WHERE e.tenant = ").push_bind(blob(tenant.uuid()));
-    push_times(query, "e.id", request);
-    if let Some(after) = after {
-        query.push(" AND e.id ").push(beyond(request.order)).push_bind(blob(after));
-    }
-    if let Some(up_to) = up_to {
-        query.push(" AND e.id ").push(up_to_here(request.order)).push_bind(blob(up_to));
-    }
-}
-
-fn push_events_order(query: &mut QueryBuilder<Sqlite>, request: &PageRequest, limit: usize) {
-    query.push(format!(" ORDER BY e.id {} LIMIT ", direction(request.order))).push_bind(limit as i64);
 }

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use sqlx::{QueryBuilder, SqliteConnection};
 
-use super::columns::{blob, first_uuid_at};
+use super::columns::blob;
 use super::lifecycle::{self, CANDIDATE, Candidate, read_candidate};
+use super::paging::Stretch;
 use crate::delivery::{DeliveryState, DiscardReason};
 use crate::ids::{DeliveryId, TenantId};
 use crate::limits;
-use crate::store::JobFilter;
+use crate::store::{JobFilter, Order, Position};
 use crate::time::Timestamp;
 
 /// The states that a filter means; it means dead letters if it says nothing.
@@ -27,14 +28,11 @@ pub(super) fn matches(candidate: &Candidate, filter: &JobFilter, as_of: Timestam
         }
         _ => true,
     };
-    let event = event_range(filter);
-    let id = candidate.id.event.uuid();
     state
         && states(filter).contains(&candidate.state)
         && filter.endpoint.is_none_or(|endpoint| endpoint == candidate.endpoint)
         && filter.event_type.as_ref().is_none_or(|wanted| *wanted == candidate.event_type)
-        && event.0.is_none_or(|from| id >= from)
-        && event.1.is_none_or(|to| id < to)
+        && admitted(filter).holds(candidate.id)
 }
 
 /// The next `limit` deliveries behind `after` that may match; fewer: there are no more.
@@ -58,17 +56,8 @@ pub(super) async fn look(
         "d"
     };
     query.push(format!(" WHERE {table}.tenant = ")).push_bind(blob(tenant.uuid()));
-    let (from, to) = event_range(filter);
-    if let Some(from) = from {
-        query.push(format!(" AND {table}.event >= ")).push_bind(blob(from));
-    }
-    if let Some(to) = to {
-        query.push(format!(" AND {table}.event < ")).push_bind(blob(to));
-    }
-    if let Some(after) = after {
-        query.push(format!(" AND ({table}.event, {table}.ordinal) > (")).push_bind(blob(after.event.uuid()));
-        query.push(", ").push_bind(i64::from(after.ordinal)).push(")");
-    }
+    let after = after.map(|id| Position { uuid: id.event.uuid(), ordinal: id.ordinal });
+    admitted(filter).behind(after, Order::Ascending).push_keys(&mut query, table);
     query.push(format!(" ORDER BY {table}.event, {table}.ordinal LIMIT ")).push_bind(i64::from(limit));
     query.build().fetch_all(db).await?.iter().map(read_candidate).collect()
 }
@@ -103,7 +92,7 @@ pub(super) fn named(filter: &JobFilter) -> Vec<DeliveryId> {
     filter.deliveries.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-fn event_range(filter: &JobFilter) -> (Option<uuid::Uuid>, Option<uuid::Uuid>) {
-    let bound = |ms: Option<i64>| ms.map(|ms| first_uuid_at(Timestamp(ms)));
-    (bound(filter.from_ms), bound(filter.to_ms))
+/// The deliveries of events that were admitted when the filter says.
+fn admitted(filter: &JobFilter) -> Stretch {
+    Stretch::made(filter.from_ms.map(Timestamp), filter.to_ms.map(Timestamp))
 }
