@@ -244,17 +244,13 @@ pub const CLAIM_LEASE: Duration = Duration::from_secs(120);
 /// How often the store is asked for due work when nobody said that there is some.
 pub const DUE_POLL: Duration = Duration::from_millis(500);
 /// Names in the resolver's cache.
-pub const DNS_CACHE_ENTRIES: u64 = 4_096;
-/// Look-ups under way at once on one connection to a name server: as many as there may be attempts.
-pub const DNS_LOOKUPS: usize = 4_096;
+pub const DNS_CACHE_ENTRIES: usize = 4_096;
 /// One look-up of a name.
 pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 /// An address is used this long whatever its name server says: a name that moves is followed soon.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(60);
 /// That a name has no address is believed this long.
 pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
-/// Addresses of one name that are kept: a name server may say thousands.
-pub const DNS_ADDRESSES_KEPT: usize = 32;
 /// Addresses of one name that are tried.
 pub const DNS_ADDRESSES: usize = 8;
 /// What is kept ready to be sent to endpoints (URLs and headers), in bytes over all endpoints.

@@ -4,7 +4,6 @@
 //! decided in [`crate::verdict`]. There are deliberately no redirects, proxies, decompression or cookies here.
 
 mod client;
-mod dns;
 mod failure;
 mod request;
 mod resolver;

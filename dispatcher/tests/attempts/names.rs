@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fairhook_common::delivery::AttemptErrorCode;
@@ -14,9 +12,9 @@ use tokio::task::JoinHandle;
 use super::receiver::{Receiver, answer, answer_with};
 use super::{DEADLINE, PATIENCE, attempt, attempter_with, code, delivery, detail, impatient};
 
-/// A name server that says of each name what `tell` says at the `n`-th question for an A record, to be believed for
-/// `ttl` seconds. `None`: there is no such name.
-async fn name_server<F>(ttl: u8, tell: F) -> (SocketAddr, JoinHandle<()>)
+/// A name server that says of each name what `tell` says at the `n`-th question for an A record, to be believed for no
+/// time. `None`: there is no such name.
+async fn name_server<F>(tell: F) -> (SocketAddr, JoinHandle<()>)
 where
     F: Fn(usize) -> Option<Vec<Ipv4Addr>> + Send + 'static,
 {
@@ -29,7 +27,7 @@ where
             let is_a = question[question.len() - 4..question.len() - 2] == [0, 1];
             let told = if is_a { tell(asked) } else { tell(asked).map(|_| vec![]) };
             asked += usize::from(is_a);
-            let _ = socket.send_to(&reply(&packet, question, ttl, told), client).await;
+            let _ = socket.send_to(&reply(&packet, question, told), client).await;
         }
     });
     (address, task)
@@ -44,14 +42,14 @@ fn question(packet: &[u8]) -> &[u8] {
     &packet[12..end + 5]
 }
 
-fn reply(query: &[u8], question: &[u8], ttl: u8, told: Option<Vec<Ipv4Addr>>) -> Vec<u8> {
+fn reply(query: &[u8], question: &[u8], told: Option<Vec<Ipv4Addr>>) -> Vec<u8> {
     let code = if told.is_some() { 0x80 } else { 0x83 };
     let addresses = told.unwrap_or_default();
     let mut reply = vec![query[0], query[1], 0x81, code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0];
     reply.extend(question);
     for address in addresses {
-        // A pointer to the name, type A, class IN, time to live, four bytes.
-        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, ttl, 0, 4]);
+        // A pointer to the name, type A, class IN, time to live 0, four bytes.
+        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
         reply.extend(address.octets());
     }
     reply
@@ -73,7 +71,7 @@ fn at(name: &str, receiver: &Receiver) -> String {
 
 #[tokio::test]
 async fn a_name_is_resolved_and_its_receiver_gets_the_name_as_host() {
-    let (server, _task) = name_server(0, |_| Some(vec![Ipv4Addr::LOCALHOST])).await;
+    let (server, _task) = name_server(|_| Some(vec![Ipv4Addr::LOCALHOST])).await;
     let mut receiver = Receiver::answering(answer("200 OK", "")).await;
     let url = at("Hook.Example", &receiver);
     let attempted = attempt(&asking(server, PATIENCE), &delivery(&url)).await;
@@ -83,11 +81,11 @@ async fn a_name_is_resolved_and_its_receiver_gets_the_name_as_host() {
 
 #[tokio::test]
 async fn a_name_that_does_not_exist_or_has_no_address_is_a_dns_failure() {
-    let (unknown, _unknown) = name_server(0, |_| None).await;
+    let (unknown, _unknown) = name_server(|_| None).await;
     let attempted = attempt(&asking(unknown, PATIENCE), &delivery("http://nobody.example/")).await;
     assert_eq!(code(&attempted), Some(AttemptErrorCode::Dns));
     assert_eq!(detail(&attempted), "the host's name does not exist");
-    let (empty, _empty) = name_server(0, |_| Some(vec![])).await;
+    let (empty, _empty) = name_server(|_| Some(vec![])).await;
     let attempted = attempt(&asking(empty, PATIENCE), &delivery("http://nowhere.example/")).await;
     assert_eq!(code(&attempted), Some(AttemptErrorCode::Dns));
     assert_eq!(detail(&attempted), "the host's name has no address");
@@ -108,8 +106,7 @@ async fn a_name_server_that_never_answers_ends_the_attempt_by_whichever_limit_is
 async fn a_name_that_resolves_differently_the_second_time_gets_no_further() {
     let private = [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(10, 0, 0, 1)];
     let (server, _task) =
-        name_server(0, move |n| Some(if n == 0 { vec![Ipv4Addr::LOCALHOST] } else { private.to_vec() }))
-            .await;
+        name_server(move |n| Some(if n == 0 { vec![Ipv4Addr::LOCALHOST] } else { private.to_vec() })).await;
     let closing = answer_with("200 OK", "connection: close\r\n", "");
     let receiver = Receiver::answering(closing).await;
     let (attempter, url) = (asking(server, PATIENCE), at("rebind.example", &receiver));
@@ -117,26 +114,6 @@ async fn a_name_that_resolves_differently_the_second_time_gets_no_further() {
     let second = attempt(&attempter, &delivery(&url)).await;
     assert_eq!(code(&second), Some(AttemptErrorCode::BlockedAddress), "{second:?}");
     assert_eq!(detail(&second), "the host's name has no address that may be called");
-}
-
-#[tokio::test]
-async fn a_name_is_asked_for_once_while_its_answer_may_be_believed() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
-    let (server, _task) = name_server(60, move |n| {
-        count.store(n + 1, Ordering::SeqCst);
-        Some(vec![Ipv4Addr::LOCALHOST])
-    })
-    .await;
-    let receiver = Receiver::answering(answer_with("200 OK", "connection: close\r\n", "")).await;
-    let attempter = asking(server, PATIENCE);
-    let mut questions = Vec::new();
-    for _ in 0..3 {
-        assert_eq!(code(&attempt(&attempter, &delivery(&at("often.example", &receiver))).await), None);
-        questions.push(asked.load(Ordering::SeqCst));
-    }
-    assert_eq!(receiver.connections(), 3);
-    assert_eq!(questions, [questions[0]; 3], "later attempts ask no more");
 }
 
 #[tokio::test]

@@ -1,0 +1,88 @@
+//! A locked store, a crash, a receiver that hangs.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
+
+use super::receiver::{Answer, Receiver};
+use super::rig::Rig;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_cannot_be_written_for_a_while_loses_nothing() {
+    let dir = TempDir::new().expect("a directory");
+    let (mut rig, mut receiver) = (Rig::open(&dir).await, Receiver::good().await);
+    rig.start();
+    let tenant = rig.tenant("acme", 10).await;
+    rig.endpoint(&tenant, receiver.url(), "*", &[0]).await;
+    let posted = rig.post(&tenant, "order.paid", 300).await;
+    let mut arrived = vec![receiver.next().await];
+
+    // Somebody else holds the database for longer than a commit waits for it.
+    let options = SqliteConnectOptions::new().filename(dir.path().join("fairhook.db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.expect("a connection");
+    sqlx::raw_sql("PRAGMA busy_timeout = 20000; BEGIN IMMEDIATE").execute(&mut other).await.expect("a lock");
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("released");
+    other.close().await.expect("closed");
+
+    rig.until_delivered(&tenant, 300).await;
+    rig.drain().await;
+    arrived.extend(receiver.rest());
+    let mut times = BTreeMap::new();
+    for arrival in arrived {
+        *times.entry(arrival.event).or_insert(0) += 1;
+    }
+    assert_eq!(times.len(), posted.len());
+    assert!(times.values().all(|n| *n == 1), "what was attempted is recorded later, not attempted again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_everything_accepted_is_delivered() {
+    let dir = TempDir::new().expect("a directory");
+    let slow = Receiver::start(|_| Answer::After(Duration::from_millis(20), 200));
+    let (mut rig, mut receiver) = (Rig::open(&dir).await, slow.await);
+    rig.start();
+    let tenant = rig.tenant("acme", 10).await;
+    rig.endpoint(&tenant, receiver.url(), "*", &[0]).await;
+    let posted = rig.post(&tenant, "order.paid", 300).await;
+    let mut arrived = receiver.take(50).await;
+    rig.kill().await;
+    drop(rig);
+
+    let mut rig = Rig::open(&dir).await;
+    let before = rig.counts(&tenant).await;
+    assert!(before.delivered < 300, "it was in the middle");
+    assert_eq!(before.delivered + before.waiting(), 300);
+    rig.start();
+    rig.until_delivered(&tenant, 300).await;
+    rig.drain().await;
+    arrived.extend(receiver.rest());
+    let mut events: Vec<_> = arrived.iter().map(|a| a.event).collect();
+    events.sort_unstable();
+    events.dedup();
+    assert_eq!(events, posted, "all of them, and in the order of their ids");
+    let twice = arrived.len() - posted.len();
+    assert!(twice <= 300 - before.delivered as usize, "{twice} again, only what was not recorded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_endpoint_does_not_take_the_tenants_others_with_it() {
+    let dir = TempDir::new().expect("a directory");
+    let mut rig = Rig::open(&dir).await;
+    let (mut good, mut bad) = (Receiver::good().await, Receiver::start(|_| Answer::Never).await);
+    rig.start();
+    let tenant = rig.tenant("acme", 8).await;
+    rig.endpoint(&tenant, bad.url(), "*", &[60]).await;
+    rig.endpoint(&tenant, good.url(), "*", &[60]).await;
+    let began = Instant::now();
+    rig.post(&tenant, "order.paid", 300).await;
+    good.take(300).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}: less than one timeout of the other");
+    bad.next().await;
+    rig.until_delivered(&tenant, 300).await;
+    rig.kill().await;
+}
