@@ -1,2 +1,24 @@
-//! fairhook
-fn main() {}
+//! `fairhook`: one binary, the roles as subcommands.
+
+use std::process::ExitCode;
+
+use fairhook::cli::{self, Command};
+use fairhook::{logging, serve};
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(refusal) => return refusal.tell(),
+    };
+    match command {
+        Command::Serve(told) => {
+            logging::start(&told.config);
+            serve::in_runtime(serve::run(*told))
+        }
+        Command::Migrate(told) => {
+            logging::start(&told.config);
+            serve::in_runtime(serve::migrate(*told))
+        }
+        Command::CheckConfig(told) => cli::show_config(&told),
+    }
+}

@@ -178,6 +178,13 @@ impl Default for Config {
     }
 }
 
+impl Effective {
+    /// The error of a value that was read well and turned out to be of no use.
+    pub fn refuse(&self, setting: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::new(setting, sources::source_of(&self.resolved, setting), problem)
+    }
+}
+
 /// The effective configuration as a TOML file that gives it again, with secrets hidden and the origin of each value.
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,101 @@
+//! The command line: what there is to run, and the configuration it is run with, checked whole before anything starts.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use fairhook_common::config::{Config, ConfigError, EXIT_USAGE, Effective, Environment, args};
+
+use crate::logging;
+
+/// What is to be run.
+pub enum Command {
+    /// Every role in this process.
+    Serve(Box<Effective>),
+    /// The store's schema only.
+    Migrate(Box<Effective>),
+    /// Say what would be run.
+    CheckConfig(Box<Effective>),
+}
+
+/// Why nothing is run.
+pub enum Refusal {
+    /// `--help`, `--version`, or a command line that is none.
+    CommandLine(clap::Error),
+    /// A bad setting.
+    Config(ConfigError),
+}
+
+impl Refusal {
+    /// Tells it, and with which code the process ends: 64, unless help was asked for.
+    pub fn tell(self) -> ExitCode {
+        match self {
+            Self::CommandLine(error) => {
+                let _ = error.print();
+                if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+            }
+            Self::Config(error) => {
+                eprintln!("fairhook: {error}");
+                ExitCode::from(EXIT_USAGE)
+            }
+        }
+    }
+}
+
+impl From<ConfigError> for Refusal {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+/// Reads the command line and whatever configuration it needs.
+pub fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
+    let matches = command().try_get_matches_from(given).map_err(Refusal::CommandLine)?;
+    match matches.subcommand() {
+        None => Ok(Command::Serve(configured(&matches)?)),
+        Some(("serve", matches)) => Ok(Command::Serve(configured(matches)?)),
+        Some(("migrate", matches)) => Ok(Command::Migrate(configured(matches)?)),
+        Some(("check-config", matches)) => Ok(Command::CheckConfig(configured(matches)?)),
+        Some((name, _)) => unreachable!("`{name}` is declared but has no arm here"),
+    }
+}
+
+/// Prints the effective configuration with secrets hidden.
+pub fn show_config(told: &Effective) -> ExitCode {
+    for warning in &told.warnings {
+        eprintln!("fairhook: {warning}");
+    }
+    let written = write!(std::io::stdout(), "{told}");
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn command() -> clap::Command {
+    let configured =
+        |name: &'static str, about: &'static str| clap::Command::new(name).about(about).args(args());
+    clap::Command::new("fairhook")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Delivers webhooks for many tenants; none of them can hurt another")
+        .after_help("Without a command: serve. Every setting has a flag, an environment variable and a key in a TOML file.")
+        .args(args())
+        .args_conflicts_with_subcommands(true)
+        .subcommand(configured("serve", "Every role in one process (the default)"))
+        .subcommand(configured("migrate", "Bring the store's schema up; serve does it by itself when embedded"))
+        .subcommand(configured("check-config", "Say what is wrong, or print the effective configuration"))
+}
+
+fn configured(matches: &ArgMatches) -> Result<Box<Effective>, ConfigError> {
+    let told = Config::load(matches, &Environment::of_process())?;
+    logging::check(&told.config).map_err(|problem| told.refuse("log", problem))?;
+    Ok(Box::new(told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+}

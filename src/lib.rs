@@ -1,0 +1,14 @@
+//! The roles put together: what the `fairhook` binary is made of.
+
+pub mod banner;
+pub mod cli;
+pub mod data_dir;
+pub mod engine;
+pub mod logging;
+pub mod metrics_listener;
+pub mod open_files;
+pub mod operator_key;
+pub mod receiver;
+pub mod recovery;
+pub mod serve;
+pub mod signals;
