@@ -14,12 +14,13 @@ use fairhook_common::limits;
 use fairhook_common::metrics::Families;
 use fairhook_common::queue::{Message, QueueAddress};
 use fairhook_common::shutdown::Shutdown;
-use fairhook_common::store::{AcceptedEvent, Admission, Admitted, SharedStore, StoreError};
+use fairhook_common::store::{AcceptedEvent, Admission, Admitted, StoreError};
 use fairhook_common::time::Timestamp;
 use prometheus::{Histogram, IntCounterVec, IntGauge};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::Ledger;
 use super::batch::{Bounds, NoRoom, WaitingList};
 use super::publisher::Publisher;
 
@@ -165,7 +166,7 @@ impl FanOut {
 /// The loop's own.
 pub(super) struct Admitter {
     pub(super) door: Arc<Door>,
-    pub(super) store: SharedStore,
+    pub(super) ledger: Arc<dyn Ledger>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) metrics: Metrics,
 }
@@ -230,7 +231,7 @@ impl Admitter {
         while let Some(mut part) = parts.pop() {
             let events: Vec<_> = part.iter().map(|pending| pending.event.clone()).collect();
             let began = Instant::now();
-            let admitted = self.store.admit(events, Timestamp::now()).await;
+            let admitted = self.ledger.admit(events, Timestamp::now()).await;
             self.metrics.commit.observe(began.elapsed().as_secs_f64());
             self.metrics.batch.observe(part.len() as f64);
             match admitted {

@@ -4,15 +4,17 @@ use std::sync::{Arc, Mutex};
 
 use fairhook_common::ids::TenantId;
 use fairhook_common::limits;
-use fairhook_common::store::{SharedStore, StoreError, Usage};
+use fairhook_common::store::{StoreError, Usage};
 use moka::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
+use super::Ledger;
+
 /// What the tenants use, remembered for a moment.
 #[derive(Clone)]
 pub struct Backlog {
-    store: SharedStore,
+    ledger: Arc<dyn Ledger>,
     tenants: Cache<TenantId, Arc<Slot>>,
 }
 
@@ -36,12 +38,12 @@ impl Slot {
 
 impl Backlog {
     /// Nothing is known.
-    pub fn new(store: SharedStore) -> Self {
+    pub fn new(ledger: Arc<dyn Ledger>) -> Self {
         let tenants = Cache::builder()
             .max_capacity(limits::CONTROL_CACHE_ENTRIES)
             .time_to_idle(limits::QUOTA_IDLE)
             .build();
-        Self { store, tenants }
+        Self { ledger, tenants }
     }
 
     /// What `tenant` uses, at most `limits::BACKLOG_AGE_MAX` old while the store answers.
@@ -58,7 +60,7 @@ impl Backlog {
         if let Some((usage, _)) = slot.known(now).filter(|(_, age)| *age < limits::BACKLOG_AGE_MAX) {
             return Ok(usage);
         }
-        match self.store.usage(tenant).await {
+        match self.ledger.usage(tenant).await {
             Ok(usage) => {
                 slot.learn(usage, now);
                 Ok(usage)
@@ -79,10 +81,10 @@ impl Backlog {
     /// Reads again without anybody waiting, unless somebody reads already.
     fn refresh_beside(&self, tenant: TenantId, slot: &Arc<Slot>, now: Instant) {
         let Ok(reading) = slot.reading.clone().try_lock_owned() else { return };
-        let (store, slot) = (self.store.clone(), slot.clone());
+        let (ledger, slot) = (self.ledger.clone(), slot.clone());
         tokio::spawn(async move {
             // A failure is seen by whoever needs the value when it is too old.
-            if let Ok(usage) = store.usage(tenant).await {
+            if let Ok(usage) = ledger.usage(tenant).await {
                 slot.learn(usage, now);
             }
             drop(reading);

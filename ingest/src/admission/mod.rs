@@ -14,12 +14,14 @@ pub mod quota;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use fairhook_common::event::NewEvent;
 use fairhook_common::ids::TenantId;
 use fairhook_common::metrics::Families;
 use fairhook_common::queue::{Queue, QueueAddress};
 use fairhook_common::shutdown::Shutdown;
-use fairhook_common::store::{Admission, SharedStore, StoreError, Usage};
+use fairhook_common::store::{Admission, Admitted, Settled, SharedStore, StoreError, Usage};
+use fairhook_common::time::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -31,6 +33,29 @@ use admitter::{Admitter, Door, Metrics};
 use backlog::Backlog;
 use publisher::Publisher;
 use quota::Quotas;
+
+/// What admission needs of the store.
+#[async_trait]
+pub(crate) trait Ledger: Send + Sync + 'static {
+    async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError>;
+    async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError>;
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError>;
+}
+
+#[async_trait]
+impl Ledger for SharedStore {
+    async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError> {
+        self.as_ref().admit(events, now).await
+    }
+
+    async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError> {
+        self.as_ref().settle_outbox(settled, now).await
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
+        self.as_ref().usage(tenant).await
+    }
+}
 
 /// The way in, as the handlers of the API hold it. Once the last clone is gone, what waits is admitted and published,
 /// and the tasks end.
@@ -50,16 +75,26 @@ pub fn start(
     tasks: &mut JoinSet<()>,
     shutdown: &Shutdown,
 ) -> AdmissionHandle {
+    start_over(Arc::new(store), queue, families, tasks, shutdown)
+}
+
+pub(crate) fn start_over(
+    ledger: Arc<dyn Ledger>,
+    queue: Arc<dyn Queue>,
+    families: &Families,
+    tasks: &mut JoinSet<()>,
+    shutdown: &Shutdown,
+) -> AdmissionHandle {
     let abandoned = CancellationToken::new();
-    let publisher = Publisher::start(store.clone(), queue, families, tasks, shutdown);
+    let publisher = Publisher::start(ledger.clone(), queue, families, tasks, shutdown);
     let door = Arc::new(Door::new(batch::Bounds::default(), abandoned.clone(), families));
     let metrics = Metrics::new(families);
-    let admitter = Admitter { door: door.clone(), store: store.clone(), publisher, metrics };
+    let admitter = Admitter { door: door.clone(), ledger: ledger.clone(), publisher, metrics };
     tasks.spawn(admitter.run(shutdown.clone()));
     AdmissionHandle {
         door,
         quotas: Arc::new(Quotas::new()),
-        backlog: Backlog::new(store),
+        backlog: Backlog::new(ledger),
         _last: Arc::new(abandoned.drop_guard()),
     }
 }
@@ -86,3 +121,6 @@ impl AdmissionHandle {
         self.backlog.usage(tenant, Instant::now()).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,13 +11,14 @@ use fairhook_common::limits;
 use fairhook_common::metrics::Families;
 use fairhook_common::queue::{Message, Published, Queue, QueueAddress};
 use fairhook_common::shutdown::Shutdown;
-use fairhook_common::store::{OutboxId, Settled, SharedStore};
+use fairhook_common::store::{OutboxId, Settled};
 use fairhook_common::time::Timestamp;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::Ledger;
 use super::lineup::{Bounds, Chunk, Lineup};
 
 /// Where the admitter leaves what is to be published.
@@ -68,7 +69,7 @@ impl Metrics {
 impl Publisher {
     /// Starts both loops in `tasks`. They end after [`Publisher::close`], once nothing is left to do.
     pub fn start(
-        store: SharedStore,
+        ledger: Arc<dyn Ledger>,
         queue: Arc<dyn Queue>,
         families: &Families,
         tasks: &mut JoinSet<()>,
@@ -84,7 +85,7 @@ impl Publisher {
             metrics: Metrics::new(families),
         });
         tasks.spawn(publisher.clone().publish(queue));
-        tasks.spawn(publisher.clone().settle(store, shutdown.clone()));
+        tasks.spawn(publisher.clone().settle(ledger, shutdown.clone()));
         publisher
     }
 
@@ -162,7 +163,7 @@ impl Publisher {
         answer
     }
 
-    async fn settle(self: Arc<Self>, store: SharedStore, shutdown: Shutdown) {
+    async fn settle(self: Arc<Self>, ledger: Arc<dyn Ledger>, shutdown: Shutdown) {
         loop {
             while !self.lineup().has_settled() && !self.published.is_cancelled() {
                 tokio::select! {
@@ -181,7 +182,7 @@ impl Publisher {
             let last = self.published.is_cancelled();
             let rows = self.lineup().take_settled(limits::SETTLE_ROWS);
             if !rows.is_empty() {
-                self.settle_rows(&store, rows, &shutdown).await;
+                self.settle_rows(&ledger, rows, &shutdown).await;
             } else if last {
                 break;
             }
@@ -189,13 +190,13 @@ impl Publisher {
     }
 
     /// Retried while the store is away; an orderly stop ends that: the rows are in the outbox.
-    async fn settle_rows(&self, store: &SharedStore, rows: Vec<Settled>, shutdown: &Shutdown) {
+    async fn settle_rows(&self, ledger: &Arc<dyn Ledger>, rows: Vec<Settled>, shutdown: &Shutdown) {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(Duration::from_secs(5))
             .with_jitter()
             .without_max_times();
-        let settling = (|| store.settle_outbox(&rows, Timestamp::now()))
+        let settling = (|| ledger.settle_outbox(&rows, Timestamp::now()))
             .retry(backoff)
             .when(|error| error.is_retryable() && !shutdown.is_draining())
             .notify(|error, _| {
