@@ -216,15 +216,16 @@ impl Core {
         self.record_latency = self.record_latency.max(took.unwrap_or_default());
         let mut earliest: Option<Timestamp> = None;
         for one in told {
+            if one.verdict == Verdict::Park {
+                // Also when it did not apply: the scheduler counts it as parked until a claim finds nothing.
+                self.due.parked(now, one.tenant, one.endpoint);
+            }
             let Recorded::Applied { state, due_at, endpoint_stopped } = one.recorded else {
                 self.metrics.stale.inc_by(u64::from(one.recorded == Recorded::Stale));
                 continue;
             };
             if let Some(due_at) = due_at {
                 earliest = Some(earliest.map_or(due_at, |first| first.min(due_at)));
-            }
-            if one.verdict == Verdict::Park && state == DeliveryState::Scheduled {
-                self.due.parked(now, one.tenant, one.endpoint);
             }
             self.tell_end(&one, state);
             if endpoint_stopped {
@@ -261,6 +262,15 @@ impl Core {
     pub fn claims(&mut self, now: Moment) -> Vec<Claim> {
         let room = Rooms { scheduler: &self.scheduler, tenants: &self.tenants };
         self.due.claims(now, &room)
+    }
+
+    /// Parks what has waited longer than a message may be held unacked, or a claim is sure to last.
+    pub fn park_overdue(&mut self, now: Moment, wall: Timestamp) {
+        let overdue = self.scheduler.take_overdue(now, |held| now.since(held.since) > limits::MESSAGE_HOLD);
+        for Waiting { tenant, endpoint, item, .. } in overdue {
+            self.metrics.overdue.inc();
+            self.outbound.push(item.without_attempt(tenant, endpoint, Verdict::Park, now, wall));
+        }
     }
 
     /// Decides how many slots may be used, from what was observed since the last time.

@@ -23,6 +23,7 @@ use super::recording::{Told, record};
 use super::report::Reporting;
 use super::roster::Pokes;
 use super::table::Handle;
+use crate::schedule::Moment;
 
 /// The loop and what it holds.
 pub struct Engine {
@@ -169,19 +170,22 @@ impl Engine {
         }
         if due.report {
             self.core.gauge();
-            self.report();
+            self.report(now);
         }
         if due.tidy {
             self.core.tenants.tick(now);
             self.core.scheduler.forget_idle(now);
+            if !self.under_way.draining {
+                self.core.park_overdue(now, Timestamp::now());
+            }
         }
     }
 
-    fn report(&mut self) {
+    fn report(&mut self, now: Moment) {
         let circuits = self.core.circuits();
         self.under_way.reporting.circuits(circuits);
         let in_flight = self.core.scheduler.tenants_in_flight().collect();
-        let Some(report) = self.under_way.reporting.begin(in_flight) else { return };
+        let Some(report) = self.under_way.reporting.begin(now, in_flight) else { return };
         let (store, node) = (Arc::clone(&self.store), Arc::clone(&self.node));
         self.under_way.errands.spawn(async move {
             let told = store.report(&node, report.clone(), Timestamp::now()).await;

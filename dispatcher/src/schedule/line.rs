@@ -37,6 +37,17 @@ impl<T> Line<T> {
         lane.pop_back().map(|(_, waiting)| waiting)
     }
 
+    /// Takes out, from the front of each lane, what is overdue.
+    pub fn take_overdue(&mut self, overdue: &impl Fn(&T) -> bool) -> Vec<Waiting<T>> {
+        let mut taken = Vec::new();
+        for lane in &mut self.lanes {
+            while lane.front().is_some_and(|(_, waiting)| overdue(&waiting.item)) {
+                taken.extend(lane.pop_front().map(|(_, waiting)| waiting));
+            }
+        }
+        taken
+    }
+
     pub fn len(&self) -> u32 {
         self.lanes.iter().map(|lane| lane.len() as u32).sum()
     }

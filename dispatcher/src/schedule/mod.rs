@@ -226,6 +226,17 @@ impl<T> Scheduler<T> {
         std::mem::take(&mut self.circuits).into_iter().collect()
     }
 
+    /// Takes out, of what waits in line, the oldest as far as it is `overdue`; the caller parks it. Looks at every endpoint with
+    /// work: to be called from time to time.
+    pub fn take_overdue(&mut self, now: Moment, overdue: impl Fn(&T) -> bool) -> Vec<Waiting<T>> {
+        self.look_at(now);
+        let tenants: Vec<TenantId> = self.tenants.values().filter(|t| t.has_work()).map(|t| t.id).collect();
+        let taken = tenants.into_iter().filter_map(|tenant| {
+            self.with_tenant(tenant, |tenant, around| tenant.take_overdue(&overdue, around))
+        });
+        taken.flatten().collect()
+    }
+
     /// Forgets the gates that were not used for long: bounds memory. To be called from time to time (it looks at all). An
     /// open circuit that is forgotten counts as closed.
     pub fn forget_idle(&mut self, now: Moment) {

@@ -271,6 +271,27 @@ impl<T> Tenant<T> {
         gone
     }
 
+    /// Takes out what is overdue; it counts as parked.
+    pub fn take_overdue(
+        &mut self,
+        overdue: &impl Fn(&T) -> bool,
+        around: &mut Surroundings<'_>,
+    ) -> Vec<Waiting<T>> {
+        let mut taken = Vec::new();
+        for id in self.busy.iter().copied().collect::<Vec<_>>() {
+            let Some(endpoint) = self.endpoints.get_mut(&id) else { continue };
+            let gone = endpoint.line.take_overdue(overdue);
+            if gone.is_empty() {
+                continue;
+            }
+            endpoint.parked = endpoint.parked.saturating_add(gone.len() as u32);
+            gone.iter().for_each(|waiting| *self.waiting.of_mut(waiting.lane) -= 1);
+            taken.extend(gone);
+            self.settle(id, around);
+        }
+        taken
+    }
+
     /// Why it could start nothing even if all slots were free, if it could not.
     pub fn held_by_itself(&self, now: Moment, settings: &Settings) -> Option<HeldBack> {
         if self.in_flight >= self.cap {

@@ -244,3 +244,20 @@ fn a_removed_tenant_gives_back_what_waited_and_its_slots_later() {
     assert_eq!((scheduler.in_flight(tenant(1)), scheduler.snapshot(ms(9)).gates), (0, 0));
     assert!(scheduler.tenants.is_empty());
 }
+
+#[test]
+fn what_is_overdue_is_taken_out_as_parked_and_what_is_not_waits_on() {
+    let mut scheduler = with_cap(4);
+    scheduler.set_tenant(tenant(2), 1, 4);
+    scheduler.set_slots(0);
+    for (n, t) in [(1, 1), (2, 2), (3, 1), (4, 1)] {
+        offer_known(&mut scheduler, ms(n), waiting(t, 1, n as u32));
+    }
+    let mut taken: Vec<_> = scheduler.take_overdue(ms(9), |n| *n <= 3).into_iter().map(|w| w.item).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 2, 3]);
+    assert_eq!((scheduler.waiting(tenant(1)).total(), scheduler.waiting(tenant(2)).total()), (1, 0));
+    assert!(scheduler.take_overdue(ms(9), |n| *n <= 3).is_empty());
+    scheduler.set_slots(10);
+    assert_eq!(starts(&mut scheduler, ms(10)).len(), 1, "the one that waited on");
+}
