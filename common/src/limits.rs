@@ -28,6 +28,8 @@ pub const READ_DEADLINE: Duration = Duration::from_secs(2);
 pub const ADMIT_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest `?wait_s=` of an endpoint's test.
 pub const TEST_WAIT: Duration = Duration::from_secs(20);
+/// An endpoint's test is not tried for longer: nobody looks any more.
+pub const TEST_TTL: Duration = Duration::from_secs(3_600);
 /// Connections that the API serves at once.
 pub const API_CONNECTIONS: usize = 4_096;
 /// How long a client may take to send a request's head, the quiet time before it on a kept connection included.
@@ -73,6 +75,12 @@ pub const ENDPOINT_HEADER_BYTES: usize = 4 * 1024;
 pub const RETRY_STEPS: usize = 30;
 /// One wait in a retry schedule.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A tenant's weight: with larger ones a tenant of weight 1 would hardly be seen.
+pub const TENANT_WEIGHT_MAX: u64 = 1_000;
+/// Attempts per second that an endpoint may ask for.
+pub const ENDPOINT_RATE_MAX: u64 = 100_000;
+/// The largest number that a quota may be set to.
+pub const QUOTA_MAX: u64 = 1_000_000_000;
 /// API keys of one tenant.
 pub const KEYS_PER_TENANT: u32 = 100;
 

@@ -58,6 +58,11 @@ impl Caller {
         }
     }
 
+    /// All that the caller may do, and so the most that a key it makes may.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.iter().map(|(scope, _)| *scope).filter(|scope| self.has(*scope))
+    }
+
     /// Refuses a caller without this scope.
     pub fn must_have(&self, scope: Scope) -> Result<(), Problem> {
         if self.has(scope) {

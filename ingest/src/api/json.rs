@@ -165,6 +165,11 @@ impl<'a> Fields<'a> {
         self.faults.0.is_empty()
     }
 
+    /// The members of an object whose names are the caller's own.
+    pub fn into_members(self) -> impl Iterator<Item = (String, &'a RawValue)> {
+        self.members.into_iter()
+    }
+
     /// Ends the reading of a body: every fault at once, or what was read.
     ///
     /// `build` may use `?` on what [`Fields::required`] returned: where that is `None` there is a fault.

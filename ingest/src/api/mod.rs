@@ -5,26 +5,34 @@ pub mod auth;
 pub mod body;
 mod dead_letters;
 mod deliveries;
+mod endpoint_fields;
+mod endpoint_secrets;
+mod endpoint_test;
+mod endpoints;
 mod event_batch;
 mod events;
 mod gate;
 mod health;
 mod jobs;
 pub mod json;
+mod keys;
 mod memory;
 mod observe;
 pub mod page;
 mod posted_event;
 pub mod problem;
+mod quotas;
 pub mod read;
+pub mod show;
 mod suggest;
 pub mod tenant;
+mod tenants;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::health::Health;
 use fairhook_common::store::SharedStore;
@@ -73,6 +81,14 @@ fn routes() -> Router<Arc<Edge>> {
     Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/tenants", post(tenants::create).get(tenants::list))
+        .route(
+            "/tenants/{tenant}",
+            get(tenants::get).put(tenants::put).patch(tenants::change).delete(tenants::delete),
+        )
+        .route("/quotas/{tenant}", get(quotas::get).patch(quotas::change))
+        .route("/operator-keys", post(keys::create_operators).get(keys::list_operators))
+        .route("/operator-keys/{key}", delete(keys::revoke_operators))
         .nest("/tenants/{tenant}", of_a_tenant())
         .merge(of_a_tenant())
 }
@@ -85,4 +101,14 @@ fn of_a_tenant() -> Router<Arc<Edge>> {
         .merge(deliveries::routes())
         .merge(dead_letters::routes())
         .merge(jobs::routes())
+        .route("/keys", post(keys::create).get(keys::list))
+        .route("/keys/{key}", delete(keys::revoke))
+        .route("/endpoints", post(endpoints::create).get(endpoints::list))
+        .route(
+            "/endpoints/{endpoint}",
+            get(endpoints::get).put(endpoints::put).patch(endpoints::change).delete(endpoints::delete),
+        )
+        .route("/endpoints/{endpoint}/secret", get(endpoint_secrets::get))
+        .route("/endpoints/{endpoint}/secret/rotate", post(endpoint_secrets::rotate))
+        .route("/endpoints/{endpoint}/test", post(endpoint_test::send))
 }

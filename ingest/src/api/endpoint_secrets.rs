@@ -1,0 +1,44 @@
+//! An endpoint's signing secret: shown to whoever may see it, and rotated.
+
+use std::time::Duration;
+
+use fairhook_common::endpoint::Endpoint;
+use fairhook_common::key::Scope;
+use fairhook_common::limits;
+use fairhook_common::signature::SigningSecret;
+use fairhook_common::time::Timestamp;
+use serde_json::{Value, json};
+
+use super::answer::{self, Answer};
+use super::body::Posted;
+use super::endpoints::named;
+use super::read;
+use super::tenant::Asked;
+
+/// `GET /endpoints/{endpoint}/secret`.
+pub(super) async fn get(asked: Asked) -> Answer {
+    let acting = asked.tenant(Scope::SecretsRead).await?;
+    asked.params().finish()?;
+    let endpoint = named(&asked, &acting).await?;
+    Ok(answer::ok(&secrets(&endpoint, asked.at)))
+}
+
+/// `POST /endpoints/{endpoint}/secret/rotate`: during the grace period both secrets sign.
+pub(super) async fn rotate(asked: Asked, body: Posted) -> Answer {
+    let mut fields = body.fields_or_none()?;
+    let acting = asked.tenant_in(Scope::SecretsRead, &mut fields).await?;
+    let longest = limits::ROTATION_GRACE_MAX.as_secs();
+    let grace = fields.optional("grace_period_s", read::integer(0..=longest));
+    let grace = fields.finish(|| Some(grace.map_or(limits::ROTATION_GRACE, Duration::from_secs)))?;
+    let endpoint = named(&asked, &acting).await?;
+    let secret = SigningSecret::generate();
+    let rotated = asked.edge.store.rotate_secret(acting.id(), endpoint.id, secret, grace, asked.at).await?;
+    Ok(answer::ok(&secrets(&rotated, asked.at)))
+}
+
+/// The current secret and, while it still signs, the one before.
+fn secrets(endpoint: &Endpoint, now: Timestamp) -> Value {
+    let previous = endpoint.secrets.previous.as_ref().filter(|(_, until)| now < *until);
+    let previous = previous.map(|(secret, until)| json!({ "secret": secret.reveal(), "expires_at": until }));
+    json!({ "secret": endpoint.secrets.current.reveal(), "previous": previous })
+}

@@ -1,0 +1,106 @@
+//! A test event to one endpoint, whatever it subscribes to.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use bytes::Bytes;
+use fairhook_common::event::{EventType, NewEvent};
+use fairhook_common::ids::DeliveryId;
+use fairhook_common::key::Scope;
+use fairhook_common::limits;
+use fairhook_common::store::{Admission, DeliveryView};
+use serde_json::json;
+use tokio::time::{Instant, sleep_until};
+
+use super::answer::{self, Answer};
+use super::body::Posted;
+use super::deliveries::Shown;
+use super::endpoints::named;
+use super::gate;
+use super::problem::{Code, Problem};
+use super::tenant::{Acting, Asked};
+use crate::admission::quota::Decision;
+
+/// The first pause between two looks at the store; each is longer than the one before, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(250);
+
+/// `POST /endpoints/{endpoint}/test`, with `?wait_s=` answered once the first attempt is recorded.
+pub(super) async fn send(asked: Asked, body: Posted) -> Response {
+    let mut shown = None;
+    let answer = test(&asked, &body, &mut shown).await;
+    gate::show(shown, answer)
+}
+
+async fn test(asked: &Asked, body: &Posted, shown: &mut Option<Decision>) -> Answer {
+    let mut fields = body.fields_or_none()?;
+    let acting = asked.tenant_in(Scope::EndpointsWrite, &mut fields).await?;
+    fields.finish(|| Some(()))?;
+    let wait = wait(asked)?;
+    let endpoint = named(asked, &acting).await?;
+    gate::pass(&asked.edge, &acting.tenant, shown).await?;
+    let payload = json!({ "test": true, "endpoint_id": endpoint.id, "sent_at": asked.at });
+    let event = NewEvent {
+        tenant: acting.id(),
+        event_type: EventType::parse("fairhook.test").expect("it is a type"),
+        payload: Bytes::from(payload.to_string()),
+        metadata: None,
+        deliver_at: None,
+        expires_at: asked.at.after(limits::TEST_TTL),
+        idempotency: None,
+        only_endpoint: Some(endpoint.id),
+    };
+    let delivery = admit(asked, &acting, event).await?;
+    let mut answer = json!({ "event_id": delivery.event, "delivery_id": delivery });
+    if let Some(tried) = first_attempt(asked, &acting, delivery, wait).await? {
+        answer["delivery"] = json!(Shown::with_attempts(tried));
+    }
+    Ok(answer::accepted(&answer))
+}
+
+fn wait(asked: &Asked) -> Result<Duration, Problem> {
+    let mut params = asked.params();
+    let longest = limits::TEST_WAIT.as_secs();
+    let wait = params.take("wait_s", |text| {
+        let seconds = text.parse().ok().filter(|seconds| (0..=longest).contains(seconds));
+        seconds.ok_or(format!("must be a whole number from 0 to {longest}"))
+    });
+    params.finish()?;
+    Ok(Duration::from_secs(wait.unwrap_or(0)))
+}
+
+async fn admit(asked: &Asked, acting: &Acting, event: NewEvent) -> Result<DeliveryId, Problem> {
+    let event_type = event.event_type.clone();
+    let admitted = asked.edge.admission.admit(event, gate::queue_of(&acting.tenant)).await;
+    if let Ok(Admission::Accepted(accepted)) = &admitted
+        && let [only] = &accepted.deliveries[..]
+    {
+        return Ok(DeliveryId { event: accepted.id, ordinal: only.ordinal });
+    }
+    gate::taken(event_type.as_str(), admitted)?;
+    tracing::error!("a test event was admitted without its one delivery");
+    Err(Problem::new(Code::Internal, "the test could not be sent; the log says why"))
+}
+
+/// Looks until an attempt is recorded or none will be made, at most for `wait`.
+async fn first_attempt(
+    asked: &Asked,
+    acting: &Acting,
+    delivery: DeliveryId,
+    wait: Duration,
+) -> Result<Option<DeliveryView>, Problem> {
+    let deadline = Instant::now() + wait;
+    let mut pause = FIRST_PAUSE;
+    while Instant::now() < deadline {
+        sleep_until(deadline.min(Instant::now() + pause)).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+        let found = asked.edge.store.find_delivery(acting.id(), delivery).await?;
+        let settled = |view: &DeliveryView| view.attempt_count > 0 || !view.state.is_unfinished();
+        match found {
+            Some(view) if settled(&view) => return Ok(Some(view)),
+            Some(_) => {}
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}

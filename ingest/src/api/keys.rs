@@ -1,0 +1,118 @@
+//! API keys, a tenant's and the operators'. A key is shown once, and never may more than whoever made it.
+
+use fairhook_common::key::{ApiKey, KeyText, Scope};
+use fairhook_common::limits;
+use fairhook_common::store::KeyOwner;
+use serde_json::value::RawValue;
+
+use super::answer::{self, Answer};
+use super::body::Posted;
+use super::json::{Fields, Read};
+use super::problem::Problem;
+use super::show::KeyView;
+use super::tenant::Asked;
+use super::{page, read};
+
+/// `POST /tenants/{tenant}/keys`.
+pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
+    let mut fields = body.fields_or_none()?;
+    let acting = asked.tenant_in(Scope::KeysWrite, &mut fields).await?;
+    make(&asked, KeyOwner::Tenant(acting.id()), fields).await
+}
+
+/// `GET /tenants/{tenant}/keys`.
+pub(super) async fn list(asked: Asked) -> Answer {
+    let acting = asked.tenant(Scope::KeysWrite).await?;
+    show(&asked, KeyOwner::Tenant(acting.id())).await
+}
+
+/// `DELETE /tenants/{tenant}/keys/{key}`.
+pub(super) async fn revoke(asked: Asked) -> Answer {
+    let acting = asked.tenant(Scope::KeysWrite).await?;
+    end(&asked, KeyOwner::Tenant(acting.id())).await
+}
+
+/// `POST /operator-keys`.
+pub(super) async fn create_operators(asked: Asked, body: Posted) -> Answer {
+    asked.caller.must_be_operator(Scope::KeysWrite)?;
+    make(&asked, KeyOwner::Operator, body.fields_or_none()?).await
+}
+
+/// `GET /operator-keys`.
+pub(super) async fn list_operators(asked: Asked) -> Answer {
+    asked.caller.must_be_operator(Scope::KeysWrite)?;
+    show(&asked, KeyOwner::Operator).await
+}
+
+/// `DELETE /operator-keys/{key}`.
+pub(super) async fn revoke_operators(asked: Asked) -> Answer {
+    asked.caller.must_be_operator(Scope::KeysWrite)?;
+    end(&asked, KeyOwner::Operator).await
+}
+
+async fn make(asked: &Asked, owner: KeyOwner, mut fields: Fields<'_>) -> Answer {
+    let name = fields.optional("name", read::text(limits::NAME_CHARS));
+    let scopes = fields.optional("scopes", read::list(Scope::ALL.len(), scope));
+    let expires_at = fields.optional("expires_at", read::timestamp);
+    let suits = |scope: &Scope| owner == KeyOwner::Operator || scope.is_for_tenants();
+    if scopes.as_ref().is_some_and(Vec::is_empty) {
+        fields.refuse("scopes", "names no scope; leave it out for all that you have");
+    }
+    if let Some(foreign) = scopes.iter().flatten().find(|scope| !suits(scope)) {
+        fields.refuse("scopes", format!("`{}` is not for a tenant's key", foreign.name()));
+    }
+    if expires_at.is_some_and(|at| at <= asked.at) {
+        fields.refuse("expires_at", "is not in the future");
+    }
+    let (name, scopes, expires_at) = fields.finish(|| Some((name, scopes, expires_at)))?;
+    let mut scopes = scopes.unwrap_or_else(|| asked.caller.scopes().filter(suits).collect());
+    scopes.sort_unstable();
+    scopes.dedup();
+    for scope in &scopes {
+        asked.caller.must_have(*scope)?;
+    }
+    let text = KeyText::generate();
+    let tenant = match owner {
+        KeyOwner::Tenant(tenant) => Some(tenant),
+        KeyOwner::Operator => None,
+    };
+    let secret_hash = text.hash();
+    let (created_at, revoked_at) = (asked.at, None);
+    let key = ApiKey { id: text.id, tenant, name, scopes, secret_hash, created_at, expires_at, revoked_at };
+    let shown = KeyView::in_full(&key, &text);
+    asked.edge.store.add_key(key).await?;
+    Ok(answer::created(&shown))
+}
+
+async fn show(asked: &Asked, owner: KeyOwner) -> Answer {
+    let mut params = asked.params();
+    let request = params.page();
+    params.finish()?;
+    let keys = asked.edge.store.list_keys(owner, &request).await?;
+    Ok(page::answer(keys, |key| KeyView::of(&key)))
+}
+
+async fn end(asked: &Asked, owner: KeyOwner) -> Answer {
+    asked.params().finish()?;
+    let key = asked.id("key")?;
+    match asked.edge.store.revoke_key(owner, key, asked.at).await? {
+        true => Ok(answer::nothing()),
+        false => Err(Problem::not_found("key")),
+    }
+}
+
+fn scope(value: &RawValue) -> Read<Scope> {
+    const NAMES: &[&str] = &[
+        "events:write",
+        "events:read",
+        "endpoints:write",
+        "endpoints:read",
+        "secrets:read",
+        "replays:write",
+        "keys:write",
+        "tenants:write",
+        "quotas:write",
+    ];
+    let named = |name: &str| Scope::ALL.iter().find(|(_, known)| *known == name).map(|(scope, _)| *scope);
+    read::one_of(NAMES, named)(value)
+}

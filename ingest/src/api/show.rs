@@ -1,0 +1,149 @@
+//! How objects of the control plane are shown. Nothing here holds a secret that is not meant to be shown once.
+
+use fairhook_common::endpoint::{BodyForm, Circuit, Endpoint, EndpointStatus, StatusReason};
+use fairhook_common::ids::{EndpointId, KeyId, TenantId};
+use fairhook_common::key::{ApiKey, KeyText, Scope};
+use fairhook_common::retry::RetrySchedule;
+use fairhook_common::tenant::{Dispatch, Ingest, Plan, Tenant, TenantStatus};
+use fairhook_common::time::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// Kept JSON, shown as it was posted.
+pub fn kept_json(text: &str) -> Option<Box<RawValue>> {
+    RawValue::from_string(text.to_owned()).ok()
+}
+
+/// A tenant.
+#[derive(Serialize)]
+pub struct TenantView {
+    id: TenantId,
+    slug: String,
+    name: String,
+    plan: Plan,
+    weight: u32,
+    status: TenantStatus,
+    ingest: Ingest,
+    dispatch: Dispatch,
+    reason: Option<String>,
+    metadata: Option<Box<RawValue>>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+}
+
+impl TenantView {
+    /// A tenant, without a key.
+    pub fn of(tenant: &Tenant) -> Self {
+        Self {
+            id: tenant.id,
+            slug: tenant.slug.clone(),
+            name: tenant.name.clone(),
+            plan: tenant.plan,
+            weight: tenant.effective_weight(),
+            status: tenant.status,
+            ingest: tenant.ingest,
+            dispatch: tenant.dispatch,
+            reason: tenant.reason.clone(),
+            metadata: kept_json(&tenant.metadata),
+            created_at: tenant.created_at,
+            updated_at: tenant.updated_at,
+            api_key: None,
+        }
+    }
+
+    /// A tenant that was just made, with its first key if it has one.
+    pub fn with_key(tenant: &Tenant, key: Option<&KeyText>) -> Self {
+        Self { api_key: key.map(KeyText::reveal), ..Self::of(tenant) }
+    }
+}
+
+/// A key.
+#[derive(Serialize)]
+pub struct KeyView {
+    id: KeyId,
+    tenant_id: Option<TenantId>,
+    name: Option<String>,
+    scopes: Vec<Scope>,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+}
+
+impl KeyView {
+    /// A key, without its secret.
+    pub fn of(key: &ApiKey) -> Self {
+        Self {
+            id: key.id,
+            tenant_id: key.tenant,
+            name: key.name.clone(),
+            scopes: key.scopes.clone(),
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            api_key: None,
+        }
+    }
+
+    /// A key that was just made, in full.
+    pub fn in_full(key: &ApiKey, text: &KeyText) -> Self {
+        Self { api_key: Some(text.reveal()), ..Self::of(key) }
+    }
+}
+
+/// An endpoint. Of its headers only the names are shown.
+#[derive(Serialize)]
+pub struct EndpointView {
+    id: EndpointId,
+    uid: Option<String>,
+    url: String,
+    event_types: Vec<String>,
+    description: Option<String>,
+    metadata: Option<Box<RawValue>>,
+    headers: Vec<String>,
+    rate_limit_per_s: Option<u32>,
+    timeout_ms: u64,
+    retry: RetrySchedule,
+    body: BodyForm,
+    status: EndpointStatus,
+    status_reason: Option<StatusReason>,
+    circuit: Circuit,
+    failing_since: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+impl EndpointView {
+    /// An endpoint, without its secret.
+    pub fn of(endpoint: &Endpoint) -> Self {
+        let settings = &endpoint.settings;
+        Self {
+            id: endpoint.id,
+            uid: endpoint.uid.clone(),
+            url: settings.url.clone(),
+            event_types: settings.event_types.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+            description: settings.description.clone(),
+            metadata: settings.metadata.as_deref().and_then(kept_json),
+            headers: settings.headers.iter().map(|header| header.name.clone()).collect(),
+            rate_limit_per_s: settings.rate_limit_per_s,
+            timeout_ms: u64::try_from(settings.timeout.as_millis()).unwrap_or(u64::MAX),
+            retry: settings.retry.clone(),
+            body: settings.body,
+            status: endpoint.status,
+            status_reason: endpoint.status_reason,
+            circuit: endpoint.circuit,
+            failing_since: endpoint.failing_since,
+            created_at: endpoint.created_at,
+            updated_at: endpoint.updated_at,
+            secret: None,
+        }
+    }
+
+    /// An endpoint that was just made, with its secret.
+    pub fn with_secret(endpoint: &Endpoint) -> Self {
+        Self { secret: Some(endpoint.secrets.current.reveal()), ..Self::of(endpoint) }
+    }
+}
