@@ -3,6 +3,9 @@
 /// Names longer than this are not compared: the work is quadratic.
 const COMPARED_CHARS: usize = 64;
 
+/// A name that begins as another does is taken for it from so many characters on.
+const BEGINNING_CHARS: usize = 4;
+
 /// The one of `known` that `given` is closest to, if it is close enough to be a slip.
 pub fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     if given.chars().count() > COMPARED_CHARS {
@@ -10,9 +13,18 @@ pub fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> Option<
     }
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', ' '], "_");
     let given = plain(given);
-    let distance = |name: &str| distance(&given, &plain(name));
-    let (least, name) = known.map(|name| (distance(name), name)).min_by_key(|(distance, _)| *distance)?;
-    (least <= 1.max(name.len().min(given.len()) / 3)).then_some(name)
+    let begins = |name: &str| {
+        let shorter = name.len().min(given.len());
+        shorter >= BEGINNING_CHARS && (name.starts_with(&given) || given.starts_with(name))
+    };
+    let close = |name: &str| match distance(&given, &plain(name)) {
+        slip if slip <= 1.max(name.len().min(given.len()) / 3) => Some(slip),
+        far => begins(name).then_some(far),
+    };
+    known
+        .filter_map(|name| Some((close(name)?, name)))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (restricted: no part is changed twice).
@@ -50,6 +62,7 @@ mod tests {
         assert_eq!(nearest("deliver-at"), Some("deliver_at"));
         assert_eq!(nearest("tpye"), Some("type"));
         assert_eq!(nearest("uri"), Some("url"));
+        assert_eq!(nearest("idempotency"), Some("idempotency_key"));
         assert_eq!(nearest("colour"), None);
         assert_eq!(nearest(&"payload".repeat(100)), None);
     }

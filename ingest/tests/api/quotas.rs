@@ -1,0 +1,70 @@
+//! Quotas.
+
+use serde_json::{Value, json};
+
+use crate::rig::{ROOT, Rig};
+
+#[tokio::test]
+async fn quotas_are_shown_changed_and_given_back_to_the_plan() {
+    let rig = Rig::start().await;
+    let (tenant, key) = rig.tenant("acme").await;
+    rig.endpoint(&key).await;
+    for _ in 0..2 {
+        rig.call(&key, "POST /v1/events", json!({ "type": "a.b", "payload": 1 })).await.is(202);
+    }
+    let shown = rig.call(&key, "GET /v1/quotas/acme", Value::Null).await.is(200);
+    assert_eq!((shown.text("tenant_id"), shown.text("plan")), (tenant, "starter".to_owned()));
+    assert_eq!(
+        shown.body["limits"],
+        json!({ "max_events_per_sec": 100, "burst": 1000, "max_concurrent_deliveries": 50, "max_dlq_size": 100,
+                "max_backlog": 100_000, "max_endpoints": 50 })
+    );
+    assert_eq!((&shown.body["dlq_overflow"], &shown.body["overrides"]), (&json!("drop_oldest"), &json!([])));
+    let (usage, left) = (&shown.body["current_usage"], &shown.body["remaining"]);
+    assert_eq!((&usage["backlog"], &left["backlog"]), (&json!(2), &json!(99_998)));
+    assert_eq!((&usage["endpoints"], &left["endpoints"]), (&json!(1), &json!(49)));
+    assert_eq!((&usage["dlq_count"], &usage["concurrent_deliveries"]), (&json!(0), &json!(0)));
+    let (sent, events) = (usage["events_sent"].as_u64(), left["events"].as_u64());
+    assert_eq!(sent.zip(events).map(|(sent, left)| sent + left), Some(100));
+
+    let changes = json!({ "max_dlq_size": 5, "burst": 20, "dlq_overflow": "reject_new" });
+    let changed = rig.call(ROOT, "PATCH /v1/quotas/acme", changes).await.is(200);
+    assert_eq!(
+        (&changed.body["limits"]["max_dlq_size"], &changed.body["dlq_overflow"]),
+        (&json!(5), &json!("reject_new"))
+    );
+    let nested = json!({ "limits": { "max_dlq_size": null, "max_endpoints": 0 } });
+    let nested = rig.call(ROOT, "PATCH /v1/quotas/acme", nested).await.is(200);
+    let limits = &nested.body["limits"];
+    assert_eq!(
+        (&limits["max_dlq_size"], &limits["burst"], &limits["max_endpoints"]),
+        (&json!(100), &json!(20), &json!(0))
+    );
+    let full = rig.call(&key, "POST /v1/endpoints", json!({ "url": "https://example.com" })).await;
+    assert_eq!(full.problem(), (409, "limit_reached"));
+}
+
+#[tokio::test]
+async fn bad_limits_change_nothing() {
+    let rig = Rig::start().await;
+    let (_, key) = rig.tenant("acme").await;
+    for (body, place) in [
+        (json!({ "max_events_per_sec": 0 }), "/max_events_per_sec"),
+        (json!({ "burst": -1 }), "/burst"),
+        (json!({ "burst": "many" }), "/burst"),
+        (json!({ "max_backlog": 1.5 }), "/max_backlog"),
+        (json!({ "max_dlq_size": 5_000_000_000_u64 }), "/max_dlq_size"),
+        (json!({ "dlq_overflow": "drop" }), "/dlq_overflow"),
+        (json!({ "max_dlq": 1, "burst": 1 }), "/max_dlq"),
+        (json!({ "limits": { "bursts": 1 } }), "/limits/bursts"),
+    ] {
+        let refused = rig.call(ROOT, "PATCH /v1/quotas/acme", body).await;
+        assert_eq!((refused.problem(), refused.places()), ((400, "invalid_request"), vec![place]));
+    }
+    let shown = rig.call(&key, "GET /v1/quotas/acme", Value::Null).await.is(200);
+    assert_eq!(shown.body["limits"]["burst"], 1000);
+    let own = rig.call(&key, "PATCH /v1/quotas/acme", json!({ "burst": 1 })).await;
+    assert_eq!(own.problem(), (403, "operator_required"));
+    rig.tenant("other").await;
+    assert_eq!(rig.call(&key, "GET /v1/quotas/other", Value::Null).await.problem(), (403, "wrong_tenant"));
+}
