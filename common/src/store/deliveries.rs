@@ -88,7 +88,7 @@ pub trait Deliveries: Send + Sync + 'static {
 
     /// Makes one delivery due again (lane `Replay`, next generation, retry schedule from its start, a new `expires_at` of
     /// `now + retention` at most that of its event): a dead or overflowed one itself; a delivered one as a new delivery of
-    /// the same event with `replay_of`. `None`: no such delivery of this tenant.
+    /// the same event with `replay_of`. One whose event has expired stays as it is. `None`: no such delivery of this tenant.
     async fn replay(
         &self,
         tenant: TenantId,
@@ -117,10 +117,12 @@ pub trait Deliveries: Send + Sync + 'static {
     async fn open_jobs(&self) -> Result<Vec<Job>, StoreError>;
 
     /// One bounded step of a job: touches at most `limit` rows, moves its cursor and counts in the same transaction, and
-    /// ends it when nothing is left. Returns it as it stands now. Restarts go on where the last commit stood.
+    /// ends it when nothing is left. Keeps the filter's `rate_per_s`: a step that comes too early changes nothing. Returns it
+    /// as it stands now. Restarts go on where the last commit stood.
     async fn advance_job(&self, job: JobId, limit: u32, now: Timestamp) -> Result<Job, StoreError>;
 
-    /// Ends a job that is not at its end as cancelled; what it did stays done. `None`: no such job of this tenant.
+    /// Ends a job that is not at its end as cancelled; what it did stays done. A tenant's deletion has no way back, and is
+    /// answered as it stands. `None`: no such job of this tenant.
     async fn cancel_job(
         &self,
         tenant: TenantId,

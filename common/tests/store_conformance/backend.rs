@@ -46,6 +46,19 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
          HAVING count(*) > d.attempts OR max(a.n) > d.attempts",
     ),
     (
+        "is an attempt of no delivery",
+        "SELECT a.event FROM attempts a LEFT JOIN deliveries d USING (event, ordinal) WHERE d.event IS NULL",
+    ),
+    (
+        "belongs to a tenant that is gone",
+        "SELECT t.id FROM tenants t WHERE t.status = 'deleted' AND t.id IN ( \
+         SELECT tenant FROM endpoints UNION ALL SELECT tenant FROM api_keys UNION ALL SELECT tenant FROM events \
+         UNION ALL SELECT tenant FROM deliveries UNION ALL SELECT tenant FROM schedule \
+         UNION ALL SELECT tenant FROM dead_letters UNION ALL SELECT tenant FROM idempotency_keys \
+         UNION ALL SELECT tenant FROM delivery_counts UNION ALL SELECT tenant FROM in_flight \
+         UNION ALL SELECT tenant FROM jobs WHERE kind <> 'delete_tenant')",
+    ),
+    (
         "has no event",
         "SELECT d.event FROM deliveries d LEFT JOIN events e ON e.id = d.event \
          WHERE e.id IS NULL OR d.ordinal >= e.next_ordinal",

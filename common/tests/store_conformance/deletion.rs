@@ -4,7 +4,7 @@ use fairhook_common::delivery::{DeliveryState, DiscardReason, Verdict};
 use fairhook_common::ids::TenantId;
 use fairhook_common::key::{ApiKey, KeyText, Scope};
 use fairhook_common::store::{
-    Admission, Change, ControlError, DeliveryFilter, EventFilter, JobKind, JobStatus, Load, Sweep,
+    Admission, Change, ControlError, DeliveryFilter, EventFilter, JobKind, JobStatus, Load, Report, Sweep,
     TenantChanges, TenantRef, Usage,
 };
 use fairhook_common::tenant::TenantStatus;
@@ -87,6 +87,8 @@ async fn a_deletion_goes_to_its_end_across_restarts() {
         world.deliveries_at(tenant, 5, at(2)).await;
         world.admit(vec![keyed(tenant, "key", 1), event_at(tenant, "a", at(2))], at(2)).await;
         world.store.create_job(tenant, JobKind::Replay, states(&[]), at(2)).await.expect("a job");
+        let report = Report { in_flight: vec![(tenant, 2)], ..Report::default() };
+        world.store.report(if tenant == acme { "a" } else { "b" }, report, at(2)).await.expect("reported");
     }
     let theirs = world.counts(other).await;
     let all = world.counts(acme).await.accepted;

@@ -23,13 +23,15 @@ async fn a_dead_letter_is_due_again() {
     let acme = world.tenant("acme").await;
     world.endpoint(acme).await;
     let sent = world.deliveries(acme, 1).await[0];
-    world.record_one(sent.dead(at(1))).await;
+    world.record_one(sent.retry(at(5), at(1))).await;
+    let sent = world.claim_due(acme, at(5)).await[0];
+    world.record_one(sent.dead(at(6))).await;
     assert_eq!(world.dead_letters(acme).await, [sent.id]);
     let mut changes = world.store.changes();
     assert_eq!(replay(&world, &sent, 100).await, Replayed::Due(sent.id));
     assert_eq!(changes.try_recv(), Ok(Change::Due(acme)));
     let view = world.view(&sent).await;
-    assert_eq!((view.state, view.generation), (DeliveryState::Scheduled, 1));
+    assert_eq!((view.state, view.generation), (DeliveryState::Scheduled, 2));
     assert_eq!((view.next_attempt_at, view.finished_at), (Some(at(100)), None));
     assert_eq!(view.expires_at, START.after(LIFE), "no later than its event's");
     assert_eq!(world.dead_letters(acme).await, []);
@@ -39,13 +41,13 @@ async fn a_dead_letter_is_due_again() {
     let again = replay(&world, &sent, 100).await;
     assert_eq!(again, Replayed::NotReplayable(DeliveryState::Scheduled), "it is under way");
     let claimed = claim_replays(&world, acme, 100).await[0];
-    assert_eq!(claimed.generation, 2);
+    assert_eq!(claimed.generation, 3);
     let fairhook_common::store::Load::Attempt(loaded) = world.load(&claimed, at(100)).await else {
         panic!("not loaded")
     };
     assert_eq!(
         (loaded.schedule_position, loaded.attempts),
-        (0, 1),
+        (0, 2),
         "the schedule begins anew, not the numbers"
     );
     // What was decided before the replay no longer counts.
