@@ -53,7 +53,8 @@ pub enum HeldBack {
     CircuitOpen,
     /// It has its fair share, and only the reserve is left.
     AtShare,
-    /// It is below its share, but only the reserve is left and its endpoints are too slow for that.
+    /// It is below its share, but only the reserve is left, and its endpoints are too slow for that or have no history while
+    /// enough of those are tried already.
     TooSlowForReserve,
     /// No slot is free.
     NoSlot,

@@ -51,11 +51,16 @@ impl<T> Scheduler<T> {
         }
         let bound = self.shares.reserve_bound(free);
         let quick = self.ranking.least_quick(bound);
-        if self.newcomers >= (self.shares.reserve() / 2).max(1) {
+        if !self.takes_newcomers() {
             return quick.map(|(_, tenant)| (tenant, Serve::Quick));
         }
         let least = [quick, self.ranking.least_newcomer(bound)].into_iter().flatten().min();
         least.map(|(_, tenant)| (tenant, Serve::QuickOrNewcomer))
+    }
+
+    /// Whether the reserve serves one more endpoint without history.
+    fn takes_newcomers(&self) -> bool {
+        self.newcomers < (self.shares.reserve() / 2).max(1)
     }
 
     /// Takes a delivery of the chosen tenant and a slot for it, and charges it.
@@ -203,7 +208,8 @@ impl<T> Scheduler<T> {
         } else if rank.occupancy >= self.shares.reserve_bound(free) {
             Some(HeldBack::AtShare)
         } else {
-            (!rank.quick && !rank.newcomer).then_some(HeldBack::TooSlowForReserve)
+            let quick = rank.quick || (rank.newcomer && self.takes_newcomers());
+            (!quick).then_some(HeldBack::TooSlowForReserve)
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), and time shares and
+//! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), who gets the reserve ([`reserve`]), and time shares and
 //! waits in a simulated dispatcher ([`simulation`]).
 
 mod capacity;
 mod gates;
 mod properties;
+mod reserve;
 mod simulation;
 mod simulator;
 

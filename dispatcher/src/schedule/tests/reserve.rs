@@ -1,0 +1,77 @@
+//! Who gets the last slots.
+
+use super::*;
+
+/// 40 slots, of which tenant 0 holds the 36 outside of the reserve for long; tenant 1 is known to be quick.
+fn with_reserve_left() -> Scheduler<u32> {
+    let mut scheduler = Scheduler::new(Settings::with_slots(40));
+    (0..5).for_each(|n| scheduler.set_tenant(tenant(n), 1, 40));
+    offer_known(&mut scheduler, ms(0), waiting(1, 0, 0));
+    let Some(Step::Start { slot, .. }) = scheduler.next(ms(0)) else { panic!("a slot is free") };
+    scheduler.finish(ms(10), slot, attempted(Class::Success));
+    for n in 0..120 {
+        offer_known(&mut scheduler, ms(10), waiting(0, n, 0));
+    }
+    let held = starts(&mut scheduler, ms(10));
+    assert_eq!(held, [0; 36], "anyone may go beyond its share while there is more than the reserve");
+    let snapshot = scheduler.snapshot(ms(10));
+    assert_eq!(snapshot.tenants[0].held_back, Some(HeldBack::AtShare));
+    scheduler
+}
+
+/// Starts all that may start now; whose they are.
+fn starts(scheduler: &mut Scheduler<u32>, now: Moment) -> Vec<usize> {
+    let whose = |id| (0..5).find(|n| tenant(*n) == id).unwrap();
+    let mut started = Vec::new();
+    while let Some(Step::Start { waiting, .. }) = scheduler.next(now) {
+        scheduler.endpoint_known(now, waiting.endpoint, EndpointFacts::default());
+        started.push(whose(waiting.tenant));
+    }
+    started
+}
+
+#[test]
+fn an_endpoint_without_history_holds_one_slot_of_it_and_all_of_them_half() {
+    let mut scheduler = with_reserve_left();
+    (0..3).for_each(|_| offer_known(&mut scheduler, ms(20), waiting(2, 0, 0)));
+    assert_eq!(starts(&mut scheduler, ms(20)), [2]);
+    offer_known(&mut scheduler, ms(20), waiting(3, 0, 0));
+    assert_eq!(starts(&mut scheduler, ms(20)), [3]);
+    offer_known(&mut scheduler, ms(20), waiting(4, 0, 0));
+    assert_eq!(
+        starts(&mut scheduler, ms(20)),
+        [0; 0],
+        "half of the reserve is for what is known to be quick"
+    );
+    let held_back = scheduler.snapshot(ms(20)).tenants.last().unwrap().held_back;
+    assert_eq!(held_back, Some(HeldBack::TooSlowForReserve));
+    offer_known(&mut scheduler, ms(20), waiting(1, 0, 0));
+    assert_eq!(starts(&mut scheduler, ms(20)), [1]);
+}
+
+#[test]
+fn an_endpoint_whose_attempt_hangs_is_not_served_from_it_any_more() {
+    let mut scheduler = with_reserve_left();
+    offer_known(&mut scheduler, ms(20), waiting(1, 0, 0));
+    assert_eq!(starts(&mut scheduler, ms(20)), [1]);
+    offer_known(&mut scheduler, ms(1_019), waiting(1, 0, 0));
+    assert_eq!(starts(&mut scheduler, ms(1_019)), [1], "quick so far");
+    offer_known(&mut scheduler, ms(1_019), waiting(1, 1, 0));
+    assert_eq!(starts(&mut scheduler, ms(1_020)), [1], "another endpoint, without history");
+    offer_known(&mut scheduler, ms(1_020), waiting(1, 0, 0));
+    assert_eq!(starts(&mut scheduler, ms(1_020)), [0; 0], "the oldest attempt has taken a second");
+    let held_back = scheduler.snapshot(ms(1_020)).tenants[1].held_back;
+    assert_eq!(held_back, Some(HeldBack::TooSlowForReserve));
+}
+
+#[test]
+fn fewer_slots_end_nothing_and_start_nothing_before_there_is_room() {
+    let mut scheduler = with_reserve_left();
+    scheduler.set_slots(20);
+    offer_known(&mut scheduler, ms(20), waiting(1, 0, 0));
+    assert_eq!(starts(&mut scheduler, ms(20)), [0; 0]);
+    assert_eq!(scheduler.snapshot(ms(20)).tenants[1].held_back, Some(HeldBack::NoSlot));
+    scheduler.set_slots(2_000);
+    assert_eq!(scheduler.snapshot(ms(20)).slots, 40, "never more than configured");
+    assert_eq!(starts(&mut scheduler, ms(20)), [1]);
+}
