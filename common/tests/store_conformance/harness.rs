@@ -1,9 +1,6 @@
 //! What every test needs: a store on a backend, a tenant, endpoints, events, and the proof at the end that every
 //! delivery is accounted for.
 
-#![allow(dead_code)]
-
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -350,9 +347,4 @@ pub fn accepted(admissions: &[Admission]) -> Vec<EventId> {
         other => panic!("not accepted: {other:?}"),
     };
     admissions.iter().map(id).collect()
-}
-
-#[allow(unused)]
-pub fn shared(store: &SharedStore) -> SharedStore {
-    Arc::clone(store)
 }

@@ -11,6 +11,7 @@ mod claim;
 mod dead_letters;
 mod load;
 mod record;
+mod walk;
 
 mod deletion;
 mod endpoints;

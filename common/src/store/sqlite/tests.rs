@@ -111,3 +111,31 @@ async fn a_read_that_takes_too_long_ends() {
     next.await.expect("the connection is fine");
     assert_eq!(count(&store).await, 0);
 }
+
+/// Rows are found by their keys in whatever number they come: a scan would make every batch as slow as the table is long.
+#[tokio::test]
+async fn batches_find_their_rows_by_key() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).await.expect("opens");
+    let statements = [
+        "DELETE FROM schedule WHERE (event, ordinal) IN (VALUES {})",
+        "UPDATE deliveries SET state = 'queued' WHERE (event, ordinal) IN (VALUES {}) AND state IN ('scheduled', 'queued')",
+        "WITH new (event, ordinal) AS (VALUES {}) UPDATE deliveries SET state = 'dead' FROM new \
+         WHERE deliveries.event = new.event AND deliveries.ordinal = new.ordinal",
+    ];
+    for statement in statements {
+        for rows in [1, 2, 512] {
+            let explain =
+                format!("EXPLAIN QUERY PLAN {}", statement.replace("{}", &vec!["(?,?)"; rows].join(",")));
+            let plan = store.read(move |connection| {
+                Box::pin(async move { sqlx::query(sqlx::AssertSqlSafe(explain)).fetch_all(connection).await })
+            });
+            let plan = plan.await.expect("a plan");
+            let plan: Vec<String> = plan.iter().map(|row| row.get(3)).collect();
+            assert!(
+                plan.iter().any(|step| step.contains("USING PRIMARY KEY (event=? AND ordinal=?)")),
+                "{plan:?}"
+            );
+        }
+    }
+}
