@@ -139,7 +139,7 @@ impl Walk {
             (_, 5) => sent.verdict(Verdict::Hold, now),
             _ => sent.attempted(retry, now),
         };
-        outcome.disable = (any % 31 == 0).then_some(StatusReason::Gone);
+        outcome.disable = (any.is_multiple_of(31)).then_some(StatusReason::Gone);
         self.record(outcome).await;
     }
 
@@ -198,7 +198,7 @@ impl Walk {
     }
 
     async fn switch_tenant(&mut self, any: usize) {
-        let dispatch = if any % 3 == 0 { Dispatch::Paused } else { Dispatch::Open };
+        let dispatch = if any.is_multiple_of(3) { Dispatch::Paused } else { Dispatch::Open };
         self.world.dispatch(self.tenant, dispatch).await;
     }
 
@@ -235,7 +235,7 @@ impl Walk {
     }
 
     async fn sweep(&mut self, any: usize) {
-        let what = if any % 2 == 0 { Sweep::Expired } else { Sweep::DeletedEndpoints };
+        let what = if any.is_multiple_of(2) { Sweep::Expired } else { Sweep::DeletedEndpoints };
         self.world.store.sweep(what, 1_000, self.now()).await.expect("swept");
     }
 

@@ -138,7 +138,7 @@ async fn take(
         before: "WITH claimed (event, ordinal, until) AS (VALUES ",
         row: "(?,?,?)",
         after: ") UPDATE schedule SET wait = 'time', due_at = c.until FROM claimed c \
-                WHERE schedule.event = c.event AND schedule.ordinal = c.ordinal",
+                WHERE schedule.event = +c.event AND schedule.ordinal = +c.ordinal",
     };
     let raised = RAISE.fetch(connection, found, |query, claimed| {
         query.bind(blob(claimed.delivery.event.uuid())).bind(claimed.delivery.ordinal)
@@ -174,7 +174,7 @@ pub(super) async fn release_held(
         before: "WITH released (event, ordinal, due_at) AS (VALUES ",
         row: "(?,?,?)",
         after: ") UPDATE schedule SET wait = 'time', due_at = r.due_at FROM released r \
-                WHERE schedule.event = r.event AND schedule.ordinal = r.ordinal",
+                WHERE schedule.event = +r.event AND schedule.ordinal = +r.ordinal",
     };
     let rows = sqlx::query(RELEASABLE).bind(limit).fetch_all(&mut *connection).await?;
     let held: Vec<_> =

@@ -180,7 +180,7 @@ async fn write(
         row: "(?,?,?,?,?,?,?)",
         after: ") UPDATE deliveries SET state = new.state, attempts = new.attempts, schedule_position = new.position, \
                 finished_at = new.finished_at, discarded_reason = new.reason FROM new \
-                WHERE deliveries.event = new.event AND deliveries.ordinal = new.ordinal",
+                WHERE deliveries.event = +new.event AND deliveries.ordinal = +new.ordinal",
     };
     const WAIT: Text = Text {
         before: "INSERT INTO schedule (event, ordinal, tenant, endpoint, lane, wait, due_at, expires_at) VALUES ",
@@ -236,7 +236,7 @@ async fn write_endpoints(
         row: "(?,?,?,?,?)",
         after: ") UPDATE endpoints SET failing_since = new.failing_since, status = new.status, status_reason = new.reason, \
                 updated_at = coalesce(max(new.updated_at, endpoints.updated_at + 1), endpoints.updated_at) \
-                FROM new WHERE endpoints.id = new.id",
+                FROM new WHERE endpoints.id = +new.id",
     };
     let now = outcomes.iter().map(|outcome| outcome.decided_at).max().unwrap_or_default();
     let rows: Vec<_> =

@@ -121,7 +121,7 @@ async fn batches_find_their_rows_by_key() {
         "DELETE FROM schedule WHERE (event, ordinal) IN (VALUES {})",
         "UPDATE deliveries SET state = 'queued' WHERE (event, ordinal) IN (VALUES {}) AND state IN ('scheduled', 'queued')",
         "WITH new (event, ordinal) AS (VALUES {}) UPDATE deliveries SET state = 'dead' FROM new \
-         WHERE deliveries.event = new.event AND deliveries.ordinal = new.ordinal",
+         WHERE deliveries.event = +new.event AND deliveries.ordinal = +new.ordinal",
     ];
     for statement in statements {
         for rows in [1, 2, 512] {
