@@ -8,7 +8,7 @@
 //!                                            └─► record (one batch at a time) ─► ack
 //! ```
 //!
-//! One task, the engine, owns all state ([`core`]) and never waits for anything in particular; loads, claims, records and
+//! One task, the engine, owns all state (`core`) and never waits for anything in particular; loads, claims, records and
 //! attempts are tasks of its own that come back to it, each kind bounded in number. Beside it run the intake, the roster's
 //! follower and housekeeping, which reach it through bounded channels and wanted states.
 

@@ -8,16 +8,16 @@
 //! finish ──► the tenant's charge is corrected, the gate learns, the slot is free
 //! ```
 //!
-//! **What is shared is time.** Every tenant has a virtual time: the slot time it was charged, over its weight ([`share`]).
+//! **What is shared is time.** Every tenant has a virtual time: the slot time it was charged, over its weight (`share`).
 //! A start charges the estimate, its end corrects that to what the slot was really held for, plus a fixed handling cost and
 //! one for a new connection; parking is charged too. Among the tenants that may start something the least virtual time goes
 //! first. A tenant that could start nothing for a while (nothing waited, at its cap, no gate open) comes back at the system's
 //! virtual time at least: idleness saves nothing. It is at most one longest attempt × its share ahead of it: a bad minute is
 //! not paid for all day.
 //!
-//! **Occupancy decides whether** a tenant may start at all: see the table in [`share`].
+//! **Occupancy decides whether** a tenant may start at all: see the table in `share`.
 //!
-//! **The gate of an endpoint** ([`gate`]) says how many attempts it takes at once; what has no room there never blocks
+//! **The gate of an endpoint** (`gate`) says how many attempts it takes at once; what has no room there never blocks
 //! anything else, because every endpoint has a line of its own. How long that line may be in memory is bounded: by what the
 //! gate will take within `Settings::patience`, because what waits here takes up the tenant's window on its queue, behind
 //! which deliveries to its other endpoints wait that nobody here knows of. So the line at a quick endpoint waits in place and
@@ -25,11 +25,11 @@
 //! the store, and comes back as [`Scheduler::endpoint_room`] allows. While anything is parked, what arrives finds no place in
 //! the line unless it was released, or the older ones would never come back.
 //!
-//! **Lanes** (first attempts, retries, replays, and what has to be parked) take turns within a tenant ([`lanes`]); within a
+//! **Lanes** (first attempts, retries, replays, and what has to be parked) take turns within a tenant (`lanes`); within a
 //! lane the oldest goes first among the endpoints with room.
 //!
 //! **Costs.** Every operation touches one tenant and one or two of its endpoints: O(log n) in tenants, endpoints and slots
-//! (for the reserve see [`share`]). Only [`Scheduler::forget_idle`] and [`Scheduler::snapshot`] look at everybody. What is in
+//! (for the reserve see `share`). Only [`Scheduler::forget_idle`] and [`Scheduler::snapshot`] look at everybody. What is in
 //! memory is what the engine has offered, a few hundred bytes per tenant it has set, and the gates used lately.
 
 mod alarms;
