@@ -195,7 +195,7 @@ async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener,
 async fn take_up(store: &SharedStore, unclean: bool) -> Result<Found, StoreError> {
     let made_due = store.recover(Recovery::Everything, Timestamp::now()).await?;
     let counts = store.totals().await?;
-    tracing::info!(made_due, waiting = counts.waiting(), unclean, "took up what was left behind");
+    tracing::debug!(made_due, waiting = counts.waiting(), unclean, "took up what was left behind");
     Ok(Found { counts, unclean })
 }
 

@@ -1,0 +1,252 @@
+//! The real binary in a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::{Api, LONG};
+
+/// How an engine is started.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// More arguments for `fairhook serve`.
+    pub args: Vec<String>,
+    /// Where its data is; a fresh directory if `None`.
+    pub data_dir: Option<PathBuf>,
+    /// A command that the engine is run under, such as one that limits it.
+    pub under: Vec<String>,
+    /// Run in this directory.
+    pub current_dir: Option<PathBuf>,
+    /// The built-in receiver is on, and no other private address is allowed.
+    pub built_in_receiver: bool,
+}
+
+impl Options {
+    /// With more arguments.
+    pub fn args(args: &[&str]) -> Self {
+        Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), ..Self::default() }
+    }
+}
+
+/// An engine that runs, and ends with its test.
+pub struct Engine {
+    child: Child,
+    /// Its data.
+    pub data_dir: PathBuf,
+    /// An operator.
+    pub api: Api,
+    /// Where metrics are.
+    pub metrics: SocketAddr,
+    options: Options,
+    output: Output,
+    own_directory: Option<TempDir>,
+}
+
+/// What a process says, line by line.
+#[derive(Clone)]
+pub struct Output(Arc<watch::Sender<Vec<String>>>);
+
+impl Engine {
+    /// Starts one that may call receivers on this machine.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts one as told.
+    pub async fn start_with(options: Options) -> Self {
+        let own_directory = options.data_dir.is_none().then(|| tempfile::tempdir().expect("a directory"));
+        let data_dir = match (&options.data_dir, &own_directory) {
+            (Some(given), _) => given.clone(),
+            (None, Some(own)) => own.path().join("data"),
+            (None, None) => unreachable!("one of them is there"),
+        };
+        Self::start_in(data_dir, options, own_directory).await
+    }
+
+    async fn start_in(data_dir: PathBuf, options: Options, own_directory: Option<TempDir>) -> Self {
+        let mut child = spawn(serve(&data_dir, &options));
+        let output = Output::of(&mut child);
+        let base = output.word_after("API ").await;
+        let metrics = output.word_after("metrics ").await;
+        let metrics = metrics.trim_start_matches("http://").trim_end_matches("/metrics");
+        let metrics = metrics.parse().expect("an address");
+        let at = options.current_dir.as_deref().unwrap_or(Path::new("."));
+        let key =
+            std::fs::read_to_string(at.join(&data_dir).join("operator.key")).expect("the operator's key");
+        let api = Api::new(&base, key.trim());
+        Self { child, data_dir, api, metrics, options, output, own_directory }
+    }
+
+    /// What it printed so far.
+    pub fn printed(&self) -> Vec<String> {
+        self.output.lines()
+    }
+
+    /// Waits for a printed line with `text` in it.
+    pub async fn prints(&self, text: &str) -> String {
+        self.output.line_with(text).await
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it is our child and not reaped");
+    }
+
+    /// `kill -9`, now.
+    pub async fn kill(mut self) -> Killed {
+        self.signal(Signal::KILL);
+        let status = self.exit().await;
+        assert_eq!(status.signal(), Some(9));
+        self.gone()
+    }
+
+    /// SIGTERM, and the exit code.
+    pub async fn terminate(mut self) -> (i32, Killed) {
+        self.signal(Signal::TERM);
+        let status = self.exit().await;
+        (status.code().expect("it ended by itself"), self.gone())
+    }
+
+    /// What it left behind, once it has ended by itself.
+    pub fn gone(mut self) -> Killed {
+        let data_dir = self.data_dir.clone();
+        Killed { data_dir, options: self.options.clone(), own: self.own_directory.take() }
+    }
+
+    /// Waits for its end.
+    pub async fn exit(&mut self) -> ExitStatus {
+        wait(&mut self.child).await
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- what the engine said ---\n{}\n---", self.printed().join("\n"));
+        }
+    }
+}
+
+/// What an engine left behind.
+pub struct Killed {
+    pub data_dir: PathBuf,
+    options: Options,
+    own: Option<TempDir>,
+}
+
+impl Killed {
+    /// Starts another one on it, as the first was.
+    pub async fn start_again(self) -> Engine {
+        Engine::start_in(self.data_dir, self.options, self.own).await
+    }
+}
+
+/// The binary, to be run with whatever arguments.
+pub fn fairhook() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairhook"));
+    without_settings(&mut command);
+    command
+}
+
+fn serve(data_dir: &Path, options: &Options) -> Command {
+    let program = env!("CARGO_BIN_EXE_fairhook").to_owned();
+    let mut words = options.under.iter().chain([&program]);
+    let mut command = Command::new(words.next().expect("the program at least"));
+    command.args(words).arg("serve").args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
+    let private: [&str; 4] = if options.built_in_receiver {
+        ["--receiver-listen", "127.0.0.1:0", "--log", "info"]
+    } else {
+        ["--receiver-listen", "off", "--allowed-networks", "127.0.0.0/8"]
+    };
+    command.args(private).arg("--data-dir").arg(data_dir).args(&options.args);
+    if let Some(directory) = &options.current_dir {
+        command.current_dir(directory);
+    }
+    without_settings(&mut command);
+    command
+}
+
+/// Settings of whoever runs the tests are not the engine's.
+#[allow(clippy::disallowed_methods)]
+fn without_settings(command: &mut Command) {
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    ours.filter(|name| name.to_string_lossy().starts_with("FAIRHOOK_")).for_each(|name| {
+        command.env_remove(name);
+    });
+}
+
+fn spawn(mut command: Command) -> Child {
+    // A test that is interrupted at the terminal must not leave its engine with the signal.
+    command.process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the binary starts")
+}
+
+/// Waits for a process's end without holding up the runtime.
+pub async fn wait(child: &mut Child) -> ExitStatus {
+    let ended = async {
+        loop {
+            if let Some(status) = child.try_wait().expect("our child") {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, ended).await.expect("the process ends")
+}
+
+impl Output {
+    fn of(child: &mut Child) -> Self {
+        let output = Self(Arc::new(watch::Sender::new(Vec::new())));
+        output.follow("", child.stdout.take().expect("piped"));
+        output.follow("stderr: ", child.stderr.take().expect("piped"));
+        output
+    }
+
+    fn follow(&self, mark: &'static str, stream: impl std::io::Read + Send + 'static) {
+        let lines = self.0.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                let Ok(line) = line else { return };
+                lines.send_modify(|lines| lines.push(format!("{mark}{line}")));
+            }
+        });
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+
+    async fn line_with(&self, text: &str) -> String {
+        let find = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
+        let mut lines = self.0.subscribe();
+        let found = timeout(LONG, lines.wait_for(|lines| find(lines).is_some())).await;
+        match found {
+            Ok(Ok(lines)) => find(&lines).expect("was just found"),
+            _ => panic!("never printed: {text}\n{}", self.lines().join("\n")),
+        }
+    }
+
+    async fn word_after(&self, text: &str) -> String {
+        let line = self.line_with(text).await;
+        let (_, rest) = line.split_once(text).expect("the line has it");
+        rest.split_whitespace().next().expect("a word").to_owned()
+    }
+}

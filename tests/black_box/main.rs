@@ -1,0 +1,15 @@
+//! Black-box tests: they start the real binary on free ports in temporary directories, speak to it over HTTP only, and end
+//! it by its process id.
+
+mod harness;
+
+mod command_line;
+mod dead_letters;
+mod disk_full;
+mod isolation;
+mod kill_switch;
+mod refusals;
+mod restarts;
+mod signatures;
+mod stopping;
+mod transcript;
