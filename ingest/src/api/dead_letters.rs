@@ -13,7 +13,7 @@ use fairhook_common::store::{JobFilter, JobKind};
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::deliveries::{Shown, filter};
-use super::jobs::{self, FilterFields};
+use super::jobs::{self, FilterFields, Span};
 use super::tenant::Asked;
 use super::{Edge, page, read};
 
@@ -46,7 +46,7 @@ async fn purge(asked: Asked, body: Posted) -> Answer {
 async fn start(asked: Asked, body: Posted, kind: JobKind) -> Answer {
     let mut fields = body.fields_or_none()?;
     let acting = asked.tenant_in(Scope::ReplaysWrite, &mut fields).await?;
-    let named = FilterFields::read(&mut fields);
+    let named = FilterFields::read(&mut fields, Span::Optional);
     let ids = fields.optional("ids", read::list(limits::JOB_DELIVERIES, read::id::<DeliveryId>));
     let all = fields.optional("all", read::flag).unwrap_or(false);
     let rate_per_s = match kind {

@@ -33,15 +33,10 @@ pub(super) fn routes() -> Router<Arc<Edge>> {
 async fn replay(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields()?;
     let acting = asked.tenant_in(Scope::ReplaysWrite, &mut fields).await?;
-    let named = FilterFields::read(&mut fields);
+    let named = FilterFields::read(&mut fields, Span::Needed);
     let states = fields.optional("status", read::list(REPLAYABLE.len(), replayable));
     let rate_per_s = fields.optional("rate_per_s", rate);
     let dry_run = fields.optional("dry_run", read::flag).unwrap_or(false);
-    for (name, missing) in [("from", named.from.is_none()), ("to", named.to.is_none())] {
-        if missing && fields.is_sound() {
-            fields.refuse(name, format!("`{name}` is needed"));
-        }
-    }
     if states.as_ref().is_some_and(Vec::is_empty) {
         fields.refuse("status", "must hold at least one status");
     }
@@ -113,16 +108,26 @@ async fn cancel(asked: Asked, body: Posted) -> Answer {
 pub(super) struct FilterFields {
     endpoint: Option<EndpointId>,
     event_type: Option<EventType>,
-    pub(super) from: Option<Timestamp>,
-    pub(super) to: Option<Timestamp>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+/// Whether `from` and `to` must be given.
+#[derive(Clone, Copy)]
+pub(super) enum Span {
+    Needed,
+    Optional,
 }
 
 impl FilterFields {
-    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+    pub(super) fn read(fields: &mut Fields<'_>, span: Span) -> Self {
         let endpoint = fields.optional("endpoint_id", read::id);
         let event_type = fields.optional("type", read::parsed(usize::MAX, EventType::parse));
-        let from = fields.optional("from", read::timestamp);
-        let to = fields.optional("to", read::timestamp);
+        let mut time = |name| match span {
+            Span::Needed => fields.required(name, read::timestamp),
+            Span::Optional => fields.optional(name, read::timestamp),
+        };
+        let (from, to) = (time("from"), time("to"));
         if from.zip(to).is_some_and(|(from, to)| from >= to) {
             fields.refuse("to", "is not after `from`");
         }

@@ -1,7 +1,10 @@
 //! The HTTP API as a caller sees it, over a real store.
 
 mod access;
+mod deliveries;
 mod endpoints;
+mod event_batch;
+mod events;
 mod plumbing;
 mod quotas;
 mod rig;

@@ -39,6 +39,8 @@ pub struct Answered {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Value,
+    /// The body as it came.
+    pub raw: String,
 }
 
 impl Answered {
@@ -110,7 +112,8 @@ impl Rig {
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
-        let answered = Answered { status: head.status, headers: head.headers, body };
+        let raw = String::from_utf8_lossy(&bytes).into_owned();
+        let answered = Answered { status: head.status, headers: head.headers, body, raw };
         assert!(!answered.header("x-request-id").is_empty(), "every answer has an id: {answered:?}");
         answered
     }
