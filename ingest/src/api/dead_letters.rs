@@ -1,9 +1,5 @@
 //! `GET /dead-letters`, and their `replay` and `purge`, which are jobs.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::{get, post};
 use fairhook_common::delivery::DeliveryState;
 use fairhook_common::ids::DeliveryId;
 use fairhook_common::key::Scope;
@@ -15,16 +11,9 @@ use super::body::Posted;
 use super::deliveries::{Shown, filter};
 use super::jobs::{self, FilterFields, Span};
 use super::tenant::Asked;
-use super::{Edge, page, read};
+use super::{page, read};
 
-pub(super) fn routes() -> Router<Arc<Edge>> {
-    Router::new()
-        .route("/dead-letters", get(list))
-        .route("/dead-letters/replay", post(replay))
-        .route("/dead-letters/purge", post(purge))
-}
-
-async fn list(asked: Asked) -> Answer {
+pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let mut params = asked.params();
     let wanted = params.page();
@@ -34,11 +23,11 @@ async fn list(asked: Asked) -> Answer {
     Ok(page::answer(found, Shown::without_attempts))
 }
 
-async fn replay(asked: Asked, body: Posted) -> Answer {
+pub(super) async fn replay(asked: Asked, body: Posted) -> Answer {
     start(asked, body, JobKind::Replay).await
 }
 
-async fn purge(asked: Asked, body: Posted) -> Answer {
+pub(super) async fn purge(asked: Asked, body: Posted) -> Answer {
     start(asked, body, JobKind::Purge).await
 }
 

@@ -1,9 +1,5 @@
 //! `GET /deliveries`, `GET /deliveries/{delivery}`, and its `cancel` and `replay`.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::{get, post};
 use fairhook_common::delivery::{AttemptErrorCode, DeliveryState, DiscardReason};
 use fairhook_common::event::EventType;
 use fairhook_common::ids::{DeliveryId, EndpointId, EventId, TenantId};
@@ -21,15 +17,7 @@ use super::tenant::Asked;
 
 pub(super) const STATES: &str = "queued, scheduled, held, delivered, dead, discarded";
 
-pub(super) fn routes() -> Router<Arc<Edge>> {
-    Router::new()
-        .route("/deliveries", get(list))
-        .route("/deliveries/{delivery}", get(find))
-        .route("/deliveries/{delivery}/cancel", post(cancel))
-        .route("/deliveries/{delivery}/replay", post(replay))
-}
-
-async fn list(asked: Asked) -> Answer {
+pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let mut params = asked.params();
     let wanted = params.page();
@@ -50,7 +38,7 @@ pub(super) fn filter(params: &mut Params) -> DeliveryFilter {
     }
 }
 
-async fn find(asked: Asked) -> Answer {
+pub(super) async fn find(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let delivery = asked.id("delivery")?;
     asked.params().finish()?;
@@ -62,7 +50,7 @@ async fn shown(edge: &Edge, tenant: TenantId, delivery: DeliveryId) -> Result<Sh
     found.map(Shown::with_attempts).ok_or_else(|| Problem::not_found("delivery"))
 }
 
-async fn cancel(asked: Asked, body: Posted) -> Answer {
+pub(super) async fn cancel(asked: Asked, body: Posted) -> Answer {
     let acting = asked.tenant_in(Scope::ReplaysWrite, &mut no_fields(&body)?).await?;
     let delivery = asked.id("delivery")?;
     let state = asked.edge.store.cancel(acting.id(), delivery, asked.at).await?;
@@ -72,7 +60,7 @@ async fn cancel(asked: Asked, body: Posted) -> Answer {
     }
 }
 
-async fn replay(asked: Asked, body: Posted) -> Answer {
+pub(super) async fn replay(asked: Asked, body: Posted) -> Answer {
     let acting = asked.tenant_in(Scope::ReplaysWrite, &mut no_fields(&body)?).await?;
     let delivery = asked.id("delivery")?;
     let replayed = asked.edge.store.replay(acting.id(), delivery, asked.at).await?;

@@ -1,11 +1,7 @@
 //! `POST /events/batch`: many events in one request, each of which stands alone.
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::extract::{FromRequest, Request};
 use axum::response::Response;
-use axum::routing::post;
 use bytes::Bytes;
 use fairhook_common::key::Scope;
 use fairhook_common::limits;
@@ -19,15 +15,11 @@ use super::json::{Faults, Fields};
 use super::posted_event::{self, Context};
 use super::problem::{Code, Problem};
 use super::tenant::{Acting, Asked};
-use super::{Edge, gate, read};
+use super::{gate, read};
 use crate::admission::Ticket;
 use crate::admission::quota::Decision;
 
-pub(super) fn routes() -> Router<Arc<Edge>> {
-    Router::new().route("/events/batch", post(post_batch))
-}
-
-async fn post_batch(asked: Asked, request: Request) -> Response {
+pub(super) async fn post_batch(asked: Asked, request: Request) -> Response {
     let mut shown = None;
     let answer = admit_all(&asked, request, &mut shown).await;
     gate::show(shown, answer)

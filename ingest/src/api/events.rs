@@ -1,12 +1,8 @@
 //! `POST /events`, `GET /events`, `GET /events/{event}`.
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::get;
 use fairhook_common::event::EventType;
 use fairhook_common::ids::EventId;
 use fairhook_common::key::Scope;
@@ -21,14 +17,10 @@ use super::deliveries::Shown as ShownDelivery;
 use super::posted_event::{self, Context};
 use super::problem::Problem;
 use super::tenant::Asked;
-use super::{Edge, gate, page};
+use super::{gate, page};
 use crate::admission::quota::Decision;
 
-pub(super) fn routes() -> Router<Arc<Edge>> {
-    Router::new().route("/events", get(list).post(post)).route("/events/{event}", get(find))
-}
-
-async fn post(asked: Asked, request: Request) -> Response {
+pub(super) async fn post(asked: Asked, request: Request) -> Response {
     let mut shown = None;
     let answer = admit(&asked, request, &mut shown).await;
     gate::show(shown, answer)
@@ -71,7 +63,7 @@ async fn admit(asked: &Asked, request: Request, shown: &mut Option<Decision>) ->
     Ok(response)
 }
 
-async fn list(asked: Asked) -> Answer {
+pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let mut params = asked.params();
     let wanted = params.page();
@@ -81,7 +73,7 @@ async fn list(asked: Asked) -> Answer {
     Ok(page::answer(found, |event| Shown::of(event, false)))
 }
 
-async fn find(asked: Asked) -> Answer {
+pub(super) async fn find(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let event: EventId = asked.id("event")?;
     asked.params().finish()?;

@@ -1,9 +1,5 @@
 //! `POST /replays`, `GET /jobs`, `GET /jobs/{job}` and its `cancel`.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::{get, post};
 use fairhook_common::delivery::DeliveryState;
 use fairhook_common::event::EventType;
 use fairhook_common::ids::{EndpointId, JobId, TenantId};
@@ -20,17 +16,9 @@ use super::body::Posted;
 use super::json::{Fields, Read};
 use super::problem::{Code, Problem};
 use super::tenant::Asked;
-use super::{Edge, page, read};
+use super::{page, read};
 
-pub(super) fn routes() -> Router<Arc<Edge>> {
-    Router::new()
-        .route("/replays", post(replay))
-        .route("/jobs", get(list))
-        .route("/jobs/{job}", get(find))
-        .route("/jobs/{job}/cancel", post(cancel))
-}
-
-async fn replay(asked: Asked, body: Posted) -> Answer {
+pub(super) async fn replay(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields()?;
     let acting = asked.tenant_in(Scope::ReplaysWrite, &mut fields).await?;
     let named = FilterFields::read(&mut fields, Span::Needed);
@@ -70,7 +58,7 @@ pub(super) fn rate(value: &RawValue) -> Read<u32> {
     read::integer(1..=u64::from(limits::REPLAY_RATE))(value)
 }
 
-async fn list(asked: Asked) -> Answer {
+pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let mut params = asked.params();
     let wanted = params.page();
@@ -79,7 +67,7 @@ async fn list(asked: Asked) -> Answer {
     Ok(page::answer(found, |job| Shown::of(&job)))
 }
 
-async fn find(asked: Asked) -> Answer {
+pub(super) async fn find(asked: Asked) -> Answer {
     let acting = asked.tenant_or_any(Scope::EventsRead).await?;
     asked.params().finish()?;
     let tenant = acting.map(|acting| acting.id());
@@ -93,7 +81,7 @@ async fn job(asked: &Asked, tenant: Option<TenantId>) -> Result<Job, Problem> {
 }
 
 /// What a job has done stays done. A job that has ended stays as it is.
-async fn cancel(asked: Asked, body: Posted) -> Answer {
+pub(super) async fn cancel(asked: Asked, body: Posted) -> Answer {
     body.fields_or_none()?.finish(|| Some(()))?;
     let acting = asked.tenant_or_any(Scope::ReplaysWrite).await?;
     let found = job(&asked, acting.map(|acting| acting.id())).await?;

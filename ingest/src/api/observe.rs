@@ -98,3 +98,56 @@ async fn unwound<F: Future>(future: F) -> Option<F::Output> {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use prometheus::Registry;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn router(registry: &Registry) -> Router {
+        let observed = Arc::new(Observed::new(&Families::new(registry.clone())));
+        let breaks = async || -> &'static str { panic!("a handler's own mistake, with a secret") };
+        let routes = || Router::new().route("/fine/{id}", get(async || "fine")).route("/breaks", get(breaks));
+        Router::new().nest("/v1", routes()).merge(routes()).layer(from_fn_with_state(observed, observe))
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_problem_and_says_nothing() {
+        let request = Request::get("/breaks").body(Body::empty()).expect("a request");
+        let response = router(&Registry::new()).oneshot(request).await.expect("infallible");
+        assert_eq!(response.status().as_u16(), 500);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        let body = to_bytes(response.into_body(), 4_096).await.expect("a body");
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains("\"internal\"") && !body.contains("secret"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn requests_count_by_template_whatever_the_prefix() {
+        let registry = Registry::new();
+        let router = router(&registry);
+        for path in ["/fine/1", "/v1/fine/2", "/breaks", "/nowhere/3", "/nowhere/4"] {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            router.clone().oneshot(request).await.expect("infallible");
+        }
+        let families = registry.gather();
+        let counted =
+            families.iter().find(|f| f.name() == "fairhook_api_requests_total").expect("the family");
+        let mut counts: Vec<(String, String, u64)> = Vec::new();
+        for metric in counted.get_metric() {
+            let label = |name: &str| metric.get_label().iter().find(|l| l.name() == name).map(|l| l.value());
+            let (route, status) = (label("route").unwrap_or_default(), label("status").unwrap_or_default());
+            counts.push((route.to_owned(), status.to_owned(), metric.get_counter().get_value() as u64));
+        }
+        counts.sort();
+        let expected = [("/breaks", "5xx", 1), ("/fine/{id}", "2xx", 2), ("none", "4xx", 2)];
+        let expected: Vec<_> = expected.map(|(r, s, n)| (r.to_owned(), s.to_owned(), n)).into();
+        assert_eq!(counts, expected);
+    }
+}
