@@ -125,3 +125,34 @@ impl From<AdmitError> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header;
+    use fairhook_common::store::StoreError;
+
+    use super::*;
+    use crate::admission::NoRoom;
+
+    #[test]
+    fn what_cannot_be_made_durable_now_is_503_with_a_time_to_come_again() {
+        for busy in [
+            AdmitError::NoRoom(NoRoom::All),
+            AdmitError::NoRoom(NoRoom::Tenant),
+            AdmitError::Stopping,
+            AdmitError::TooSlow,
+            AdmitError::Store(StoreError::Unavailable("disk full at /data".into())),
+            AdmitError::Store(StoreError::TooSlow),
+        ] {
+            let problem = taken("a", Err(busy)).err().expect("refused");
+            assert_eq!(problem.code(), Code::Unavailable);
+            assert!(!problem.to_json().to_string().contains("/data"), "the store's words stay in the log");
+            assert_eq!(problem.into_response().headers()[header::RETRY_AFTER], "1");
+        }
+        let failed = taken("a", Err(AdmitError::Failed)).err().map(|problem| problem.code());
+        assert_eq!(failed, Some(Code::Internal));
+        let refused = taken("a", Ok(Admission::Refused("datatype mismatch".into()))).err().expect("refused");
+        assert_eq!(refused.code(), Code::InvalidRequest);
+        assert!(!refused.to_json().to_string().contains("mismatch"));
+    }
+}
