@@ -47,6 +47,9 @@ pub trait Deliveries: Send + Sync + 'static {
     /// other verdict applies only at the current generation to an unfinished delivery, and is [`Recorded::Stale`] otherwise.
     /// (A stale outcome's attempt is kept all the same.) Idempotent by the attempt's id.
     ///
+    /// A retry that would be due at or after the delivery's `expires_at` ends it as `discarded: expired` at once; a verdict
+    /// other than `Delivered` for a deleted endpoint or tenant ends it as discarded for that reason.
+    ///
     /// Within the same transaction: dead letters are counted exactly and the tenant's overflow policy is applied; an
     /// endpoint's `failing_since` is set or cleared, and it is disabled when it has only failed for longer than
     /// `disable_after` or when the outcome says so; `Hold` is decided against the endpoint's and the tenant's rows: if

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use crate::harness::{DISABLE_AFTER, Sent, World, at, event_at, keyed};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_every_delivery_is_accounted_for(
