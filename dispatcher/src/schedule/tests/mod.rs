@@ -1,4 +1,4 @@
-//! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), who gets the reserve ([`reserve`]), and time shares and
+//! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), who gets the reserve ([`reserve`]), what virtual time does with one slot ([`virtual_time`]), and time shares and
 //! waits in a simulated dispatcher ([`simulation`]).
 
 mod capacity;
@@ -7,6 +7,7 @@ mod properties;
 mod reserve;
 mod simulation;
 mod simulator;
+mod virtual_time;
 
 use std::time::Duration;
 

@@ -1,0 +1,69 @@
+//! With one slot, virtual time alone decides.
+
+use super::*;
+
+/// Two tenants that always have something waiting, and one slot.
+struct OneSlot {
+    scheduler: Scheduler<usize>,
+    now: u64,
+}
+
+impl OneSlot {
+    fn new(weights: [u32; 2]) -> Self {
+        let mut scheduler = Scheduler::new(Settings::with_slots(1));
+        (0..2).for_each(|n| scheduler.set_tenant(tenant(n), weights[n], 5));
+        Self { scheduler, now: 0 }
+    }
+
+    /// Serves the next one for so many seconds, by tenant; whose it was.
+    fn serve(&mut self, waiters: &[usize], seconds: [u64; 2]) -> usize {
+        for n in waiters {
+            if self.scheduler.waiting(tenant(*n)).total() == 0 {
+                offer_known(&mut self.scheduler, ms(self.now), waiting(*n, 0, *n));
+            }
+        }
+        let Some(Step::Start { slot, waiting }) = self.scheduler.next(ms(self.now)) else {
+            panic!("the slot is free")
+        };
+        self.now += seconds[waiting.item] * 1_000;
+        self.scheduler.finish(ms(self.now), slot, attempted(Class::Success));
+        waiting.item
+    }
+
+    fn starts_of_first(&mut self, turns: usize, seconds: [u64; 2]) -> usize {
+        (0..turns).filter(|_| self.serve(&[0, 1], seconds) == 0).count()
+    }
+}
+
+#[test]
+fn time_is_shared_not_turns() {
+    let first = OneSlot::new([1, 1]).starts_of_first(1_000, [1, 9]);
+    assert!((895..=905).contains(&first), "{first} of 1,000 turns at a ninth of the time each");
+    let first = OneSlot::new([3, 1]).starts_of_first(1_000, [1, 1]);
+    assert!((745..=755).contains(&first), "{first} of 1,000 turns with three times the weight");
+}
+
+#[test]
+fn idleness_saves_nothing() {
+    let mut one = OneSlot::new([1, 1]);
+    (0..500).for_each(|_| assert_eq!(one.serve(&[1], [1, 1]), 1));
+    let first = one.starts_of_first(40, [1, 1]);
+    assert!((19..=21).contains(&first), "{first} of 40 turns after a long sleep");
+}
+
+#[test]
+fn idleness_erases_nothing() {
+    let mut one = OneSlot::new([1, 1]);
+    assert_eq!(one.serve(&[0, 1], [30, 30]), 0);
+    // The first one owes 30 s to the second, which uses only ten of them before the first one comes back.
+    assert_eq!((0..10).filter(|_| one.serve(&[1], [1, 1]) == 1).count(), 10);
+    assert_eq!((0..15).filter(|_| one.serve(&[0, 1], [1, 1]) == 0).count(), 0);
+}
+
+#[test]
+fn a_debt_is_no_more_than_one_longest_attempt() {
+    let mut one = OneSlot::new([1, 1]);
+    assert_eq!(one.serve(&[0, 1], [100_000, 10]), 0);
+    let turns = (0..1_000).take_while(|_| one.serve(&[0, 1], [10, 10]) == 1).count();
+    assert!((5..=8).contains(&turns), "{turns} turns of 10 s for a debt of 60 s at most");
+}
