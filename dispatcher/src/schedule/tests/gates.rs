@@ -261,3 +261,30 @@ fn what_is_overdue_is_taken_out_as_parked_and_what_is_not_waits_on() {
     scheduler.set_slots(10);
     assert_eq!(starts(&mut scheduler, ms(10)).len(), 1, "the one that waited on");
 }
+
+#[test]
+fn what_is_new_does_not_wait_before_what_is_parked() {
+    let mut scheduler = with_cap(50);
+    offer(&mut scheduler, ms(0), 1, 10);
+    for slot in starts(&mut scheduler, ms(0)) {
+        scheduler.finish(ms(1), slot, attempted(Class::Overload));
+    }
+    offer(&mut scheduler, ms(1), 1, 2);
+    assert_eq!(run_off(&mut scheduler, ms(1)), (0, 2), "the circuit is open");
+    let now = scheduler.openings.first().unwrap();
+    offer(&mut scheduler, now, 1, 1);
+    for slot in starts(&mut scheduler, now) {
+        scheduler.finish(now, slot, attempted(Class::Success));
+    }
+    // It is closed again, quick, and takes two at once, which it has; so there are places in the line.
+    offer(&mut scheduler, now, 1, 2);
+    assert_eq!(starts(&mut scheduler, now).len(), 2);
+    offer(&mut scheduler, now, 1, 1);
+    assert_eq!(scheduler.waiting(tenant(1)).parking, 1, "two are parked, it goes behind them");
+    for _ in 0..3 {
+        assert!(scheduler.offer(now, Waiting { released: true, ..waiting(1, 1, 0) }).is_ok());
+    }
+    assert_eq!(scheduler.waiting(tenant(1)).first, 3, "what was released has a place");
+    offer(&mut scheduler, now, 1, 1);
+    assert_eq!(scheduler.waiting(tenant(1)).first, 4, "nothing is parked any more");
+}
