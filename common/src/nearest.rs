@@ -1,26 +1,37 @@
 //! "Did you mean …": the known word that is nearest to a mistyped one.
 
-/// The candidate that `word` was most likely meant to be; `None` if none is near. Long words are not looked at: they are
-/// no typing mistakes, and comparing costs the product of the lengths.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const LONGEST: usize = 64;
-    let length = word.chars().count();
-    if length > LONGEST {
+/// Names longer than this are no slips, and comparing costs the product of the lengths.
+const COMPARED_CHARS: usize = 64;
+
+/// A name that begins as another does is taken for it from so many characters on.
+const BEGINNING_CHARS: usize = 4;
+
+/// The one of `known` that `given` was most likely meant to be; `None` if none is near. Case and the kind of separator do
+/// not count.
+pub fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if given.chars().count() > COMPARED_CHARS {
         return None;
     }
-    let allowed = (length / 3).max(1);
-    let measured = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
-    measured.filter(|(distance, _)| *distance <= allowed).min_by_key(|(d, _)| *d).map(|(_, near)| near)
+    let given = plain(given);
+    let measured = known.into_iter().filter_map(|name| Some((slip(&given, &plain(name))?, name)));
+    measured.min_by_key(|(slip, _)| *slip).map(|(_, name)| name)
 }
 
-/// How many characters have to be put in, taken out, replaced or swapped with their neighbour; case and the kind of
-/// separator do not count.
-fn distance(a: &str, b: &str) -> usize {
-    let plain = |text: &str| -> Vec<char> {
-        let same = |c: char| if c == '-' { '_' } else { c.to_ascii_lowercase() };
-        text.chars().map(same).collect()
-    };
-    let (a, b) = (plain(a), plain(b));
+fn plain(name: &str) -> Vec<char> {
+    let same = |c: char| if matches!(c, '-' | ' ') { '_' } else { c.to_ascii_lowercase() };
+    name.chars().map(same).collect()
+}
+
+/// How far the names are apart, if they are near.
+fn slip(given: &[char], name: &[char]) -> Option<usize> {
+    let shorter = given.len().min(name.len());
+    let begins = shorter >= BEGINNING_CHARS && given[..shorter] == name[..shorter];
+    let distance = distance(given, name);
+    (begins || distance <= (shorter / 3).max(1)).then_some(distance)
+}
+
+/// How many characters have to be put in, taken out, replaced or swapped with their neighbour.
+fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
@@ -42,19 +53,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_understood_and_a_stranger_is_not() {
-        let known = ["listen", "metrics_listen", "data_dir", "slots"];
-        for (word, meant) in [
-            ("listne", Some("listen")),
-            ("Listen", Some("listen")),
-            ("data-dir", Some("data_dir")),
-            ("metric_listen", Some("metrics_listen")),
-            ("slot", Some("slots")),
+    fn slips_are_recognised_and_strangers_are_not() {
+        let known = ["type", "payload", "idempotency_key", "deliver_at", "url"];
+        for (given, meant) in [
+            ("payloda", Some("payload")),
+            ("Payload", Some("payload")),
+            ("idempotencyKey", Some("idempotency_key")),
+            ("idempotency", Some("idempotency_key")),
+            ("deliver-at", Some("deliver_at")),
+            ("tpye", Some("type")),
+            ("uri", Some("url")),
             ("colour", None),
             ("", None),
         ] {
-            assert_eq!(nearest(word, known), meant, "{word}");
+            assert_eq!(nearest(given, known), meant, "{given}");
         }
-        assert_eq!(nearest(&"x".repeat(10_000), known), None);
+        assert_eq!(nearest(&"payload".repeat(100), known), None);
     }
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Engine, Options};
+use crate::harness::{Engine, Options, until};
 
 /// Runs lines in bash as if they had been pasted into it, with curl or with what stands in for it.
 fn paste(lines: &[String], directory: &std::path::Path, stand_in: bool) -> String {
@@ -88,4 +88,28 @@ async fn no_other_private_address_is_called_by_default() {
     let answer = engine.api.post("/tenants/acme/endpoints", serde_json::json!({"url": url})).await;
     assert_eq!(answer.problem(400), "invalid_request");
     assert_eq!(answer.body["errors"][0]["pointer"], "/url");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_counted_instead_of_listed() {
+    const EVENTS: usize = 300;
+    let engine = Engine::start_with(Options { built_in_receiver: true, ..Options::default() }).await;
+    let line = engine.prints("  receiver  ").await;
+    let url = line.split_whitespace().nth(1).expect("its URL").to_owned();
+    engine.api.tenant("acme").await;
+    engine.api.endpoint("acme", &url, serde_json::json!({})).await;
+    let event = serde_json::json!({"type": "order.paid", "payload": {}});
+    let events = serde_json::json!({"events": vec![event; EVENTS]});
+    engine.api.post("/tenants/acme/events/batch", events).await.expect(202);
+    let (listed, counted) = until("every arrival is listed or counted", || async {
+        let printed = engine.printed();
+        let listed = printed.iter().filter(|line| line.ends_with(" signature verified")).count();
+        let counts =
+            printed.iter().filter_map(|line| line.strip_prefix("… and ")?.split_once(" more arrived"));
+        let counted: usize = counts.map(|(count, _)| count.parse::<usize>().expect("below a thousand")).sum();
+        (listed + counted >= EVENTS).then_some((listed, counted))
+    })
+    .await;
+    assert_eq!(listed + counted, EVENTS);
+    assert!(counted > 0, "a person cannot follow {listed} lines");
 }

@@ -44,10 +44,10 @@ impl Environment {
 
     /// Variables that look like a mistyped setting. Others are left alone: orchestrators make some of our prefix.
     fn warnings(&self) -> Vec<String> {
-        let known: Vec<String> = keys().iter().map(|key| variable(key)).chain([variable(CONFIG)]).collect();
-        let strangers = self.0.keys().filter(|name| !known.contains(name));
+        let known: Vec<String> = keys().into_iter().chain([CONFIG.to_owned()]).collect();
+        let strangers = self.0.keys().filter(|name| !known.iter().any(|key| variable(key) == **name));
         let meant = |name: &String| {
-            let near = nearest(name, known.iter().map(String::as_str))?;
+            let near = nearest(&name[PREFIX.len()..], known.iter().map(String::as_str)).map(variable)?;
             Some(format!("the environment variable {name} is no setting; was {near} meant?"))
         };
         strangers.filter_map(meant).collect()

@@ -128,7 +128,12 @@ fn what_is_shown_can_be_loaded_again() {
 
 #[test]
 fn a_mistyped_variable_is_pointed_out_and_an_orchestrators_is_not() {
-    let environment = [("FAIRHOOK_LISTNE", "x"), ("FAIRHOOK_SERVICE_PORT_HTTP", "80"), ("PATH", "/bin")];
+    let environment = [
+        ("FAIRHOOK_LISTNE", "x"),
+        ("FAIRHOOK_SERVICE_PORT_HTTP", "80"),
+        ("FAIRHOOK_PORT", "x"),
+        ("PATH", "/bin"),
+    ];
     let warnings = load(&[], &environment).expect("loads").warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].ends_with("was FAIRHOOK_LISTEN meant?"));

@@ -6,12 +6,12 @@
 use std::fmt;
 
 use fairhook_common::limits;
+use fairhook_common::nearest::nearest;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::problem::{Code, Fault, Problem};
-use super::suggest::nearest;
 
 /// What is wrong with a value; pointers are relative to it.
 #[derive(Debug)]

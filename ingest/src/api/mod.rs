@@ -24,7 +24,6 @@ pub mod problem;
 mod quotas;
 pub mod read;
 pub mod show;
-mod suggest;
 pub mod tenant;
 mod tenants;
 

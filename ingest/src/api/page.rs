@@ -3,13 +3,13 @@
 use axum::response::Response;
 use fairhook_common::ids::{DeliveryId, EventId};
 use fairhook_common::limits;
+use fairhook_common::nearest::nearest;
 use fairhook_common::store::{Order, Page, PageRequest, Position};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
 
 use super::answer;
 use super::problem::{Fault, Problem};
-use super::suggest::nearest;
 
 /// The parameters of a query, each of which is asked for once.
 pub struct Params {
