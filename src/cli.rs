@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 use fairhook_common::config::{Config, ConfigError, EXIT_USAGE, Effective, Environment, args};
 
-use crate::logging;
+use crate::{bench, demo, logging};
 
 /// What is to be run.
 pub enum Command {
@@ -17,6 +17,12 @@ pub enum Command {
     Migrate(Box<Effective>),
     /// Say what would be run.
     CheckConfig(Box<Effective>),
+    /// Show the isolation.
+    Demo,
+    /// Measure an engine.
+    Bench(ArgMatches),
+    /// The bare relay that an engine is measured against.
+    BenchRelay(ArgMatches),
 }
 
 /// Why nothing is run.
@@ -56,6 +62,9 @@ pub fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Command, Refus
         None => Ok(Command::Serve(configured(&matches)?)),
         Some(("serve", matches)) => Ok(Command::Serve(configured(matches)?)),
         Some(("migrate", matches)) => Ok(Command::Migrate(configured(matches)?)),
+        Some(("demo", _)) => Ok(Command::Demo),
+        Some(("bench", matches)) => Ok(Command::Bench(matches.clone())),
+        Some(("bench-relay", matches)) => Ok(Command::BenchRelay(matches.clone())),
         Some(("check-config", matches)) => Ok(Command::CheckConfig(configured(matches)?)),
         Some((name, _)) => unreachable!("`{name}` is declared but has no arm here"),
     }
@@ -81,6 +90,9 @@ fn command() -> clap::Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(configured("serve", "Every role in one process (the default)"))
         .subcommand(configured("migrate", "Bring the store's schema up; serve does it by itself when embedded"))
+        .subcommand(demo::command())
+        .subcommand(bench::command())
+        .subcommand(bench::relay_command())
         .subcommand(configured("check-config", "Say what is wrong, or print the effective configuration"))
 }
 

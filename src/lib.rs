@@ -1,8 +1,10 @@
 //! The roles put together: what the `fairhook` binary is made of.
 
 pub mod banner;
+pub mod bench;
 pub mod cli;
 pub mod data_dir;
+pub mod demo;
 pub mod engine;
 pub mod logging;
 pub mod metrics_listener;
@@ -12,3 +14,4 @@ pub mod receiver;
 pub mod recovery;
 pub mod serve;
 pub mod signals;
+pub mod workload;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use fairhook::cli::{self, Command};
-use fairhook::{logging, serve};
+use fairhook::{bench, demo, logging, serve};
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -20,5 +20,8 @@ fn main() -> ExitCode {
             serve::in_runtime(serve::migrate(*told))
         }
         Command::CheckConfig(told) => cli::show_config(&told),
+        Command::Demo => serve::in_runtime(demo::run()),
+        Command::Bench(wanted) => serve::in_runtime(bench::run(&wanted)),
+        Command::BenchRelay(wanted) => serve::in_runtime(bench::run_relay(&wanted)),
     }
 }

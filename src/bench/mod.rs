@@ -99,9 +99,15 @@ async fn measure_relay(settings: &Settings) -> Result<Run, BenchError> {
 }
 
 /// Warms up, waits until all of that has arrived, then measures.
-async fn measure_target<T: Target>(settings: &Settings, target: Arc<T>, ledger: Arc<Ledger>, subject: &Subject) -> Run {
+async fn measure_target<T: Target>(
+    settings: &Settings,
+    target: Arc<T>,
+    ledger: Arc<Ledger>,
+    subject: &Subject,
+) -> Run {
     let streams: Vec<usize> = (0..settings.tenants).collect();
-    let load = |span| drive(target.clone(), ledger.clone(), streams.clone(), settings.pace, span, settings.payload);
+    let load =
+        |span| drive(target.clone(), ledger.clone(), streams.clone(), settings.pace, span, settings.payload);
     load(WARM_UP).await;
     all_arrived(&ledger, settings.tenants).await;
     let (from, before) = (ledger.elapsed(), subject.usage());

@@ -43,7 +43,14 @@ impl Subject {
         let mut command = this_program()?;
         command
             .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--receiver-listen", "127.0.0.1:0"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--metrics-listen",
+                "127.0.0.1:0",
+                "--receiver-listen",
+                "127.0.0.1:0",
+            ])
             .args(["--allowed-networks", "127.0.0.0/8", "--log", "warn"])
             .arg("--data-dir")
             .arg(directory.path());
@@ -70,10 +77,8 @@ impl Subject {
 fn this_program() -> Result<Command, BenchError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    // Settings of the caller's own installation must not reach the engine that is measured.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FAIRHOOK_")) {
-        command.env_remove(name);
-    }
+    // Settings of the caller's own installation must not reach what is measured.
+    command.env_clear();
     Ok(command)
 }
 

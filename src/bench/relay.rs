@@ -13,7 +13,10 @@ use clap::ArgMatches;
 use reqwest::Client;
 use tokio::net::TcpListener;
 
-use crate::workload::{ApiFailure, Sent, Target};
+use crate::workload::{ApiFailure, Sent, Target, client};
+
+/// A request that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Posts payloads straight to a relay.
 pub struct RelayTarget {
@@ -24,13 +27,14 @@ pub struct RelayTarget {
 impl RelayTarget {
     /// A target at the relay's address.
     pub fn new(base: &str) -> Result<Self, ApiFailure> {
-        Ok(Self { client: client()?, base: base.to_owned() })
+        Ok(Self { client: client(TIMEOUT)?, base: base.to_owned() })
     }
 }
 
 impl Target for RelayTarget {
     async fn post(&self, stream: usize, body: String) -> Sent {
-        let request = self.client.post(format!("{}/{stream}", self.base)).header("content-type", "application/json");
+        let request =
+            self.client.post(format!("{}/{stream}", self.base)).header("content-type", "application/json");
         let Ok(answer) = request.body(body).send().await else { return Sent::Failed };
         let status = answer.status().as_u16();
         match answer.bytes().await {
@@ -39,17 +43,6 @@ impl Target for RelayTarget {
             Err(_) => Sent::Failed,
         }
     }
-}
-
-fn client() -> reqwest::Result<Client> {
-    Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .pool_max_idle_per_host(usize::MAX)
-        .tcp_nodelay(true)
-        .timeout(Duration::from_secs(30))
-        .build()
 }
 
 /// Runs a relay until it is killed.
@@ -67,7 +60,7 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
 async fn relay(target: String) -> std::io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("relay http://{}", listener.local_addr()?);
-    let client = client().map_err(std::io::Error::other)?;
+    let client = client(TIMEOUT).map_err(std::io::Error::other)?;
     let router = Router::new().route("/{stream}", post(forward)).with_state((client, target));
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // A socket that refuses the option is only slower.

@@ -71,7 +71,8 @@ impl Run {
             delivered_per_s: per_second(tally.arrived, delivering),
             accept: tally.accept,
             post_to_arrival: tally.arrival,
-            cpu_us_per_event: (after.cpu.saturating_sub(before.cpu)).as_secs_f64() * 1e6 / (tally.accepted.max(1) as f64),
+            cpu_us_per_event: (after.cpu.saturating_sub(before.cpu)).as_secs_f64() * 1e6
+                / (tally.accepted.max(1) as f64),
             rss_mib: after.rss_bytes as f64 / (1024.0 * 1024.0),
         }
     }
@@ -86,7 +87,10 @@ impl Baseline {
             ratios.sort_by(f64::total_cmp);
             ratios.get(ratios.len() / 2).copied()
         };
-        Some(Self { accepted_ratio: median(|r| r.accepted_per_s)?, delivered_ratio: median(|r| r.delivered_per_s)? })
+        Some(Self {
+            accepted_ratio: median(|r| r.accepted_per_s)?,
+            delivered_ratio: median(|r| r.delivered_per_s)?,
+        })
     }
 }
 
@@ -120,7 +124,15 @@ impl Report {
         println!("{}", self.load);
         println!(
             "{:<10} {:>10} {:>11} {:>6} {:>6}   {:^23}   {:^23} {:>9} {:>8}",
-            "", "accepted/s", "delivered/s", "lost", "twice", "accept ms p50/p95/p99", "arrival ms p50/p95/p99", "CPU µs/ev", "RSS MiB"
+            "",
+            "accepted/s",
+            "delivered/s",
+            "lost",
+            "twice",
+            "accept ms p50/p95/p99",
+            "arrival ms p50/p95/p99",
+            "CPU µs/ev",
+            "RSS MiB"
         );
         for relay in &self.relays {
             relay.print("bare relay");
@@ -160,9 +172,15 @@ mod tests {
 
     #[test]
     fn rates_count_to_the_last_answer_and_the_last_arrival() {
-        let tally = Tally { accepted: 100, arrived: 100, last_arrival: Duration::from_secs(15), ..Tally::default() };
-        let run =
-            Run::new(tally, Duration::from_secs(5), Duration::from_secs(4), Usage::default(), Usage::default());
+        let tally =
+            Tally { accepted: 100, arrived: 100, last_arrival: Duration::from_secs(15), ..Tally::default() };
+        let run = Run::new(
+            tally,
+            Duration::from_secs(5),
+            Duration::from_secs(4),
+            Usage::default(),
+            Usage::default(),
+        );
         assert!((run.accepted_per_s - 25.0).abs() < 1e-9);
         assert!((run.delivered_per_s - 10.0).abs() < 1e-9);
         let relay = Run { delivered_per_s: 50.0, ..run.clone() };

@@ -7,7 +7,7 @@ use reqwest::Client;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-use crate::workload::{Sent, Target};
+use crate::workload::{Sent, Target, client};
 
 /// A worker gives up on an attempt after this, as Fairhook's endpoints do by default.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ struct Delivery {
 impl Fifo {
     /// A pool of so many workers that deliver each stream to its URL.
     pub fn start(workers: usize) -> reqwest::Result<Self> {
-        let client = Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        let client = client(TIMEOUT)?;
         let (queue, deliveries) = mpsc::channel(QUEUE);
         let deliveries = Arc::new(Mutex::new(deliveries));
         let mut pool = JoinSet::new();
@@ -47,7 +47,11 @@ impl Fifo {
 }
 
 /// Takes a delivery, attempts it, and comes back for the next one only then: that is the whole trouble.
-async fn work(client: Client, deliveries: Arc<Mutex<mpsc::Receiver<Delivery>>>, queue: mpsc::WeakSender<Delivery>) {
+async fn work(
+    client: Client,
+    deliveries: Arc<Mutex<mpsc::Receiver<Delivery>>>,
+    queue: mpsc::WeakSender<Delivery>,
+) {
     loop {
         let Some(delivery) = deliveries.lock().await.recv().await else { return };
         let request = client.post(&delivery.url).header("content-type", "application/json");

@@ -65,7 +65,14 @@ mod tests {
 
     fn tally(p99_ms: f64) -> Tally {
         let latencies = Latencies { p99_ms, ..Latencies::default() };
-        Tally { sent: 10, accepted: 10, arrived: 10, arrival: latencies, arrival_or_age: latencies, ..Tally::default() }
+        Tally {
+            sent: 10,
+            accepted: 10,
+            arrived: 10,
+            arrival: latencies,
+            arrival_or_age: latencies,
+            ..Tally::default()
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::time::Duration;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::{Sent, Target};
+use super::{Sent, Target, client};
+
+/// A request that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of an engine's API with an operator's key.
 #[derive(Clone)]
@@ -52,18 +55,19 @@ pub enum ApiFailure {
 impl ApiClient {
     /// A client of the API at `base` (such as `http://127.0.0.1:3000`).
     pub fn new(base: &str, key: &str) -> Result<Self, ApiFailure> {
-        let client = Client::builder()
-            .no_proxy()
-            .pool_max_idle_per_host(usize::MAX)
-            .tcp_nodelay(true)
-            .timeout(Duration::from_secs(30))
-            .build()?;
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), key: key.to_owned(), tenants: Vec::new() })
+        let client = client(TIMEOUT)?;
+        Ok(Self {
+            client,
+            base: base.trim_end_matches('/').to_owned(),
+            key: key.to_owned(),
+            tenants: Vec::new(),
+        })
     }
 
     /// One call; its JSON answer.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ApiFailure> {
-        let mut request = self.client.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.key);
+        let mut request =
+            self.client.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.key);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -71,7 +75,12 @@ impl ApiClient {
         let status = answer.status();
         let text = answer.text().await?;
         if !status.is_success() {
-            return Err(ApiFailure::Refused { method, path: path.to_owned(), status: status.as_u16(), body: text });
+            return Err(ApiFailure::Refused {
+                method,
+                path: path.to_owned(),
+                status: status.as_u16(),
+                body: text,
+            });
         }
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }

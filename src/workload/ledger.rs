@@ -105,9 +105,7 @@ impl Ledger {
             duplicates: entries.iter().map(|e| u64::from(e.arrivals.saturating_sub(1))).sum(),
             accept: Latencies::of(accepted().filter_map(|e| since(e, e.answered))),
             arrival: Latencies::of(arrived().filter_map(|e| since(e, e.first_arrival))),
-            arrival_or_age: Latencies::of(
-                accepted().filter_map(|e| since(e, e.first_arrival.or(Some(now)))),
-            ),
+            arrival_or_age: Latencies::of(accepted().filter_map(|e| since(e, e.first_arrival.or(Some(now))))),
             last_arrival: entries.iter().filter_map(|e| e.first_arrival).max().unwrap_or_default(),
         }
     }
@@ -137,7 +135,10 @@ mod tests {
         ledger.arrived(1, 99);
         ledger.arrived(7, 0);
         let tally = ledger.tally([0, 1], Duration::ZERO);
-        assert_eq!((tally.sent, tally.accepted, tally.arrived, tally.missing, tally.duplicates), (3, 2, 1, 1, 1));
+        assert_eq!(
+            (tally.sent, tally.accepted, tally.arrived, tally.missing, tally.duplicates),
+            (3, 2, 1, 1, 1)
+        );
         assert_eq!((tally.accept.count, tally.arrival.count), (2, 1));
         assert_eq!(ledger.missing([0]), 0);
         assert_eq!(ledger.missing([0, 1]), 1);

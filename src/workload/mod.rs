@@ -4,12 +4,14 @@
 //! the receivers can say which one arrived, when, and how often.
 
 mod api;
+mod client;
 mod ledger;
 mod receiver;
 mod sender;
 mod stats;
 
 pub use api::{ApiClient, ApiFailure, StreamSetup};
+pub use client::client;
 pub use ledger::{Ledger, Tally};
 pub use receiver::{Behaviour, Receivers};
 pub use sender::{Pace, Sent, Target, drive};

@@ -67,7 +67,9 @@ impl<T: Target> Flow<T> {
     async fn open(self: Arc<Self>, rate: f64, span: Duration) {
         let (begin, origin) = (Instant::now(), self.ledger.elapsed());
         let mut posts = JoinSet::new();
-        for due in (0u32..).map(|i| Duration::from_secs_f64(f64::from(i) / rate)).take_while(|due| *due < span) {
+        for due in
+            (0u32..).map(|i| Duration::from_secs_f64(f64::from(i) / rate)).take_while(|due| *due < span)
+        {
             tokio::time::sleep_until(begin + due).await;
             while posts.len() >= IN_FLIGHT || posts.try_join_next().is_some() {
                 if posts.len() >= IN_FLIGHT {
@@ -137,8 +139,13 @@ mod tests {
     async fn an_open_loop_does_not_wait_for_answers() {
         let ledger = Arc::new(Ledger::new(2));
         let begin = Instant::now();
-        drive(Arc::new(Stalling), ledger.clone(), vec![0, 1], Pace::Open(10.0), Duration::from_secs(1), 64).await;
-        assert_eq!(begin.elapsed().as_millis(), 3_900, "the last post of stream 1 is due at 0.9 s and takes 3 s");
+        drive(Arc::new(Stalling), ledger.clone(), vec![0, 1], Pace::Open(10.0), Duration::from_secs(1), 64)
+            .await;
+        assert_eq!(
+            begin.elapsed().as_millis(),
+            3_900,
+            "the last post of stream 1 is due at 0.9 s and takes 3 s"
+        );
         let tally = ledger.tally([0, 1], Duration::ZERO);
         assert_eq!((tally.sent, tally.accepted), (10, 10));
     }
