@@ -43,6 +43,8 @@ pub struct Lineup {
     settled: Vec<Settled>,
     /// Unpublished deliveries in `settled`.
     settled_unpublished: usize,
+    /// Done rows that found no room in `settled`, since they were last asked for.
+    left: u64,
 }
 
 /// One tenant's messages. Goes when nothing waits and nothing is unconfirmed.
@@ -79,6 +81,7 @@ impl Lineup {
             rows: HashMap::new(),
             settled: Vec::new(),
             settled_unpublished: 0,
+            left: 0,
         }
     }
 
@@ -180,6 +183,11 @@ impl Lineup {
         self.settled_unpublished > 0 || self.settled.len() >= limits::SETTLE_ROWS
     }
 
+    /// Rows that were left to the housekeeping since this was last asked.
+    pub fn take_left(&mut self) -> u64 {
+        std::mem::take(&mut self.left)
+    }
+
     /// While the store does not take what is done there is a bound: what is beyond it stays in the outbox, which the
     /// housekeeping recovers.
     fn settle(&mut self, outbox: OutboxId, unpublished: Vec<DeliveryId>) {
@@ -188,6 +196,8 @@ impl Lineup {
         if room {
             self.settled_unpublished += unpublished.len();
             self.settled.push(Settled { outbox, unpublished });
+        } else {
+            self.left += 1;
         }
     }
 

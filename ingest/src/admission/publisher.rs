@@ -41,6 +41,7 @@ struct Metrics {
     deliveries: IntCounterVec,
     waiting: IntGauge,
     settle_failures: IntCounter,
+    left: IntCounter,
 }
 
 impl Metrics {
@@ -55,6 +56,10 @@ impl Metrics {
             settle_failures: families.counter(
                 "fairhook_outbox_settle_failures_total",
                 "Transactions that failed to settle the outbox",
+            ),
+            left: families.counter(
+                "fairhook_outbox_left_rows_total",
+                "Outbox rows left to housekeeping because too many waited to be settled",
             ),
         }
     }
@@ -152,6 +157,7 @@ impl Publisher {
             let mut lineup = self.lineup();
             let answer = change(&mut lineup);
             self.metrics.waiting.set(lineup.waiting() as i64);
+            self.metrics.left.inc_by(lineup.take_left());
             (answer, lineup.has_settled(), lineup.is_urgent())
         };
         if has_settled {
