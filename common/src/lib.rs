@@ -21,3 +21,4 @@ pub mod signature;
 pub mod store;
 pub mod tenant;
 pub mod time;
+pub mod unwound;

@@ -158,6 +158,11 @@ pub const STORE_BUSY: Duration = Duration::from_millis(1_000);
 pub const STORE_LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Connections that read for the API.
 pub const API_READERS: usize = 4;
+/// Connections that read what every request and every dispatcher asks first: keys, tenants, usage, the roster. Each is a
+/// look-up; no list stands before them.
+pub const DOOR_READERS: usize = 2;
+/// An outage of the store has ended when nothing has failed for so long: one that comes and goes is told once.
+pub const OUTAGE_QUIET: Duration = Duration::from_secs(1);
 /// Connections that read for the dispatcher, apart from the API's.
 pub const LOAD_READERS: usize = 2;
 /// How long a read of the dispatcher may take.

@@ -272,7 +272,13 @@ impl Admitter {
     }
 
     fn refuse(&self, part: Vec<Pending>, error: StoreError) {
-        tracing::error!(error = %error, events = part.len(), "a batch could not be admitted");
+        match error.is_retryable() {
+            // The store tells of its outage itself, once.
+            true => tracing::debug!(error.detail = %error, events = part.len(), "a batch was not admitted"),
+            false => {
+                tracing::error!(error.detail = %error, events = part.len(), "a batch cannot be admitted")
+            }
+        }
         let refusal = match error {
             StoreError::Internal(_) => AdmitError::Failed,
             error => AdmitError::Store(error),

@@ -207,11 +207,12 @@ impl Publisher {
             .when(|error| error.is_retryable() && !shutdown.is_draining())
             .notify(|error, _| {
                 self.metrics.settle_failures.inc();
-                tracing::warn!(error = %error, rows = rows.len(), "the outbox cannot be settled now");
+                // The store tells of its outage itself, once.
+                tracing::debug!(error.detail = %error, rows = rows.len(), "the outbox cannot be settled now");
             });
         if let Err(error) = settling.await {
             self.metrics.settle_failures.inc();
-            tracing::error!(error = %error, rows = rows.len(), "outbox rows are left to housekeeping");
+            tracing::error!(error.detail = %error, rows = rows.len(), "outbox rows are left to housekeeping");
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Around every request: its id, the request metrics, and panics that become problems.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -14,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use fairhook_common::ids;
 use fairhook_common::limits;
 use fairhook_common::metrics::Families;
+use fairhook_common::unwound::unwound;
 use prometheus::{Histogram, IntCounterVec};
 
 use super::problem::{Code, Problem};
@@ -87,16 +84,6 @@ fn request_id(request: &Request) -> HeaderValue {
         let made = format!("req_{}", ids::base32(uuid::Uuid::now_v7()));
         HeaderValue::from_str(&made).expect("base32 is ASCII")
     })
-}
-
-/// Drives `future` to its end; `None` if it panicked. It is never polled again then, so that no broken state is seen.
-async fn unwound<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(poll) => poll.map(Some),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }
 
 #[cfg(test)]

@@ -25,11 +25,14 @@ impl Browse for SqliteStore {
         page: &PageRequest,
     ) -> Result<Page<EventView>, StoreError> {
         let (filter, page) = (filter.clone(), page.clone());
-        self.read(move |db| Box::pin(async move { listing::events(db, tenant, &filter, &page).await })).await
+        self.read_of(tenant, move |db| {
+            Box::pin(async move { listing::events(db, tenant, &filter, &page).await })
+        })
+        .await
     }
 
     async fn find_event(&self, tenant: TenantId, event: EventId) -> Result<Option<EventView>, StoreError> {
-        self.read(move |db| Box::pin(find_event(db, tenant, event))).await
+        self.read_of(tenant, move |db| Box::pin(find_event(db, tenant, event))).await
     }
 
     async fn tenant_of_event(&self, event: EventId) -> Result<Option<TenantId>, StoreError> {
@@ -52,7 +55,7 @@ impl Browse for SqliteStore {
         tenant: TenantId,
         delivery: DeliveryId,
     ) -> Result<Option<DeliveryView>, StoreError> {
-        self.read(move |db| Box::pin(find_delivery(db, tenant, delivery))).await
+        self.read_of(tenant, move |db| Box::pin(find_delivery(db, tenant, delivery))).await
     }
 
     async fn list_dead_letters(
@@ -66,11 +69,14 @@ impl Browse for SqliteStore {
 
     async fn list_jobs(&self, tenant: TenantId, page: &PageRequest) -> Result<Page<Job>, StoreError> {
         let page = page.clone();
-        self.read(move |db| Box::pin(async move { jobs::list(db, tenant, &page).await })).await
+        self.read_of(tenant, move |db| Box::pin(async move { jobs::list(db, tenant, &page).await })).await
     }
 
     async fn find_job(&self, tenant: Option<TenantId>, job: JobId) -> Result<Option<Job>, StoreError> {
-        self.read(move |db| Box::pin(jobs::find(db, tenant, job))).await
+        match tenant {
+            Some(owner) => self.read_of(owner, move |db| Box::pin(jobs::find(db, tenant, job))).await,
+            None => self.read(move |db| Box::pin(jobs::find(db, tenant, job))).await,
+        }
     }
 }
 
@@ -83,7 +89,7 @@ impl SqliteStore {
         page: &PageRequest,
     ) -> Result<Page<DeliveryView>, StoreError> {
         let (filter, page) = (filter.clone(), page.clone());
-        self.read(move |db| {
+        self.read_of(tenant, move |db| {
             Box::pin(async move { listing::deliveries(db, source, tenant, &filter, &page).await })
         })
         .await

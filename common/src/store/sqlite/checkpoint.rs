@@ -12,7 +12,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use super::error::store_error;
+use super::outage::Watch;
 use crate::limits;
+use crate::store::StoreError;
 
 /// The writer's side of the log.
 pub(super) struct Log {
@@ -42,8 +45,10 @@ pub(super) async fn start(options: SqliteConnectOptions) -> Result<Log, sqlx::Er
     let log = Log { turn: Arc::clone(&turn), written };
     tokio::spawn(async move {
         let mut last = Instant::now();
+        // The log grows until one succeeds.
+        let watch = Watch::new("checkpointed");
         while commits.changed().await.is_ok() {
-            connection = checkpoint(connection.take(), &options, &turn, &mut last).await;
+            connection = checkpoint(connection.take(), &options, &turn, &mut last, &watch).await;
             tokio::time::sleep(limits::CHECKPOINT_LOOK).await;
         }
     });
@@ -57,6 +62,7 @@ async fn checkpoint(
     options: &SqliteConnectOptions,
     turn: &Mutex<()>,
     last: &mut Instant,
+    watch: &Watch,
 ) -> Option<SqliteConnection> {
     let attempt = async {
         let mut connection = match connection {
@@ -77,10 +83,12 @@ async fn checkpoint(
         }
         Ok(connection)
     };
-    attempt
-        .await
-        .inspect_err(|error| tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds"))
-        .ok()
+    let checkpointed = attempt.await.map_err(store_error);
+    watch.note(&checkpointed);
+    if let Err(error @ StoreError::Internal(_)) = &checkpointed {
+        tracing::error!(%error, "a checkpoint failed; the log grows until one succeeds");
+    }
+    checkpointed.ok()
 }
 
 /// How many pages the log has, and how many of them are in the database file.

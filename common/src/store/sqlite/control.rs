@@ -37,7 +37,7 @@ impl Control for SqliteStore {
 
     async fn find_tenant(&self, tenant: &TenantRef) -> Result<Option<Tenant>, StoreError> {
         let tenant = tenant.clone();
-        self.read(move |db| Box::pin(async move { tenants::find(db, &tenant).await })).await
+        self.look_up(move |db| Box::pin(async move { tenants::find(db, &tenant).await })).await
     }
 
     async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {
@@ -61,7 +61,7 @@ impl Control for SqliteStore {
     }
 
     async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError> {
-        let total = self.read(move |db| Box::pin(jobs::count_deliveries(db, tenant))).await?;
+        let total = self.read_of(tenant, move |db| Box::pin(jobs::count_deliveries(db, tenant))).await?;
         let job = self.write(move |db| Box::pin(tenants::delete(db, tenant, total, now))).await??;
         self.announce(Change::Tenant(tenant));
         Ok(job)
@@ -75,7 +75,7 @@ impl Control for SqliteStore {
     }
 
     async fn find_key(&self, key: KeyId) -> Result<Option<ApiKey>, StoreError> {
-        self.read(move |db| Box::pin(keys::find(db, key))).await
+        self.look_up(move |db| Box::pin(keys::find(db, key))).await
     }
 
     async fn list_keys(&self, owner: KeyOwner, page: &PageRequest) -> Result<Page<ApiKey>, StoreError> {
@@ -112,7 +112,8 @@ impl Control for SqliteStore {
         endpoint: &EndpointRef,
     ) -> Result<Option<Endpoint>, StoreError> {
         let endpoint = endpoint.clone();
-        self.read(move |db| Box::pin(async move { endpoints::find(db, tenant, &endpoint).await })).await
+        self.read_of(tenant, move |db| Box::pin(async move { endpoints::find(db, tenant, &endpoint).await }))
+            .await
     }
 
     async fn list_endpoints(
@@ -122,8 +123,10 @@ impl Control for SqliteStore {
         page: &PageRequest,
     ) -> Result<Page<Endpoint>, StoreError> {
         let (statuses, page) = (statuses.to_vec(), page.clone());
-        self.read(move |db| Box::pin(async move { endpoints::list(db, tenant, &statuses, &page).await }))
-            .await
+        self.read_of(tenant, move |db| {
+            Box::pin(async move { endpoints::list(db, tenant, &statuses, &page).await })
+        })
+        .await
     }
 
     async fn update_endpoint(
@@ -172,6 +175,6 @@ impl Control for SqliteStore {
     }
 
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
-        self.read(move |db| Box::pin(tenants::usage(db, tenant))).await
+        self.look_up(move |db| Box::pin(tenants::usage(db, tenant))).await
     }
 }

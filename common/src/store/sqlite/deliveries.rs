@@ -125,7 +125,10 @@ impl Deliveries for SqliteStore {
         limit: u64,
     ) -> Result<u64, StoreError> {
         let filter = filter.clone();
-        self.read(move |db| Box::pin(async move { matching::count(db, tenant, &filter, limit).await })).await
+        self.read_of(tenant, move |db| {
+            Box::pin(async move { matching::count(db, tenant, &filter, limit).await })
+        })
+        .await
     }
 
     async fn create_job(
@@ -141,7 +144,7 @@ impl Deliveries for SqliteStore {
     }
 
     async fn open_jobs(&self) -> Result<Vec<Job>, StoreError> {
-        self.read(move |db| Box::pin(jobs::open(db))).await
+        self.look_up(move |db| Box::pin(jobs::open(db))).await
     }
 
     async fn advance_job(&self, job: JobId, limit: u32, now: Timestamp) -> Result<Job, StoreError> {
@@ -169,7 +172,7 @@ impl Deliveries for SqliteStore {
 
     async fn report(&self, node: &str, report: Report, now: Timestamp) -> Result<(), StoreError> {
         let empty = report.in_flight.is_empty() && report.circuits.is_empty();
-        if empty && !self.read(|db| Box::pin(roster::anything_reported(db))).await? {
+        if empty && !self.look_up(|db| Box::pin(roster::anything_reported(db))).await? {
             return Ok(());
         }
         let node = node.to_owned();
@@ -177,11 +180,11 @@ impl Deliveries for SqliteStore {
     }
 
     async fn roster(&self, since: u64) -> Result<Roster, StoreError> {
-        self.read(move |db| Box::pin(roster::roster(db, since))).await
+        self.look_up(move |db| Box::pin(roster::roster(db, since))).await
     }
 
     async fn totals(&self) -> Result<DeliveryCounts, StoreError> {
-        self.read(|db| Box::pin(roster::totals(db))).await
+        self.look_up(|db| Box::pin(roster::totals(db))).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

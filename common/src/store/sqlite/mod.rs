@@ -25,6 +25,7 @@ mod lifecycle;
 mod listing;
 mod load;
 mod matching;
+mod outage;
 mod paging;
 mod readers;
 mod record;
@@ -36,6 +37,7 @@ mod standing;
 mod sweep;
 mod teardown;
 mod tenants;
+mod turns;
 mod values;
 mod writer;
 
@@ -53,9 +55,11 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::broadcast;
 
 use super::{Change, StoreError};
+use crate::ids::TenantId;
 use crate::limits;
 use event_ids::EventIds;
 use readers::Readers;
+use turns::Turns;
 use writer::{Class, Writer};
 
 /// A boxed future, as jobs on a connection are.
@@ -67,7 +71,9 @@ const CACHE_KIB: &str = "-16384";
 /// The store in a directory. Only one process has it open.
 pub struct SqliteStore {
     writer: Writer,
+    doors: Readers,
     api: Readers,
+    turns: Turns,
     loaders: Readers,
     watcher: Readers,
     event_ids: Arc<Mutex<EventIds>>,
@@ -88,6 +94,8 @@ impl SqliteStore {
         let reading = options.clone().read_only(true);
         Ok(Self {
             writer: Writer::start(connection, options, log, lock),
+            doors: Readers::new(reading.clone(), limits::DOOR_READERS, limits::READ_DEADLINE),
+            turns: Turns::default(),
             api: Readers::new(reading.clone(), limits::API_READERS, limits::READ_DEADLINE),
             loaders: Readers::new(reading.clone(), limits::LOAD_READERS, limits::LOAD_DEADLINE),
             watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE),
@@ -113,6 +121,31 @@ impl SqliteStore {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
         self.api.read(job).await
+    }
+
+    /// The same for a read on a tenant's behalf, one at a time for each: however long its lists are and however many of
+    /// them it asks for, others read beside it.
+    pub(in crate::store::sqlite) async fn read_of<T, F>(
+        &self,
+        tenant: TenantId,
+        job: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        let deadline = tokio::time::Instant::now() + limits::READ_DEADLINE;
+        let _turn = self.turns.take(tenant, deadline).await?;
+        self.api.read_until(deadline, job).await
+    }
+
+    /// Looks up what every request or every dispatcher needs: never behind a list.
+    pub(in crate::store::sqlite) async fn look_up<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        self.doors.read(job).await
     }
 
     /// Tells whoever listens; nobody listening is fine.

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::Semaphore;
 
 use super::error::store_error;
+use super::outage::Watch;
 use super::{BoxFuture, locked};
 use crate::store::StoreError;
 
@@ -22,6 +23,7 @@ pub(super) struct Readers {
     permits: Semaphore,
     idle: Mutex<Vec<Reader>>,
     deadline: Duration,
+    watch: Watch,
 }
 
 struct Reader {
@@ -54,6 +56,7 @@ impl Readers {
             permits: Semaphore::new(count),
             idle: Mutex::new(Vec::with_capacity(count)),
             deadline,
+            watch: Watch::new("read"),
         }
     }
 
@@ -64,14 +67,37 @@ impl Readers {
         T: Send,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
-        let permit = tokio::time::timeout(self.deadline, self.permits.acquire()).await;
+        self.read_until(tokio::time::Instant::now() + self.deadline, job).await
+    }
+
+    /// The same with a deadline of the caller's.
+    pub(super) async fn read_until<T, F>(
+        &self,
+        deadline: tokio::time::Instant,
+        job: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        let result = self.lend(deadline, job).await;
+        self.watch.note(&result);
+        result
+    }
+
+    async fn lend<T, F>(&self, deadline: tokio::time::Instant, job: F) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        let permit = tokio::time::timeout_at(deadline, self.permits.acquire()).await;
         let _permit = permit.map_err(|_| StoreError::TooSlow)?.expect("nobody closes the semaphore");
         let idle = locked(&self.idle).pop();
         let mut reader = match idle {
             Some(reader) => reader,
             None => self.open().await.map_err(store_error)?,
         };
-        reader.limit.set(self.deadline);
+        reader.limit.set(deadline.saturating_duration_since(tokio::time::Instant::now()));
         let result = job(&mut reader.connection).await;
         if !matches!(result, Err(sqlx::Error::WorkerCrashed)) {
             locked(&self.idle).push(reader);

@@ -139,3 +139,124 @@ async fn batches_find_their_rows_by_key() {
         }
     }
 }
+
+/// A job of the store's that panics is refused, alone; the writer goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_panics_takes_nothing_else_with_it() {
+    let directory = directory();
+    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..40 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let written = store.write(move |connection| {
+                Box::pin(async move {
+                    let insert = "INSERT INTO in_flight VALUES (?, x'00', 1, 1)";
+                    sqlx::query(insert).bind(format!("{i}")).execute(connection).await?;
+                    assert!(i % 4 != 3, "a mistake of ours, in the middle of a job");
+                    Ok(())
+                })
+            });
+            written.await
+        });
+    }
+    let results = tasks.join_all().await;
+    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 30);
+    assert!(results.iter().flat_map(|r| r.as_ref().err()).all(|e| matches!(e, StoreError::Internal(_))));
+    assert_eq!(count(&store).await, 30, "what a job wrote before it panicked is taken back");
+    insert(&store, "afterwards".into()).await.expect("the writer lives");
+}
+
+/// Each wait for a locked file is long: those who wait meanwhile are told with the first, not one after the other.
+/// And the log is told once, and once of the end.
+#[tokio::test]
+async fn a_locked_file_is_waited_for_once_for_all() {
+    let directory = directory();
+    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
+    let mut other = options(&directory.path().join("fairhook.db")).connect().await.expect("opens");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("locked");
+    let (heard, told) = told();
+    // While there is one listener only, `tracing` asks the thread that comes by an event first, which may be another
+    // test's without one, and keeps its answer.
+    let _another = tracing::Dispatch::new(Heard(Arc::default()));
+    let _heard = tracing::subscriber::set_default(heard);
+    let started = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..20 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { insert(&store, format!("{i}")).await });
+    }
+    let results = tasks.join_all().await;
+    assert!(results.iter().all(|r| matches!(r, Err(StoreError::Unavailable(_)))), "{results:?}");
+    let waited = started.elapsed();
+    assert!(waited < limits::STORE_BUSY * 4, "{waited:?} for twenty");
+    assert_eq!(insert(&store, "still".into()).await.ok(), None);
+    assert_eq!(*locked(&told), ["the store cannot be written; its return will be told"]);
+    sqlx::query("ROLLBACK").execute(&mut other).await.expect("unlocked");
+    while locked(&told).len() < 2 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the end is told");
+        insert(&store, uuid::Uuid::now_v7().to_string()).await.expect("written");
+    }
+    assert_eq!(locked(&told)[1], "the store can be written again");
+}
+
+/// Listens to the log from WARN on.
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+fn told() -> (Heard, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::default();
+    (Heard(Arc::clone(&told)), told)
+}
+
+impl tracing::Subscriber for Heard {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            if field.name() == "message" {
+                locked(&self.0).push(format!("{value:?}"));
+            }
+        });
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// A tenant that asks for many long lists keeps nobody else from reading, and nothing from being let in.
+#[tokio::test]
+async fn one_tenants_long_reads_hold_up_nobody_else() {
+    let directory = directory();
+    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
+    let (greedy, quiet) = (TenantId::generate(), TenantId::generate());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..4 * limits::API_READERS {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let endless =
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+            let read = store.read_of(greedy, move |connection| {
+                Box::pin(async move { sqlx::query(endless).fetch_one(connection).await.map(drop) })
+            });
+            read.await
+        });
+    }
+    tokio::task::yield_now().await;
+    let started = Instant::now();
+    use crate::store::{Browse, Control};
+    store.find_key(crate::ids::KeyId::generate()).await.expect("keys are looked up");
+    store.find_job(Some(quiet), crate::ids::JobId::generate()).await.expect("another tenant reads");
+    assert!(started.elapsed() < limits::READ_DEADLINE / 2, "{:?}", started.elapsed());
+    tasks.abort_all();
+}

@@ -14,8 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::BoxFuture;
 use super::checkpoint::Log;
 use super::error::{Failure, failure, store_error};
+use super::outage::Watch;
 use crate::limits;
 use crate::store::StoreError;
+use crate::unwound::unwound;
 
 /// Which queue a job waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,9 @@ pub(super) enum Class {
 }
 
 const CLASSES: usize = 3;
+
+/// How the process ends when the writer itself (not a job of its) breaks: `EX_SOFTWARE` of sysexits.
+const EXIT_WRITER: i32 = 70;
 
 impl Class {
     /// How many jobs of the class one transaction takes.
@@ -57,9 +62,16 @@ impl Writer {
     ) -> Self {
         let queues = [(); CLASSES].map(|()| mpsc::channel(limits::WRITER_WAITING));
         let (senders, receivers) = split(queues);
-        let task =
-            Task { connection: Some(connection), options, log, queues: receivers, first: 0, _lock: lock };
-        tokio::spawn(task.run());
+        let watch = Watch::new("written");
+        let connection = Some(connection);
+        let task = Task { connection, options, log, watch, queues: receivers, first: 0, _lock: lock };
+        tokio::spawn(async move {
+            if unwound(task.run()).await.is_none() {
+                // Nothing could be written any more, and nobody would see why.
+                tracing::error!("the writer of the store panicked: the process ends");
+                std::process::exit(EXIT_WRITER);
+            }
+        });
         Self { queues: senders }
     }
 
@@ -127,6 +139,7 @@ struct Task {
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
     log: Log,
+    watch: Watch,
     queues: Queues<mpsc::Receiver<Box<dyn Job>>>,
     /// The class whose turn it is.
     first: usize,
@@ -159,13 +172,19 @@ impl Task {
     async fn commit(&mut self, job: Box<dyn Job>) {
         let mut connection = match self.connect().await {
             Ok(connection) => connection,
-            Err(error) => return job.answer(Err(error)),
+            Err(error) => {
+                let result = Err(error);
+                self.watch.note(&result);
+                return self.everything_with(job).into_iter().for_each(|job| job.answer(result.clone()));
+            }
         };
         let mut done = Done::new();
         let result = match execute(&mut connection, "BEGIN IMMEDIATE").await {
             Ok(()) => self.fill(&mut connection, job, &mut done).await,
             Err(error) => {
-                done.push(job);
+                // The file is locked, and was waited for. Whoever waits behind this job would wait as long again, one
+                // after the other.
+                done = self.everything_with(job);
                 Err(error)
             }
         };
@@ -179,11 +198,20 @@ impl Task {
         if result.is_ok() || self.is_whole(&mut connection).await {
             self.connection = Some(connection);
         }
-        let result =
-            result.map_err(store_error).inspect_err(|error| tracing::warn!(%error, "a transaction failed"));
+        let result = result.map_err(store_error);
+        self.watch.note(&result);
+        if let Err(error @ StoreError::Internal(_)) = &result {
+            tracing::error!(%error, "a transaction failed");
+        }
         for job in done {
             job.answer(result.clone());
         }
+    }
+
+    /// `job` and all that waits now.
+    fn everything_with(&mut self, job: Box<dyn Job>) -> Done {
+        let waiting = self.queues.iter_mut().flat_map(|queue| std::iter::from_fn(|| queue.try_recv().ok()));
+        std::iter::once(job).chain(waiting).collect()
     }
 
     async fn connect(&mut self) -> Result<SqliteConnection, StoreError> {
@@ -244,7 +272,7 @@ async fn run_alone(
     }
     let begun = execute(connection, "SAVEPOINT job").await;
     let result = match begun {
-        Ok(()) => job.run(connection).await,
+        Ok(()) => unwound(job.run(connection)).await.unwrap_or_else(|| Err(panicked())),
         Err(error) => {
             done.push(job);
             return Err(error);
@@ -265,6 +293,12 @@ async fn run_alone(
             execute(connection, "RELEASE job").await
         }
     }
+}
+
+/// What is said of a job that panicked: a mistake of ours, which its savepoint takes back like any other.
+fn panicked() -> sqlx::Error {
+    tracing::error!("a job of the store panicked; it alone is refused");
+    sqlx::Error::Protocol("the job panicked".into())
 }
 
 /// After these SQLite may have rolled everything back by itself.
