@@ -74,7 +74,7 @@ pub trait Deliveries: Send + Sync + 'static {
     ) -> Result<Vec<Claimed>, StoreError>;
 
     /// Makes at most `limit` held deliveries due whose endpoint is active and whose tenant's dispatch is open; returns how
-    /// many. Level-triggered: called continually, it needs no notice.
+    /// many: of every tenant an equal part, as far as it has so many. Level-triggered: called continually, it needs no notice.
     async fn release_held(&self, limit: u32, now: Timestamp) -> Result<u64, StoreError>;
 
     /// One bounded step of housekeeping; returns how many rows it changed (0: nothing left to do now).

@@ -244,3 +244,28 @@ async fn what_an_empty_queue_lost_is_made_due_for_that_tenant_alone() {
     assert!(START < at(1));
     world.assert_balanced().await;
 }
+
+#[tokio::test]
+async fn a_tenant_with_much_that_is_held_does_not_take_whole_steps_of_the_release() {
+    let world = World::new().await;
+    let mut waiting = Vec::new();
+    for (slug, events) in [("first", 40), ("second", 3), ("third", 40)] {
+        let tenant = world.tenant(slug).await;
+        let endpoint = world.endpoint(tenant).await;
+        world.pause(tenant, endpoint).await;
+        world.deliveries(tenant, events).await;
+        waiting.push((tenant, endpoint));
+    }
+    for (tenant, endpoint) in &waiting {
+        world.resume(*tenant, *endpoint).await;
+    }
+    assert_eq!(world.store.release_held(30, at(1)).await.unwrap(), 30, "a whole step");
+    let mut released = Vec::new();
+    for (tenant, _) in &waiting {
+        released
+            .push(world.all(*tenant).await.iter().filter(|d| d.state == DeliveryState::Scheduled).count());
+    }
+    assert_eq!(released[1], 3, "all of the small one");
+    assert!(released[0] >= 10 && released[2] >= 10, "{released:?}");
+    assert_eq!(world.store.release_held(500, at(1)).await.unwrap(), 53, "and then the rest");
+}

@@ -1,6 +1,6 @@
 //! What waits: who has something due, claims, the release of what is held.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use sqlx::Row;
@@ -64,10 +64,11 @@ const PARKED: &str = waiting_endpoints!(
 );
 
 const RELEASABLE: &str = waiting_endpoints!(
-    "SELECT h.event, h.ordinal FROM waiting w \
+    "SELECT w.tenant, w.endpoint FROM waiting w \
         CROSS JOIN endpoints e ON e.id = w.endpoint AND e.status = 'active' \
         CROSS JOIN tenants t ON t.id = w.tenant AND t.status = 'active' AND t.dispatch = 'open' \
-        CROSS JOIN schedule h ON h.tenant = w.tenant AND h.endpoint = w.endpoint AND h.wait = 'held' LIMIT ?1"
+        WHERE EXISTS (SELECT 1 FROM schedule h \
+            WHERE h.tenant = w.tenant AND h.endpoint = w.endpoint AND h.wait = 'held') LIMIT ?1"
 );
 
 /// See [`crate::store::Deliveries::claim`].
@@ -176,14 +177,54 @@ pub(super) async fn release_held(
         after: ") UPDATE schedule SET wait = 'time', due_at = r.due_at FROM released r \
                 WHERE schedule.event = +r.event AND schedule.ordinal = +r.ordinal",
     };
-    let rows = sqlx::query(RELEASABLE).bind(limit).fetch_all(&mut *connection).await?;
-    let held: Vec<_> =
-        rows.iter().map(|row| Ok((delivery_id(row)?, now))).collect::<Result<_, sqlx::Error>>()?;
+    let held = releasable(connection, limit, now).await?;
     DUE.execute(connection, &held, bind_place).await?;
     let bind = |query: super::bulk::Bound, (id, _): &(DeliveryId, Timestamp)| {
         query.bind(blob(id.event.uuid())).bind(id.ordinal)
     };
     STATE.execute(connection, &held, bind).await
+}
+
+/// At most `limit` of what may be released, the oldest of each endpoint first. Every tenant gets an equal part, or a large
+/// one would take step after step for itself; what that leaves goes to whoever has more. Which tenant is the first goes
+/// around, for when there are more of them than `limit`.
+async fn releasable(
+    connection: &mut SqliteConnection,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Vec<(DeliveryId, Timestamp)>, sqlx::Error> {
+    const HELD: &str = "SELECT event, ordinal FROM schedule WHERE tenant = ? AND endpoint = ? AND wait = 'held' \
+                        ORDER BY due_at LIMIT ? OFFSET ?";
+    let mut tenants: BTreeMap<Vec<u8>, Vec<(Vec<u8>, u32)>> = BTreeMap::new();
+    for row in sqlx::query(RELEASABLE).bind(-1).fetch_all(&mut *connection).await? {
+        tenants.entry(row.try_get(0)?).or_default().push((row.try_get(1)?, 0));
+    }
+    let mut tenants: Vec<_> = tenants.into_iter().collect();
+    if tenants.is_empty() {
+        return Ok(Vec::new());
+    }
+    let first = now.0.unsigned_abs() as usize % tenants.len();
+    tenants.rotate_left(first);
+    let part = (limit / u32::try_from(tenants.len()).unwrap_or(u32::MAX)).max(1);
+    let mut held = Vec::new();
+    for most in [part, limit] {
+        for (tenant, endpoints) in &mut tenants {
+            let mut left = most.min(limit.saturating_sub(held.len() as u32));
+            for (endpoint, taken) in endpoints {
+                if left == 0 {
+                    break;
+                }
+                let query = sqlx::query(HELD).bind(&*tenant).bind(&*endpoint).bind(left).bind(*taken);
+                let rows = query.fetch_all(&mut *connection).await?;
+                left -= rows.len() as u32;
+                *taken += rows.len() as u32;
+                for row in &rows {
+                    held.push((delivery_id(row)?, now));
+                }
+            }
+        }
+    }
+    Ok(held)
 }
 
 fn bind_place(query: super::bulk::Bound, (id, at): &(DeliveryId, Timestamp)) -> super::bulk::Bound {
