@@ -252,8 +252,14 @@ pub const PREFETCH_IDLE_AFTER: Duration = Duration::from_secs(60);
 pub const STORE_RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest wait before a failed verb of the store is tried again.
 pub const STORE_RETRY_MAX: Duration = Duration::from_secs(1);
-/// A claim gives its delivery back after this and the longest attempt.
-pub const CLAIM_LEASE: Duration = Duration::from_secs(120);
+/// A claim gives its delivery back after this and the longest attempt: longer than anything claimed waits in memory
+/// ([`MESSAGE_HOLD`]) and is loaded and recorded, or it would be attempted twice.
+pub const CLAIM_LEASE: Duration = Duration::from_secs(150);
+/// Tenants or endpoints with due work that are looked at for one claim; the next claim goes on behind them.
+pub const CLAIM_LOOK: usize = 2_048;
+/// After a look for due work there is none for so many times its length ([`DUE_POLL`] at most), so that with very many
+/// tenants it does not take a reader of the store all the time.
+pub const DUE_LOOK_REST: u32 = 4;
 /// How often the store is asked for due work when nobody said that there is some.
 pub const DUE_POLL: Duration = Duration::from_millis(500);
 /// Names in the resolver's cache.
@@ -289,6 +295,8 @@ pub const CIRCUIT_TRIP_AFTER: u32 = 10;
 pub const CIRCUIT_PROBE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause of an open circuit: how late a receiver's return may be noticed.
 pub const CIRCUIT_PROBE_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// By which part of a pause a probe may come early: many endpoints of one host must not probe in step.
+pub const CIRCUIT_PROBE_JITTER: f64 = 0.25;
 /// What is known of an endpoint is forgotten when it was not used for so long; longer than the longest probe pause.
 pub const GATE_FORGET_AFTER: Duration = Duration::from_secs(300);
 /// Parked deliveries that an endpoint takes of which nothing is known (after a restart).
@@ -334,6 +342,10 @@ pub const LAG_TICK: Duration = Duration::from_millis(5);
 pub const CAPACITY_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the live table is refreshed while somebody looks at it.
 pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
+/// Tenants in it at most, those with work first.
+pub const SNAPSHOT_TENANTS: usize = 1_000;
+/// A tenant without work stays in it for so long, so that what it used of late is seen.
+pub const SNAPSHOT_RECENT: Duration = Duration::from_secs(300);
 /// How often dispatchers tell what is in flight and which circuits are open.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// Events and their payloads are kept this long unless configured.

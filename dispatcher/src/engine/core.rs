@@ -277,7 +277,7 @@ impl Core {
     pub fn adapt(&mut self, lag: Duration, now: Moment) {
         let latency = std::mem::take(&mut self.record_latency).max(self.outbound.age(now));
         let effective = self.capacity.observe(lag, latency);
-        self.scheduler.set_slots(effective);
+        self.scheduler.set_slots_beside_slow(now, effective);
         self.metrics.slots_effective.set(effective as i64);
         self.metrics.unrecorded.set(self.outbound.len() as i64);
         self.metrics.unrecorded_age.set(self.outbound.age(now).as_millis() as i64);

@@ -11,13 +11,14 @@
 //! **Concurrency limit.** At most `min(allowed, ceiling)`. The *ceiling* is the tenant's share as far as one endpoint may
 //! take it ([`ceiling`]). *Allowed* has no bound until the endpoint is overloaded: a timeout, 429, 503 or lost connection
 //! halves what is in force, once per generation of attempts (those that started before the last cut do not cut again: fifty
-//! timeouts of the same moment are one piece of news). Successes let it grow: by one each up to half of where it was cut, then
-//! by one per round.
+//! timeouts of the same moment are one piece of news). Answers let it grow: successes by one each up to half of where it was
+//! cut, then, like all others, by one per round.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairhook_common::endpoint::Circuit;
+use fairhook_common::limits;
 
 use super::moment::{Moment, micros};
 use super::rate::Rate;
@@ -95,7 +96,7 @@ pub(super) struct Gate {
     allowed: u32,
     /// Up to here it grows by one per success.
     threshold: u32,
-    /// Successes since it last grew.
+    /// Answers since it last grew.
     progress: u32,
     /// Attempts that started before this do not cut again.
     cut_at: Moment,
@@ -230,9 +231,14 @@ impl Gate {
                 match class {
                     Class::Success => {
                         self.alive();
-                        self.grow(ceiling);
+                        self.grow(ceiling, self.allowed < self.threshold);
                     }
-                    Class::Answered => self.alive(),
+                    // An answer, if not the one that was hoped for: it takes its requests. Without growth an endpoint that
+                    // only answers 500 after an outage would get one at a time for ever.
+                    Class::Answered => {
+                        self.alive();
+                        self.grow(ceiling, false);
+                    }
                     Class::Overload => self.overloaded(now, slot, started, ceiling, settings),
                 }
             }
@@ -267,12 +273,13 @@ impl Gate {
         self.state = State::Closed;
     }
 
-    fn grow(&mut self, ceiling: u32) {
+    /// By one at once if it may be `fast`, else by one per round.
+    fn grow(&mut self, ceiling: u32, fast: bool) {
         if self.allowed >= ceiling {
             return;
         }
         self.progress += 1;
-        if self.allowed < self.threshold || self.progress >= self.allowed {
+        if fast || self.progress >= self.allowed {
             self.allowed += 1;
             self.progress = 0;
         }
@@ -290,17 +297,28 @@ impl Gate {
                 }
                 if self.overloads >= settings.trip_after {
                     self.allowed = 1;
-                    self.open(now, settings.probe_pause);
+                    self.open(now, slot, settings.probe_pause);
                 }
             }
             State::Probing { slot: probe, pause } if probe == slot => {
-                self.open(now, pause.saturating_mul(2).min(settings.probe_pause_max));
+                self.open(now, slot, pause.saturating_mul(2).min(settings.probe_pause_max));
             }
             State::Probing { .. } | State::Open { .. } => {}
         }
     }
 
-    fn open(&mut self, now: Moment, pause: Duration) {
-        self.state = State::Open { until: now.after(pause), pause };
+    /// Opens the circuit for this pause, or up to a quarter less: the endpoints of one host, which go down together, must
+    /// not come back to it together.
+    fn open(&mut self, now: Moment, slot: u64, pause: Duration) {
+        let early = pause.mul_f64(limits::CIRCUIT_PROBE_JITTER * spread(slot));
+        self.state = State::Open { until: now.after(pause - early), pause };
     }
+}
+
+/// A number from 0 to 1 for every slot, without any pattern from one to the next (the end of SplitMix64).
+fn spread(slot: u64) -> f64 {
+    let z = slot.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (z ^ (z >> 31)) as f64 / u64::MAX as f64
 }

@@ -48,6 +48,7 @@ mod tenant;
 mod tests;
 mod turn;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use fairhook_common::endpoint::Circuit;
@@ -201,8 +202,19 @@ impl<T> Scheduler<T> {
     }
 
     /// How many slots may be used now, at most those of the settings.
-    pub fn set_slots(&mut self, effective: usize) {
+    fn set_slots(&mut self, effective: usize) {
         self.shares.set_slots(effective.min(self.settings.slots));
+    }
+
+    /// How many slots may be used now beside those of attempts that have been under way for long. These wait for their
+    /// receivers and take nothing of what is scarce; counted, a moment of lateness beside many hanging receivers would leave
+    /// no slot to anybody until they time out. None at all if `effective` is zero.
+    pub fn set_slots_beside_slow(&mut self, now: Moment, effective: usize) {
+        self.look_at(now);
+        // Slots are numbered in the order of their starts.
+        let is_slow = |flight: &&Flight| self.now.since(flight.started) >= self.settings.quick;
+        let slow = self.flights.values().take_while(is_slow).count();
+        self.set_slots(if effective == 0 { 0 } else { effective.saturating_add(slow) });
     }
 
     /// How much of a tenant waits.
@@ -226,8 +238,17 @@ impl<T> Scheduler<T> {
         std::mem::take(&mut self.circuits).into_iter().collect()
     }
 
-    /// Takes out, of what waits in line, the oldest as far as it is `overdue`; the caller parks it. Looks at every endpoint with
-    /// work: to be called from time to time.
+    /// Takes out everything that waits: nothing more is to start.
+    pub fn take_all(&mut self) -> Vec<Waiting<T>> {
+        let tenants: Vec<TenantId> = self.tenants.values().filter(|t| t.has_work()).map(|t| t.id).collect();
+        let taken = tenants
+            .into_iter()
+            .filter_map(|tenant| self.with_tenant(tenant, |tenant, around| tenant.drain(around)));
+        taken.flatten().collect()
+    }
+
+    /// Takes out, of what waits in line or to be parked, the oldest as far as it is `overdue`; the caller parks it. Looks at
+    /// every endpoint with work: to be called from time to time.
     pub fn take_overdue(&mut self, now: Moment, overdue: impl Fn(&T) -> bool) -> Vec<Waiting<T>> {
         self.look_at(now);
         let tenants: Vec<TenantId> = self.tenants.values().filter(|t| t.has_work()).map(|t| t.id).collect();
@@ -255,12 +276,20 @@ impl<T> Scheduler<T> {
     /// How things stand, with the reason why a tenant is held back.
     pub fn snapshot(&self, now: Moment) -> Snapshot {
         let now = now.max(self.now);
-        let with_work = self.tenants.values().filter(|tenant| tenant.has_work());
+        let mut shown: Vec<_> = self.tenants.values().filter(|tenant| tenant.worked_lately(now)).collect();
+        if shown.len() > limits::SNAPSHOT_TENANTS {
+            // Those with work first, then those that used most.
+            shown.sort_by_cached_key(|tenant| {
+                (!tenant.has_work(), Reverse(tenant.slot_time_at(now)), tenant.id)
+            });
+            shown.truncate(limits::SNAPSHOT_TENANTS);
+            shown.sort_by_key(|tenant| tenant.id);
+        }
         Snapshot {
             slots: self.shares.slots(),
             in_flight: self.flights.len(),
             gates: self.owners.len(),
-            tenants: with_work.map(|tenant| self.show(tenant, now)).collect(),
+            tenants: shown.into_iter().map(|tenant| self.show(tenant, now)).collect(),
         }
     }
 }

@@ -15,7 +15,7 @@ pub struct Snapshot {
     pub in_flight: usize,
     /// Gates that are remembered.
     pub gates: usize,
-    /// Every tenant that has work here.
+    /// The tenants that have work here, or had some within `limits::SNAPSHOT_RECENT`; `limits::SNAPSHOT_TENANTS` at most.
     pub tenants: Vec<TenantSnapshot>,
 }
 

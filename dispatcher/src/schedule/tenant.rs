@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fairhook_common::delivery::Lane;
 use fairhook_common::ids::{EndpointId, TenantId};
+use fairhook_common::limits;
 
 use super::alarms::Alarms;
 use super::gate::{self, Company, Gate, Room, Speed};
@@ -161,6 +162,12 @@ impl<T> Tenant<T> {
         self.metered_at = self.metered_at.max(now);
     }
 
+    /// Whether it has work, or had some not long ago.
+    pub fn worked_lately(&self, now: Moment) -> bool {
+        let lately = || now.since(self.metered_at) < limits::SNAPSHOT_RECENT;
+        self.has_work() || (self.slot_time > 0 && lately())
+    }
+
     /// Slot time used so far, running attempts included.
     pub fn slot_time_at(&self, now: Moment) -> Duration {
         let running = u64::from(self.in_flight).saturating_mul(micros(now.since(self.metered_at)));
@@ -277,7 +284,11 @@ impl<T> Tenant<T> {
         overdue: &impl Fn(&T) -> bool,
         around: &mut Surroundings<'_>,
     ) -> Vec<Waiting<T>> {
+        // What has to be parked is counted already. It waits while the tenant is at its cap, so as long as the longest attempt.
         let mut taken = Vec::new();
+        while self.parking.front().is_some_and(|waiting| overdue(&waiting.item)) {
+            taken.extend(self.parking.pop_front());
+        }
         for id in self.busy.iter().copied().collect::<Vec<_>>() {
             let Some(endpoint) = self.endpoints.get_mut(&id) else { continue };
             let gone = endpoint.line.take_overdue(overdue);

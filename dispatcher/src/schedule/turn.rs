@@ -15,7 +15,7 @@ pub(super) struct Flight {
     pub tenant: TenantId,
     /// `None`: it is being parked.
     endpoint: Option<EndpointId>,
-    started: Moment,
+    pub started: Moment,
     /// By how much the tenant's virtual time was advanced.
     charged: Virtual,
     /// It holds a slot of the reserve although nothing was known of its endpoint.

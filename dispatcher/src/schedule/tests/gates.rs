@@ -126,10 +126,16 @@ fn a_circuit_opens_probes_with_growing_pauses_and_closes() {
     assert_eq!(scheduler.take_circuit_changes(), []);
 
     let mut pauses = Vec::new();
+    let mut early = Vec::new();
     let mut now = ms(1);
     for _ in 0..8 {
         let opens = scheduler.openings.first().unwrap();
-        pauses.push(opens.since(now).as_secs());
+        let pause = opens.since(now).as_secs_f64();
+        // The next of the pauses that this one may be, a quarter of which may be missing.
+        let whole = [2, 4, 8, 16, 32, 60].into_iter().find(|whole| pause <= f64::from(*whole)).unwrap();
+        assert!(pause > 0.75 * f64::from(whole) - 1e-3, "{pause} s of {whole}");
+        pauses.push(whole);
+        early.push((pause / f64::from(whole) * 1e3) as u32);
         now = opens;
         assert!(scheduler.next(now).is_none());
         assert_eq!(scheduler.endpoint_room(id), 1, "one probe");
@@ -141,13 +147,16 @@ fn a_circuit_opens_probes_with_growing_pauses_and_closes() {
         assert_eq!(scheduler.take_circuit_changes(), [(id, Circuit::Open)]);
     }
     assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60, 60]);
+    early.sort_unstable();
+    early.dedup();
+    assert!(early.len() > 4, "probes have no common rhythm: {early:?}");
 
     now = scheduler.openings.first().unwrap();
     offer(&mut scheduler, now, 1, 1);
     let Some(Step::Start { slot, .. }) = scheduler.next(now) else { panic!("a probe starts") };
     scheduler.finish(now, slot, attempted(Class::Answered));
     assert_eq!(scheduler.take_circuit_changes(), [(id, Circuit::Closed)]);
-    assert_eq!(scheduler.endpoint_room(id), 1, "it begins anew with one");
+    assert_eq!(scheduler.endpoint_room(id), 2, "it begins anew with one, and one more after each answer");
 }
 
 #[test]
@@ -287,4 +296,44 @@ fn what_is_new_does_not_wait_before_what_is_parked() {
     assert_eq!(scheduler.waiting(tenant(1)).first, 3, "what was released has a place");
     offer(&mut scheduler, now, 1, 1);
     assert_eq!(scheduler.waiting(tenant(1)).first, 4, "nothing is parked any more");
+}
+
+#[test]
+fn an_endpoint_that_only_answers_500_after_an_outage_gets_more_than_one_at_a_time_again() {
+    let mut scheduler = with_cap(16);
+    offer(&mut scheduler, ms(0), 1, 10);
+    for slot in starts(&mut scheduler, ms(0)) {
+        scheduler.finish(ms(1), slot, attempted(Class::Overload));
+    }
+    let mut now = scheduler.openings.first().unwrap();
+    for _ in 0..200 {
+        offer(&mut scheduler, now, 1, 1);
+        for slot in starts(&mut scheduler, now) {
+            scheduler.finish(now, slot, attempted(Class::Answered));
+        }
+        now = now.after(Duration::from_millis(5));
+    }
+    assert_eq!(scheduler.endpoint_room(endpoint(1, 1)), 16);
+}
+
+#[test]
+fn what_waits_to_be_parked_is_taken_out_when_it_is_overdue_too() {
+    let mut scheduler = with_cap(2);
+    offer(&mut scheduler, ms(0), 1, 5);
+    offer(&mut scheduler, ms(0), 2, 5);
+    let slots: Vec<_> = std::iter::from_fn(|| match scheduler.next(ms(0)) {
+        Some(Step::Start { slot, .. }) => Some(slot),
+        Some(Step::Park { .. }) => panic!("it is quick as far as is known"),
+        None => None,
+    })
+    .collect();
+    assert_eq!(slots.len(), 2, "at its cap");
+    assert!(scheduler.next(ms(2_000)).is_none());
+    let waiting = scheduler.waiting(tenant(1));
+    assert!(
+        waiting.parking > 0,
+        "nothing has a place at a slow endpoint, and no slot is there to park: {waiting:?}"
+    );
+    assert_eq!(scheduler.take_overdue(ms(2_000), |_| true).len() as u32, waiting.total());
+    assert_eq!(scheduler.waiting(tenant(1)).total(), 0);
 }

@@ -75,3 +75,50 @@ fn fewer_slots_end_nothing_and_start_nothing_before_there_is_room() {
     assert_eq!(scheduler.snapshot(ms(20)).slots, 40, "never more than configured");
     assert_eq!(starts(&mut scheduler, ms(20)), [1]);
 }
+
+#[test]
+fn slots_that_only_wait_for_their_receivers_do_not_count_when_slots_are_taken_back() {
+    let mut scheduler = Scheduler::new(Settings::with_slots(100));
+    for t in 1..=4 {
+        scheduler.set_tenant(tenant(t), 1, 25);
+        for e in 0..3 {
+            for _ in 0..20 {
+                offer_known(&mut scheduler, ms(0), waiting(t, e, 0));
+            }
+        }
+    }
+    let mut hanging = 0;
+    while let Some(Step::Start { .. }) = scheduler.next(ms(0)) {
+        hanging += 1;
+    }
+    assert!(hanging > 60, "{hanging} never answer");
+    // The loop was late: an eighth of the slots, which is less than what hangs.
+    scheduler.set_slots_beside_slow(ms(5_000), 12);
+    assert_eq!(scheduler.snapshot(ms(5_000)).slots, (hanging + 12).min(100));
+    scheduler.set_tenant(tenant(9), 1, 25);
+    offer_known(&mut scheduler, ms(5_000), waiting(9, 1, 7));
+    let started = std::iter::from_fn(|| scheduler.next(ms(5_000)))
+        .any(|step| matches!(step, Step::Start { waiting, .. } if waiting.item == 7));
+    assert!(started, "a good tenant finds a slot at once");
+    scheduler.set_slots_beside_slow(ms(5_000), 0);
+    assert_eq!(
+        scheduler.snapshot(ms(5_000)).slots,
+        0,
+        "nothing at all may start while recording is far behind"
+    );
+}
+
+#[test]
+fn a_tenant_that_has_just_worked_is_shown_with_its_slot_time_until_it_is_long_ago() {
+    let mut scheduler = Scheduler::new(Settings::with_slots(10));
+    scheduler.set_tenant(tenant(1), 1, 5);
+    scheduler.set_tenant(tenant(2), 1, 5);
+    offer_known(&mut scheduler, ms(0), waiting(1, 1, 0));
+    let Some(Step::Start { slot, .. }) = scheduler.next(ms(0)) else { panic!("it starts") };
+    scheduler.finish(ms(30), slot, attempted(Class::Success));
+    let shown = scheduler.snapshot(ms(1_000)).tenants;
+    assert_eq!(shown.len(), 1, "who never worked is not shown");
+    assert_eq!((shown[0].tenant, shown[0].slot_time), (tenant(1), Duration::from_millis(30)));
+    let long_ago = ms(30).after(limits::SNAPSHOT_RECENT);
+    assert!(scheduler.snapshot(long_ago).tenants.is_empty());
+}
