@@ -120,12 +120,14 @@ fn base_headers(custom: &[CustomHeader]) -> HeaderMap {
     headers.insert(CONTENT_TYPE, JSON);
     let mut own = HeaderMap::with_capacity(custom.len());
     for header in custom {
-        let ours = header.name.starts_with("webhook-") || NOT_THE_TENANTS.contains(&header.name.as_str());
         let pair = (HeaderName::try_from(&header.name), HeaderValue::try_from(&header.value));
-        if let ((Ok(name), Ok(mut value)), false) = (pair, ours) {
-            value.set_sensitive(true);
-            own.append(name, value);
+        let (Ok(name), Ok(mut value)) = pair else { continue };
+        // Looked at as parsed, in lower case, however it is stored.
+        if name.as_str().starts_with("webhook-") || NOT_THE_TENANTS.contains(&name.as_str()) {
+            continue;
         }
+        value.set_sensitive(true);
+        own.append(name, value);
     }
     // What the tenant sets replaces what we would have sent.
     headers.extend(own);

@@ -9,7 +9,7 @@ use fairhook_common::endpoint::Circuit;
 use fairhook_common::ids::{EndpointId, TenantId};
 use fairhook_common::limits;
 use fairhook_common::queue::Received;
-use fairhook_common::store::{Claim, ClaimFrom, Claimed, Load, Loaded, Recorded, Roster, Ticket};
+use fairhook_common::store::{Claim, ClaimFrom, Claimed, DueWork, Load, Loaded, Recorded, Roster, Ticket};
 use fairhook_common::time::Timestamp;
 
 use super::due::{DuePlan, Room};
@@ -48,7 +48,7 @@ impl Core {
         metrics.slots_total.set(slots as i64);
         Self {
             scheduler: Scheduler::new(Settings::with_slots(slots)),
-            tenants: Tenants::new(subscriptions),
+            tenants: Tenants::new(subscriptions, slots),
             due: DuePlan::new(now),
             outbound: Outbound::default(),
             metrics,
@@ -258,8 +258,21 @@ impl Core {
         }
     }
 
-    /// What is to be claimed now.
+    /// The store said what is due; `next`: when there will be more. What is of tenants that are not served here is not kept:
+    /// nobody would ever claim it.
+    pub fn learned(&mut self, found: DueWork, next: Option<Moment>, now: Moment) {
+        let served = |tenant: TenantId| self.tenants.get(tenant).is_some();
+        let due = found.due.into_iter().filter(|(tenant, _)| served(*tenant));
+        let parked = found.parked.into_iter().filter(|(tenant, _)| served(*tenant));
+        self.due.learned(now, due, parked, next);
+    }
+
+    /// What is to be claimed now. Nothing while recording is far behind: it could not start, and a claim whose lease ran out
+    /// meanwhile would be claimed, and attempted, once more before its outcome is recorded.
     pub fn claims(&mut self, now: Moment) -> Vec<Claim> {
+        if !self.outbound.has_room(now) {
+            return Vec::new();
+        }
         let room = Rooms { scheduler: &self.scheduler, tenants: &self.tenants };
         self.due.claims(now, &room)
     }
@@ -318,7 +331,8 @@ impl Core {
     /// When something is to be done although nothing happens; `None`: not in sight.
     pub fn wakeup(&self, now: Moment) -> Option<Moment> {
         let next = self.scheduler.next_wakeup().filter(|_| self.may_start(now));
-        [next, self.due.wakeup()].into_iter().flatten().min()
+        let claim = self.due.claims_at().filter(|_| self.outbound.has_room(now));
+        [next, self.due.asks_at(), claim].into_iter().flatten().min()
     }
 }
 
@@ -333,7 +347,9 @@ impl Room for Rooms<'_> {
         let Some(known) = self.tenants.get(tenant) else { return 0 };
         // Twice the share keeps its slots busy from one claim to the next; a lane is filled again when half of it is gone.
         let full = known.share.saturating_mul(2);
-        let room = full.saturating_sub(self.scheduler.waiting(tenant).of(lane));
+        // What has to be parked counts in every lane: it came out of one, and waits while the tenant is at its cap.
+        let waiting = self.scheduler.waiting(tenant);
+        let room = full.saturating_sub(waiting.of(lane).saturating_add(waiting.parking));
         if room >= known.share { room } else { 0 }
     }
 
@@ -341,3 +357,7 @@ impl Room for Rooms<'_> {
         if self.tenants.get(tenant).is_none() { 0 } else { self.scheduler.endpoint_room(endpoint) }
     }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

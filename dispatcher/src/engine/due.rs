@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
+use std::time::Duration;
 
 use fairhook_common::delivery::Lane;
 use fairhook_common::ids::{EndpointId, TenantId};
@@ -48,9 +49,19 @@ impl DuePlan {
         }
     }
 
-    /// When [`Self::asking`] or [`Self::claims`] will have something to do; `None`: not before a call is answered.
-    pub fn wakeup(&self) -> Option<Moment> {
-        [self.ask.wakeup(), self.claim.wakeup()].into_iter().flatten().min()
+    /// When [`Self::asking`] will have something to do; `None`: not before a call is answered.
+    pub fn asks_at(&self) -> Option<Moment> {
+        self.ask.wakeup()
+    }
+
+    /// When [`Self::claims`] will have something to do; `None`: not before a call is answered, or something is known.
+    pub fn claims_at(&self) -> Option<Moment> {
+        self.claim.wakeup()
+    }
+
+    /// Whether a claim is under way.
+    pub fn is_claiming(&self) -> bool {
+        self.claim.under_way
     }
 
     /// Somebody said that there is something due now.
@@ -95,7 +106,8 @@ impl DuePlan {
     ) {
         self.due.extend(due);
         self.parked.extend(parked);
-        self.ask.end(now.after(limits::CLAIM_PAUSE));
+        let rest = (self.ask.took(now) * limits::DUE_LOOK_REST).clamp(limits::CLAIM_PAUSE, limits::DUE_POLL);
+        self.ask.end(now.after(rest));
         self.ask.wish(now.after(limits::DUE_POLL));
         if let Some(next) = next {
             self.ask.wish(next);
@@ -125,9 +137,11 @@ impl DuePlan {
         }
         if claims.is_empty() {
             // Looking over thousands of tenants without room costs something: seldom, and again without an event only for
-            // the sake of circuits, which open by time alone.
+            // the sake of circuits, which open by time alone, and of those that were not looked at this time.
             self.claim.end(now.after(3 * limits::CLAIM_PAUSE));
-            if self.is_anything_known() {
+            if self.due.len().max(self.parked.len()) > limits::CLAIM_LOOK {
+                self.claim.wish(now);
+            } else if self.is_anything_known() {
                 self.claim.wish(now.after(limits::DUE_POLL / 4));
             }
         }
@@ -136,25 +150,29 @@ impl DuePlan {
 
     fn due_claims(&mut self, room: &impl Room) -> Vec<Claim> {
         let mut wants = Wants { claims: Vec::new(), left: limits::CLAIM_BATCH };
-        let mut after = self.after_due;
-        for (tenant, lane) in in_turn(&self.due, self.after_due) {
-            if wants.add(tenant, ClaimFrom::Due(lane), room.in_lane(tenant, lane)) {
-                after = Some((tenant, lane));
+        let mut looked_at = None;
+        for (tenant, lane) in in_turn(&self.due, self.after_due).take(limits::CLAIM_LOOK) {
+            if wants.left == 0 {
+                break;
             }
+            wants.add(tenant, ClaimFrom::Due(lane), room.in_lane(tenant, lane));
+            looked_at = Some((tenant, lane));
         }
-        self.after_due = after;
+        self.after_due = looked_at.or(self.after_due);
         wants.claims
     }
 
     fn parked_claims(&mut self, room: &impl Room) -> Vec<Claim> {
         let mut wants = Wants { claims: Vec::new(), left: limits::CLAIM_BATCH };
-        let mut after = self.after_parked;
-        for (tenant, endpoint) in in_turn(&self.parked, self.after_parked) {
-            if wants.add(tenant, ClaimFrom::Parked(endpoint), room.at_endpoint(tenant, endpoint)) {
-                after = Some((tenant, endpoint));
+        let mut looked_at = None;
+        for (tenant, endpoint) in in_turn(&self.parked, self.after_parked).take(limits::CLAIM_LOOK) {
+            if wants.left == 0 {
+                break;
             }
+            wants.add(tenant, ClaimFrom::Parked(endpoint), room.at_endpoint(tenant, endpoint));
+            looked_at = Some((tenant, endpoint));
         }
-        self.after_parked = after;
+        self.after_parked = looked_at.or(self.after_parked);
         wants.claims
     }
 
@@ -233,15 +251,12 @@ struct Wants {
 }
 
 impl Wants {
-    /// Returns whether it was taken up.
-    fn add(&mut self, tenant: TenantId, from: ClaimFrom, room: u32) -> bool {
+    fn add(&mut self, tenant: TenantId, from: ClaimFrom, room: u32) {
         let limit = room.min(self.left);
-        if limit == 0 {
-            return false;
+        if limit > 0 {
+            self.left -= limit;
+            self.claims.push(Claim { tenant, from, limit });
         }
-        self.left -= limit;
-        self.claims.push(Claim { tenant, from, limit });
-        true
     }
 }
 
@@ -250,16 +265,22 @@ impl Wants {
 struct Pacer {
     wished: Option<Moment>,
     not_before: Moment,
+    began: Moment,
     under_way: bool,
 }
 
 impl Pacer {
     fn at(moment: Moment) -> Self {
-        Self { wished: Some(moment), not_before: moment, under_way: false }
+        Self { wished: Some(moment), not_before: moment, began: moment, under_way: false }
     }
 
     fn never() -> Self {
-        Self { wished: None, not_before: Moment::from_micros(0), under_way: false }
+        Self {
+            wished: None,
+            not_before: Moment::from_micros(0),
+            began: Moment::from_micros(0),
+            under_way: false,
+        }
     }
 
     fn wish(&mut self, at: Moment) {
@@ -275,9 +296,14 @@ impl Pacer {
         let begins = self.wakeup().is_some_and(|at| at <= now);
         if begins {
             self.wished = None;
+            self.began = now;
             self.under_way = true;
         }
         begins
+    }
+
+    fn took(&self, now: Moment) -> Duration {
+        now.since(self.began)
     }
 
     fn end(&mut self, not_before: Moment) {

@@ -22,6 +22,10 @@ fn claimed(n: u128, lane: Lane, to: EndpointId) -> Claimed {
     Claimed { delivery, tenant: tenant(n), endpoint: to, lane, generation: 1 }
 }
 
+fn wakeup(plan: &DuePlan) -> Option<Moment> {
+    [plan.asks_at(), plan.claims_at()].into_iter().flatten().min()
+}
+
 #[derive(Default)]
 struct Rooms {
     lanes: BTreeMap<(TenantId, Lane), u32>,
@@ -46,12 +50,12 @@ fn asked(plan: &mut DuePlan, now: Moment, due: &[(TenantId, Lane)], parked: &[(T
 #[test]
 fn the_store_is_asked_at_once_then_at_the_poll_or_when_something_becomes_due_or_is_said_to_be() {
     let mut plan = DuePlan::new(ms(5));
-    assert_eq!(plan.wakeup(), Some(ms(5)));
+    assert_eq!(wakeup(&plan), Some(ms(5)));
     assert!(plan.asking(ms(5)));
     assert!(!plan.asking(ms(6)), "one question at a time");
     plan.learned(ms(6), [], [], Some(ms(60_000)));
     let poll = ms(6).after(limits::DUE_POLL);
-    assert_eq!(plan.wakeup(), Some(poll), "what is due in a minute does not keep it from looking");
+    assert_eq!(wakeup(&plan), Some(poll), "what is due in a minute does not keep it from looking");
 
     plan.due_then(ms(100));
     assert!(!plan.asking(ms(99)));
@@ -61,7 +65,7 @@ fn the_store_is_asked_at_once_then_at_the_poll_or_when_something_becomes_due_or_
     plan.learned(ms(102), [], [], None);
     assert!(!plan.asking(ms(103)), "not without a pause");
     let paused = ms(102).after(limits::CLAIM_PAUSE);
-    assert_eq!(plan.wakeup(), Some(paused));
+    assert_eq!(wakeup(&plan), Some(paused));
     assert!(plan.asking(paused), "what was said meanwhile is not forgotten");
 }
 
@@ -80,7 +84,7 @@ fn what_comes_back_full_is_claimed_again_without_asking_and_what_comes_back_shor
     plan.claimed(ms(5), &wants, &[one, one]);
 
     let again = ms(5).after(limits::CLAIM_PAUSE);
-    assert_eq!(plan.wakeup(), Some(again));
+    assert_eq!(wakeup(&plan), Some(again));
     let wants = plan.claims(again, &room);
     assert_eq!(wants.len(), 1, "there may be more");
     plan.claimed(again, &wants, &[one]);
@@ -95,7 +99,7 @@ fn a_tenant_without_room_is_claimed_for_when_room_is_made() {
     assert!(plan.claims(ms(0), &room).is_empty());
     room.lanes.insert((tenant(1), Lane::First), 7);
     plan.room_made(ms(40));
-    assert_eq!(plan.wakeup(), Some(ms(40)));
+    assert_eq!(wakeup(&plan), Some(ms(40)));
     assert_eq!(plan.claims(ms(40), &room)[0].limit, 7);
 }
 
@@ -106,7 +110,7 @@ fn parked_deliveries_are_claimed_by_their_endpoints_room() {
     asked(&mut plan, ms(0), &[], &[]);
     plan.parked(ms(1), tenant(1), endpoint(9));
     room.gates.insert(endpoint(9), 3);
-    let at = plan.wakeup().expect("it will look");
+    let at = wakeup(&plan).expect("it will look");
     let wants = plan.claims(at, &room);
     assert!(matches!(wants[..], [Claim { from: ClaimFrom::Parked(e), limit: 3, .. }] if e == endpoint(9)));
     // A claim that found fewer than the gate takes has found all of them, whatever lanes they come from.
@@ -138,7 +142,7 @@ fn tenants_have_their_turn_when_not_all_of_them_fit_in_one_claim() {
             })
             .collect();
         plan.claimed(now, &wants, &got);
-        now = plan.wakeup().expect("there is more");
+        now = wakeup(&plan).expect("there is more");
     }
     let turns = |n| served.iter().filter(|t| **t == tenant(n)).count();
     assert_eq!((1..=5).map(turns).collect::<Vec<_>>(), [2; 5]);
@@ -159,4 +163,42 @@ fn a_failed_claim_is_wanted_again_after_a_wait_and_a_forgotten_tenant_is_not() {
     plan.not_claimed(again);
     plan.forget(tenant(1));
     assert!(plan.claims(again.after(limits::STORE_RETRY_MAX), &room).is_empty());
+}
+
+#[test]
+fn a_claim_looks_at_so_many_endpoints_and_the_next_one_goes_on_behind_them() {
+    let mut plan = DuePlan::new(ms(0));
+    let mut room = Rooms::default();
+    let ends = 2 * limits::CLAIM_LOOK as u128 + 10;
+    let parked: Vec<_> = (1..=ends).map(|n| (tenant(1), endpoint(n))).collect();
+    asked(&mut plan, ms(0), &[], &parked);
+    room.gates.insert(endpoint(ends), 1);
+    let (mut now, mut empty) = (ms(0), 0);
+    loop {
+        let wants = plan.claims(now, &room);
+        if !wants.is_empty() {
+            assert!(matches!(wants[..], [Claim { from: ClaimFrom::Parked(e), .. }] if e == endpoint(ends)));
+            break;
+        }
+        empty += 1;
+        assert!(empty < 10, "it comes to the last one");
+        now = plan.claims_at().expect("it goes on");
+    }
+    assert_eq!(empty, 2, "not all at once");
+    assert!(now < ms(100), "without a long wait");
+}
+
+#[test]
+fn a_look_that_took_long_is_followed_by_a_rest() {
+    let mut plan = DuePlan::new(ms(0));
+    assert!(plan.asking(ms(0)));
+    plan.learned(ms(50), [], [], None);
+    plan.poke(ms(51));
+    assert_eq!(plan.asks_at(), Some(ms(50 + 50 * u64::from(limits::DUE_LOOK_REST))));
+    let poll = ms(50 + 200);
+    assert!(plan.asking(poll));
+    plan.learned(poll.after(Duration::from_secs(5)), [], [], None);
+    plan.poke(poll.after(Duration::from_secs(5)));
+    let rested = poll.after(Duration::from_secs(5) + limits::DUE_POLL);
+    assert_eq!(plan.asks_at(), Some(rested), "never longer than the poll");
 }

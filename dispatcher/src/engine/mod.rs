@@ -16,6 +16,7 @@ mod attempts;
 mod beat;
 mod clock;
 mod core;
+mod drain;
 mod due;
 mod held;
 mod housekeeping;

@@ -79,7 +79,7 @@ impl Engine {
                 Some(roster) = self.rosters.recv() => self.core.roster(&roster),
                 () = pokes.due.notified() => self.core.due.poke(self.tools.clock.now()),
                 () = sleep_until(wakeup) => {}
-                () = &mut draining, if !self.under_way.draining => self.under_way.draining = true,
+                () = &mut draining, if !self.under_way.draining => self.begin_drain(),
                 () = &mut stopping => return,
             }
             self.take_the_rest(&mut messages);
@@ -129,7 +129,7 @@ impl Engine {
             }
             Some(Errand::Learned(Ok(found))) => {
                 let next = found.next_due_at.map(|at| self.tools.clock.moment_of(at));
-                self.core.due.learned(now, found.due, found.parked, next);
+                self.core.learned(found, next, now);
             }
             Some(Errand::Learned(Err(error))) => {
                 self.outage.failed("looking for due work", &error);
@@ -137,7 +137,12 @@ impl Engine {
             }
             Some(Errand::Claimed(wants, Ok(got))) => {
                 self.outage.worked();
-                self.core.claimed(&wants, &got, now);
+                if self.under_way.draining {
+                    self.core.give_back_claimed(&got, now, Timestamp::now());
+                    self.core.due.not_claimed(now);
+                } else {
+                    self.core.claimed(&wants, &got, now);
+                }
             }
             Some(Errand::Claimed(_, Err(error))) => {
                 self.outage.failed("claiming", &error);
@@ -150,10 +155,13 @@ impl Engine {
 
     fn loaded(&mut self, batch: Vec<(Started, Load)>) {
         self.under_way.loads -= 1;
+        let now = self.tools.clock.now();
         if self.under_way.draining {
+            for (started, _) in batch {
+                self.core.give_back_started(started, now, Timestamp::now());
+            }
             return;
         }
-        let now = self.tools.clock.now();
         for ready in self.core.loaded(batch, now, Timestamp::now()) {
             let tools = Arc::clone(&self.tools);
             self.under_way.attempts.spawn(attempt(tools, ready.started, ready.loaded, ready.slug));
@@ -250,9 +258,16 @@ impl Engine {
         });
     }
 
-    /// Whether every attempt has ended and its outcome is recorded and acked. What waits is in the store.
+    /// Nothing new starts from now on.
+    fn begin_drain(&mut self) {
+        self.under_way.draining = true;
+        self.core.give_back_waiting(self.tools.clock.now(), Timestamp::now());
+    }
+
+    /// Whether every attempt has ended and its outcome is recorded and acked, and every claim is used or given back.
     fn is_drained(&self) -> bool {
-        self.under_way.attempts.is_empty() && self.core.outbound.is_empty()
+        let asked = self.under_way.loads > 0 || self.core.due.is_claiming();
+        !asked && self.under_way.attempts.is_empty() && self.core.outbound.is_empty()
     }
 }
 

@@ -31,12 +31,15 @@ pub struct Tenant {
 pub struct Tenants {
     by_id: HashMap<TenantId, Tenant>,
     subscriptions: Arc<Subscriptions>,
+    /// No share is larger: what is fetched and claimed ahead follows from it, and a quota may be any number.
+    largest_share: u32,
 }
 
 impl Tenants {
-    /// None; `subscriptions` is told what they need.
-    pub fn new(subscriptions: Arc<Subscriptions>) -> Self {
-        Self { by_id: HashMap::new(), subscriptions }
+    /// None; `subscriptions` is told what they need. No tenant can have more than `slots` in flight.
+    pub fn new(subscriptions: Arc<Subscriptions>, slots: usize) -> Self {
+        let largest_share = u32::try_from(slots).unwrap_or(u32::MAX).max(1);
+        Self { by_id: HashMap::new(), subscriptions, largest_share }
     }
 
     /// A tenant is new or has changed; its share is all of its concurrency, for there is one dispatcher. (With several, this is
@@ -52,8 +55,9 @@ impl Tenants {
             prefetch: Prefetch::idle(),
         });
         tenant.slug = Arc::clone(&changed.slug);
-        if tenant.share != changed.max_concurrent || tenant.address != address {
-            tenant.share = changed.max_concurrent;
+        let share = changed.max_concurrent.min(self.largest_share);
+        if tenant.share != share || tenant.address != address {
+            tenant.share = share;
             tenant.address = address;
             tenant.subscribe(&self.subscriptions);
         }

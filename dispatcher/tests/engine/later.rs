@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fairhook_common::delivery::{DeliveryState, DiscardReason};
+use fairhook_common::delivery::{DeliveryState, DiscardReason, Lane};
 use fairhook_common::endpoint::EndpointStatus;
 use fairhook_common::event::{EventType, NewEvent};
-use fairhook_common::store::{Browse, Deliveries, JobFilter, JobKind, JobStatus, Replayed};
+use fairhook_common::store::{Browse, Claim, ClaimFrom, Deliveries, JobFilter, JobKind, JobStatus, Replayed};
 use fairhook_common::tenant::Tenant;
 use fairhook_common::time::Timestamp;
 use tempfile::TempDir;
@@ -134,4 +134,28 @@ async fn what_is_held_ends_when_its_time_is_over() {
     assert_eq!(delivery.discarded_reason, Some(DiscardReason::Expired));
     assert!(receiver.rest().is_empty());
     rig.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_claimed_and_not_begun_is_due_at_once_after_a_drain() {
+    let dir = TempDir::new().expect("a directory");
+    let slow = Receiver::start(|_| Answer::After(Duration::from_millis(400), 200));
+    let (mut rig, mut receiver) = (Rig::open(&dir).await, slow.await);
+    let tenant = rig.tenant("acme", 2).await;
+    let endpoint = rig.endpoint(&tenant, receiver.url(), "*", &[0]).await;
+    rig.set_status(&endpoint, EndpointStatus::Paused).await;
+    rig.post(&tenant, "order.paid", 30).await;
+    rig.start();
+    rig.set_status(&endpoint, EndpointStatus::Active).await;
+    // Two are under way then, and as many as are claimed ahead wait.
+    receiver.take(2).await;
+    rig.drain().await;
+
+    let left = rig.counts(&tenant).await.waiting();
+    assert!(left >= 20, "{left} are left");
+    let now = Timestamp::now();
+    let mut wants = vec![Claim { tenant: tenant.id, from: ClaimFrom::Parked(endpoint.id), limit: 100 }];
+    wants.extend(Lane::ALL.map(|lane| Claim { tenant: tenant.id, from: ClaimFrom::Due(lane), limit: 100 }));
+    let again = rig.store.claim(&wants, Duration::from_secs(60), now).await.expect("claimed");
+    assert_eq!(again.len() as u64, left, "none waits for the end of a lease");
 }
