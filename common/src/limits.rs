@@ -40,6 +40,15 @@ pub const REQUEST_BODY_DEADLINE: Duration = Duration::from_secs(30);
 pub const DISCARDED_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// How long that may take.
 pub const DISCARDED_BODY_DEADLINE: Duration = Duration::from_secs(2);
+/// Request bodies in memory at once, over all tenants; beyond it: 503.
+pub const UPLOAD_BYTES: usize = 128 * 1024 * 1024;
+/// Request bodies of one tenant in memory at once: four full batches; beyond it: 503 for that tenant.
+pub const UPLOAD_BYTES_PER_TENANT: usize = 4 * BATCH_BODY_BYTES;
+/// So much a tenant may send even when all together send too much: an ordinary event, from as many tenants as there are
+/// connections.
+pub const UPLOAD_BYTES_FREE: usize = 64 * 1024;
+/// A request's head, and what is read of a connection at once; 4,096 connections of strangers hold 256 MiB at most.
+pub const REQUEST_HEAD_BYTES: usize = 64 * 1024;
 /// Members of a JSON object that is read field by field: more than any request has.
 pub const OBJECT_MEMBERS: usize = 64;
 /// Faults told of one request.
@@ -81,6 +90,8 @@ pub const TENANT_WEIGHT_MAX: u64 = 1_000;
 pub const ENDPOINT_RATE_MAX: u64 = 100_000;
 /// The largest number that a quota may be set to.
 pub const QUOTA_MAX: u64 = 1_000_000_000;
+/// Endpoints that a tenant may be allowed: what one event makes of deliveries has to fit into a transaction.
+pub const ENDPOINTS_MAX: u64 = ADMIT_BATCH_DELIVERIES as u64;
 /// API keys of one tenant.
 pub const KEYS_PER_TENANT: u32 = 100;
 
@@ -109,6 +120,8 @@ pub const ADMIT_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const ADMIT_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Payload bytes of one tenant that wait for admission; beyond it: 503 for that tenant.
 pub const ADMIT_WAITING_BYTES_PER_TENANT: usize = 16 * 1024 * 1024;
+/// So much of a tenant may wait even when too much waits in all: floods of others must not shut a quiet tenant out.
+pub const ADMIT_WAITING_BYTES_FREE: usize = UPLOAD_BYTES_FREE;
 /// What an event weighs in those bounds beside its payload.
 pub const ADMIT_EVENT_OVERHEAD_BYTES: usize = 512;
 /// Deliveries that wait to be published; beyond it they become due.

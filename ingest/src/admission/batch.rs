@@ -15,6 +15,8 @@ pub struct Bounds {
     pub waiting_bytes: usize,
     /// Bytes of one tenant that wait.
     pub waiting_bytes_per_tenant: usize,
+    /// Bytes of one tenant that may wait whatever waits over all tenants.
+    pub waiting_bytes_free: usize,
     /// Deliveries in a batch.
     pub batch_deliveries: usize,
     /// Bytes in a batch.
@@ -26,6 +28,7 @@ impl Default for Bounds {
         Self {
             waiting_bytes: limits::ADMIT_WAITING_BYTES,
             waiting_bytes_per_tenant: limits::ADMIT_WAITING_BYTES_PER_TENANT,
+            waiting_bytes_free: limits::ADMIT_WAITING_BYTES_FREE,
             batch_deliveries: limits::ADMIT_BATCH_DELIVERIES,
             batch_bytes: limits::ADMIT_BATCH_BYTES,
         }
@@ -91,10 +94,12 @@ impl<T> WaitingList<T> {
     /// Adds `item`, which weighs `bytes`, behind what waits of its tenant.
     pub fn offer(&mut self, tenant: TenantId, bytes: usize, item: T) -> Result<(), NoRoom> {
         let tenant_bytes = self.lines.get(&tenant).map_or(0, |line| line.bytes);
-        if tenant_bytes.saturating_add(bytes) > self.bounds.waiting_bytes_per_tenant {
+        let tenant_bytes = tenant_bytes.saturating_add(bytes);
+        if tenant_bytes > self.bounds.waiting_bytes_per_tenant {
             return Err(NoRoom::Tenant);
         }
-        if self.bytes.saturating_add(bytes) > self.bounds.waiting_bytes {
+        let free = tenant_bytes <= self.bounds.waiting_bytes_free;
+        if !free && self.bytes.saturating_add(bytes) > self.bounds.waiting_bytes {
             return Err(NoRoom::All);
         }
         self.arrivals += 1;

@@ -6,6 +6,7 @@ use super::*;
 const BOUNDS: Bounds = Bounds {
     waiting_bytes: 10_000,
     waiting_bytes_per_tenant: 4_000,
+    waiting_bytes_free: 100,
     batch_deliveries: 20,
     batch_bytes: 1_000,
 };
@@ -46,6 +47,18 @@ fn items(tenants: u8) -> impl Strategy<Value = Vec<Item>> {
     })
 }
 
+#[test]
+fn a_flood_over_many_tenants_does_not_shut_a_quiet_one_out() {
+    let mut list = WaitingList::new(BOUNDS);
+    let item = |tenant, bytes| Item { tenant, number: 0, bytes, deliveries: 1 };
+    for flooding in 0..5 {
+        let _ = list.offer(tenant(flooding), 2_000, item(flooding, 2_000));
+    }
+    assert_eq!(list.offer(tenant(0), 1, item(0, 1)), Err(NoRoom::All));
+    assert_eq!(list.offer(tenant(9), 100, item(9, 100)), Ok(()));
+    assert_eq!(list.offer(tenant(9), 1, item(9, 1)), Err(NoRoom::All), "what is free is little");
+}
+
 proptest! {
     #[test]
     fn no_bound_is_exceeded(items in items(5)) {
@@ -54,7 +67,8 @@ proptest! {
         for item in &items {
             let of_tenant = &mut waiting[usize::from(item.tenant)];
             let over_tenant = *of_tenant + item.bytes > BOUNDS.waiting_bytes_per_tenant;
-            let over_all = list.bytes() + item.bytes > BOUNDS.waiting_bytes;
+            let over_all = *of_tenant + item.bytes > BOUNDS.waiting_bytes_free
+                && list.bytes() + item.bytes > BOUNDS.waiting_bytes;
             let expected = match (over_tenant, over_all) {
                 (true, _) => Err(NoRoom::Tenant),
                 (false, true) => Err(NoRoom::All),

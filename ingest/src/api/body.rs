@@ -11,20 +11,25 @@ use tokio::time::{Instant, timeout_at};
 
 use super::json::Fields;
 use super::problem::{Code, Problem};
+use super::uploads::{Full, Room, Uploader};
 
 /// A body of at most `LIMIT` bytes. In a handler it stands behind [`super::tenant::Asked`], so that nobody is read
-/// from before it is known who it is.
-pub struct Posted<const LIMIT: usize = { limits::REQUEST_BODY_BYTES }>(pub Bytes);
+/// from before it is known who it is, and takes its room of what its owner and all may hold.
+pub struct Posted<const LIMIT: usize = { limits::REQUEST_BODY_BYTES }> {
+    /// As they were sent.
+    pub bytes: Bytes,
+    _room: Room,
+}
 
 impl<const LIMIT: usize> Posted<LIMIT> {
     /// The JSON object that it is.
     pub fn fields(&self) -> Result<Fields<'_>, Problem> {
-        Fields::parse(&self.0)
+        Fields::parse(&self.bytes)
     }
 
     /// The JSON object that it is, if there is a body at all.
     pub fn fields_or_none(&self) -> Result<Fields<'_>, Problem> {
-        Fields::parse_or_empty(&self.0)
+        Fields::parse_or_empty(&self.bytes)
     }
 }
 
@@ -32,14 +37,20 @@ impl<S: Sync, const LIMIT: usize> FromRequest<S> for Posted<LIMIT> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let mut body = request.into_body();
+        let (mut parts, mut body) = request.into_parts();
+        let uploader = parts.extensions.remove::<Uploader>();
+        let mut room = uploader.expect("`Asked`, behind which a body is read, leaves it").begin();
         let deadline = Instant::now() + limits::REQUEST_BODY_DEADLINE;
-        match timeout_at(deadline, collect(&mut body, LIMIT)).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
+        match timeout_at(deadline, collect(&mut body, LIMIT, &mut room)).await {
+            Ok(Ok(bytes)) => Ok(Self { bytes, _room: room }),
             Ok(Err(Unread::TooLarge)) => {
                 discard(body).await;
                 let detail = format!("the body is larger than {LIMIT} bytes");
                 Err(Problem::new(Code::TooLarge, detail).member("limit", LIMIT.into()))
+            }
+            Ok(Err(Unread::NoRoom(full))) => {
+                discard(body).await;
+                Err(Problem::unavailable(format!("{full}; try again"), limits::ADMIT_RETRY_AFTER))
             }
             Ok(Err(Unread::Broken)) => Err(Problem::new(Code::InvalidRequest, "the body broke off")),
             Err(_) => Err(Problem::new(Code::RequestTimeout, "the body did not arrive in time")),
@@ -49,10 +60,11 @@ impl<S: Sync, const LIMIT: usize> FromRequest<S> for Posted<LIMIT> {
 
 enum Unread {
     TooLarge,
+    NoRoom(Full),
     Broken,
 }
 
-async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Unread> {
+async fn collect(body: &mut Body, limit: usize, room: &mut Room) -> Result<Bytes, Unread> {
     let announced = body.size_hint();
     if announced.lower() > limit as u64 {
         return Err(Unread::TooLarge);
@@ -63,6 +75,7 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Unread> {
         if first.len() + all.len() + part.len() > limit {
             return Err(Unread::TooLarge);
         }
+        room.grow(part.len()).map_err(Unread::NoRoom)?;
         // Most bodies come in one part, which is then the body without being copied.
         if first.is_empty() && all.is_empty() {
             first = part;
@@ -108,11 +121,13 @@ async fn discard(mut body: Body) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::uploads::Uploads;
     use super::*;
 
     async fn read(bytes: usize) -> Result<usize, Code> {
-        let request = Request::new(Body::from(vec![b'x'; bytes]));
-        Posted::<8>::from_request(request, &()).await.map(|body| body.0.len()).map_err(|p| p.code())
+        let mut request = Request::new(Body::from(vec![b'x'; bytes]));
+        request.extensions_mut().insert(Uploads::default().uploader(None));
+        Posted::<8>::from_request(request, &()).await.map(|body| body.bytes.len()).map_err(|p| p.code())
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ async fn admit_all(asked: &Asked, request: Request, shown: &mut Option<Decision>
         events => Ok(events),
     });
     let events = fields.finish(|| events)?;
-    let mut batch = Batch { asked, body: &body.0, of_all, paid: shown.is_some(), shown };
+    let mut batch = Batch { asked, body: &body.bytes, of_all, paid: shown.is_some(), shown };
     let mut offered = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
         offered.push(batch.offer(index, event).await);

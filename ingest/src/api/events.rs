@@ -46,7 +46,7 @@ async fn admit(asked: &Asked, request: Request, shown: &mut Option<Decision>) ->
         }
     };
     let context = Context {
-        body: &body.0,
+        body: &body.bytes,
         now: asked.at,
         retention: asked.edge.settings.retention,
         header_key: header_key.as_deref(),

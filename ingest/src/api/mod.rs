@@ -26,6 +26,7 @@ pub mod read;
 pub mod show;
 pub mod tenant;
 mod tenants;
+pub mod uploads;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ use crate::{IngestSettings, Parts};
 use memory::Memory;
 use observe::{Observed, observe};
 use problem::{Code, Problem};
+use uploads::Uploads;
 
 /// What every handler may use.
 pub struct Edge {
@@ -53,6 +55,7 @@ pub struct Edge {
     /// What can be configured.
     pub settings: IngestSettings,
     memory: Memory,
+    uploads: Uploads,
     health: Health,
 }
 
@@ -61,7 +64,8 @@ pub(crate) fn router(parts: Parts, admission: AdmissionHandle) -> Router {
     let Parts { store, egress, settings, families, health, .. } = parts;
     let observed = Arc::new(Observed::new(&families));
     let memory = Memory::new(store.clone());
-    let edge = Arc::new(Edge { store, egress, admission, settings, memory, health });
+    let edge =
+        Arc::new(Edge { store, egress, admission, settings, memory, uploads: Uploads::default(), health });
     Router::new()
         .nest("/v1", routes())
         .merge(routes())

@@ -1,7 +1,7 @@
 //! Quotas: what a tenant may use and what it uses.
 
 use fairhook_common::key::Scope;
-use fairhook_common::limits::QUOTA_MAX;
+use fairhook_common::limits::{ENDPOINTS_MAX, QUOTA_MAX};
 use fairhook_common::store::TenantChanges;
 use fairhook_common::tenant::{DlqOverflow, QuotaChanges, Tenant};
 use serde_json::{Value, json};
@@ -45,13 +45,14 @@ fn merge(fields: &mut Fields<'_>, quota: &mut QuotaChanges) {
     // What a tenant cannot do without at least one of: below, nothing would ever be sent.
     let some = || read::integer(1..=QUOTA_MAX);
     let any = || read::integer(0..=QUOTA_MAX);
+    let endpoints = read::integer(0..=ENDPOINTS_MAX);
     let limits = [
         (&mut quota.max_events_per_sec, fields.change("max_events_per_sec", some())),
         (&mut quota.burst, fields.change("burst", some())),
         (&mut quota.max_concurrent_deliveries, fields.change("max_concurrent_deliveries", some())),
         (&mut quota.max_dlq_size, fields.change("max_dlq_size", any())),
         (&mut quota.max_backlog, fields.change("max_backlog", any())),
-        (&mut quota.max_endpoints, fields.change("max_endpoints", any())),
+        (&mut quota.max_endpoints, fields.change("max_endpoints", endpoints)),
     ];
     for (limit, change) in limits {
         *limit = change.unwrap_or(*limit);
@@ -75,9 +76,10 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Value, Problem> {
     let limits = tenant.limits();
     let usage = asked.edge.store.usage(tenant.id).await?;
     let quotas = asked.edge.admission.quotas();
-    let rate = quotas.peek(tenant.id, &limits, quotas.now());
+    let now = quotas.now();
+    let rate = quotas.peek(tenant.id, &limits, now);
     let left = |limit: u32, used: u64| u64::from(limit).saturating_sub(used);
-    let sent = u64::from(rate.limit.saturating_sub(rate.remaining));
+    let sent = quotas.events_sent(tenant.id, now);
     let (in_flight, endpoints) = (u64::from(usage.in_flight), u64::from(usage.endpoints));
     let (dead, backlog) = (usage.counts.dead, usage.counts.backlog);
     Ok(json!({

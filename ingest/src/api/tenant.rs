@@ -172,6 +172,8 @@ impl FromRequestParts<Arc<Edge>> for Asked {
         let at = Timestamp::now();
         let caller =
             auth::authenticate(&parts.headers, &edge.settings.operator_key, &edge.memory, at).await?;
+        // For the body, which is read behind this.
+        parts.extensions.insert(edge.uploads.uploader(caller.tenant()));
         let path = RawPathParams::from_request_parts(parts, edge).await.map_err(|e| unreadable_path(&e))?;
         let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let host = parts.uri.host().or_else(|| parts.headers.get(header::HOST)?.to_str().ok());

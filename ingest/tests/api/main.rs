@@ -10,3 +10,4 @@ mod quotas;
 mod rig;
 mod strictness;
 mod tenants;
+mod uploads;

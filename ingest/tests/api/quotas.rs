@@ -44,6 +44,18 @@ async fn quotas_are_shown_changed_and_given_back_to_the_plan() {
     assert_eq!(full.problem(), (409, "limit_reached"));
 }
 
+/// When the burst is used up there are fewer left than the second's events less those sent.
+#[tokio::test]
+async fn what_was_sent_is_counted_and_not_inferred_from_what_is_left() {
+    let rig = Rig::start().await;
+    let (_, key) = rig.tenant("acme").await;
+    rig.call(ROOT, "PATCH /v1/quotas/acme", json!({ "burst": 1 })).await.is(200);
+    rig.call(&key, "POST /v1/events", json!({ "type": "a.b", "payload": 1 })).await.is(202);
+    let shown = rig.call(&key, "GET /v1/quotas/acme", Value::Null).await.is(200);
+    let sent = shown.body["current_usage"]["events_sent"].as_u64().expect("a number");
+    assert!(sent <= 1, "{sent} of one");
+}
+
 #[tokio::test]
 async fn bad_limits_change_nothing() {
     let rig = Rig::start().await;
@@ -54,6 +66,7 @@ async fn bad_limits_change_nothing() {
         (json!({ "burst": "many" }), "/burst"),
         (json!({ "max_backlog": 1.5 }), "/max_backlog"),
         (json!({ "max_dlq_size": 5_000_000_000_u64 }), "/max_dlq_size"),
+        (json!({ "max_endpoints": 2_001 }), "/max_endpoints"),
         (json!({ "dlq_overflow": "drop" }), "/dlq_overflow"),
         (json!({ "max_dlq": 1, "burst": 1 }), "/max_dlq"),
         (json!({ "limits": { "bursts": 1 } }), "/limits/bursts"),
