@@ -142,6 +142,10 @@ pub const SETTLE_ROWS: usize = 256;
 pub const SETTLE_DELIVERIES: usize = 2_000;
 /// Outbox rows that wait to be settled while the store cannot be written; beyond it they are left to housekeeping.
 pub const SETTLE_WAITING_ROWS: usize = 10_000;
+/// Callers at the same time from which on a batch waits a little for those who are about to come back.
+pub const GATHER_CROWD: usize = 16;
+/// How long it waits at most: well under what a caller notices.
+pub const GATHER_MAX: Duration = Duration::from_millis(3);
 /// After an orderly stop began, requests that were under way may still be admitted for so long.
 pub const ADMIT_LINGER: Duration = Duration::from_secs(3);
 /// Failing transactions spent on finding what one of them cannot take.
@@ -180,8 +184,10 @@ pub const OUTAGE_QUIET: Duration = Duration::from_secs(1);
 pub const LOAD_READERS: usize = 2;
 /// How long a read of the dispatcher may take.
 pub const LOAD_DEADLINE: Duration = Duration::from_secs(10);
-/// Statements that a connection keeps prepared.
-pub const STATEMENTS_CACHED: usize = 256;
+/// What outcomes a power failure may take at most: those of so long (it makes them be attempted once more).
+pub const OUTCOME_SYNC: Duration = Duration::from_millis(50);
+/// Statements that a connection keeps prepared: those over many rows have a text per number of rows.
+pub const STATEMENTS_CACHED: usize = 1_024;
 /// Changes of the control plane that a slow listener may leave unread; beyond it, it forgets everything it remembers.
 pub const CHANGES_WAITING: usize = 1_024;
 /// Pages that wait for a checkpoint (16 MiB): few enough to look through, enough to write each page once.
@@ -235,7 +241,7 @@ pub const RESPONSE_SNIPPET_BYTES: usize = 1_024;
 /// What is kept of an error's detail.
 pub const ERROR_DETAIL_CHARS: usize = 300;
 /// Idle connections kept to one host.
-pub const IDLE_CONNECTIONS_PER_HOST: usize = 32;
+pub const IDLE_CONNECTIONS_PER_HOST: usize = 128;
 /// Connections opened within [`IDLE_CONNECTION_TTL`], which is at least how many are idle, before connections to hosts that
 /// had none are no longer kept: idle connections must not use up the open files.
 pub const IDLE_CONNECTIONS: usize = 4_096;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ledger;
 use super::batch::{Bounds, NoRoom, WaitingList};
+use super::gathering::Gathering;
 use super::publisher::Publisher;
 
 /// Why an event was not admitted now. Each is worth another try, but for [`AdmitError::Failed`].
@@ -116,6 +117,10 @@ impl Door {
         Ok(Ticket(answer))
     }
 
+    fn waiting(&self) -> usize {
+        self.inside().waiting.len()
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.list.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -206,10 +211,14 @@ impl Admitter {
         };
         tokio::pin!(lingered);
         let mut closing = false;
+        let mut gathering = Gathering::default();
         loop {
             let batch = self.door.fill(&fan_out);
             if !batch.is_empty() {
+                let (callers, began) = (batch.len(), Instant::now());
                 self.admit(batch, &mut fan_out).await;
+                gathering.committed(callers, self.door.waiting(), began.elapsed());
+                self.gather(&gathering).await;
             } else if closing && self.door.shut_if_empty() {
                 break;
             } else {
@@ -221,6 +230,17 @@ impl Admitter {
             }
         }
         self.publisher.close();
+    }
+
+    /// Waits for callers who are about to come back.
+    async fn gather(&self, gathering: &Gathering) {
+        let began = tokio::time::Instant::now();
+        while let Some(patience) = gathering.patience(self.door.waiting()) {
+            tokio::select! {
+                () = self.door.offered.notified() => {}
+                () = tokio::time::sleep_until(began + patience) => return,
+            }
+        }
     }
 
     /// Commits a batch and answers its callers. A batch that fails by a mistake, not for want of the store, is halved

@@ -56,6 +56,7 @@ pub struct WaitingList<T> {
     /// What the last tenant in turn had been served: where a tenant that wakes begins.
     served: u64,
     arrivals: u64,
+    items: usize,
     bytes: usize,
 }
 
@@ -78,12 +79,17 @@ impl<T> WaitingList<T> {
     /// An empty list.
     pub fn new(bounds: Bounds) -> Self {
         let (lines, turns) = (HashMap::new(), BTreeSet::new());
-        Self { bounds, lines, turns, served: 0, arrivals: 0, bytes: 0 }
+        Self { bounds, lines, turns, served: 0, arrivals: 0, items: 0, bytes: 0 }
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()
+    }
+
+    /// Items that wait.
+    pub fn len(&self) -> usize {
+        self.items
     }
 
     /// Bytes that wait.
@@ -103,6 +109,7 @@ impl<T> WaitingList<T> {
             return Err(NoRoom::All);
         }
         self.arrivals += 1;
+        self.items += 1;
         self.bytes += bytes;
         let turn = Turn { served: self.served, arrival: self.arrivals, tenant };
         let line = self.lines.entry(tenant).or_insert_with(|| {
@@ -153,6 +160,7 @@ impl<T> WaitingList<T> {
         let head = line.items.pop_front();
         if let Some((bytes, _)) = &head {
             line.bytes -= bytes;
+            self.items -= 1;
             self.bytes -= bytes;
         }
         if line.items.is_empty() {

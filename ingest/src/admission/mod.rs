@@ -8,6 +8,7 @@
 mod admitter;
 mod backlog;
 mod batch;
+mod gathering;
 mod lineup;
 mod publisher;
 pub mod quota;

@@ -1,5 +1,5 @@
-//! Statements over many rows. A batch is cut into pieces of 512, 256, … rows, so that there are few different texts and
-//! each stays prepared; and what SQLite cannot store is told from what it can.
+//! Statements over many rows. A batch is cut into pieces of 512, 256, 128 and 64 rows and one of the rest, so that there
+//! are few different texts and each stays prepared; and what SQLite cannot store is told from what it can.
 
 use std::ops::Range;
 
@@ -12,6 +12,9 @@ use super::error::{Failure, failure};
 
 /// Rows in one statement: with at most 16 values each, far below SQLite's 32,766.
 const PIECE: usize = 512;
+
+/// Up to so many rows are one statement whatever their number: so many texts of each kind stay prepared.
+const SMALL: usize = 64;
 
 /// A statement that is being given its values.
 pub(super) type Bound = Query<'static, Sqlite, SqliteArguments>;
@@ -71,11 +74,13 @@ impl Text {
     }
 }
 
-/// `rows` in pieces whose sizes are powers of two, the greatest first.
+/// `rows` in pieces, the greatest first: powers of two down to [`SMALL`], then what is left. A statement is a hand-over to
+/// SQLite's thread and back, so that a small batch should be one.
 fn pieces<R>(mut rows: &[R]) -> impl Iterator<Item = &[R]> {
     std::iter::from_fn(move || {
         let size = match rows.len() {
             0 => return None,
+            n if n <= SMALL => n,
             n => 1 << n.ilog2().min(PIECE.ilog2()),
         };
         let (piece, rest) = rows.split_at(size);
@@ -131,11 +136,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_powers_of_two_and_cover_everything() {
+    fn pieces_are_of_few_sizes_and_cover_everything() {
         for n in 0..2_000usize {
             let rows: Vec<_> = (0..n).collect();
             let pieces: Vec<_> = pieces(&rows).collect();
-            assert!(pieces.iter().all(|piece| piece.len().is_power_of_two() && piece.len() <= PIECE));
+            let known = |n: usize| n <= SMALL || n.is_power_of_two() && n <= PIECE;
+            assert!(pieces.iter().all(|piece| known(piece.len())));
             assert_eq!(pieces.concat(), rows);
         }
     }

@@ -30,7 +30,7 @@ impl Deliveries for SqliteStore {
     async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError> {
         let settled = settled.to_vec();
         self.writer
-            .write(Class::Admit, move |c| {
+            .write(Class::Outcome, move |c| {
                 Box::pin(async move { admit::settle_outbox(c, &settled, now).await })
             })
             .await

@@ -93,7 +93,8 @@ impl SqliteStore {
         let log = checkpoint::start(options.clone()).await.map_err(error::store_error)?;
         let reading = options.clone().read_only(true);
         Ok(Self {
-            writer: Writer::start(connection, options, log, lock),
+            writer: Writer::start(connection, options, log, lock)
+                .map_err(|error| StoreError::Internal(format!("no thread to write with: {error}")))?,
             doors: Readers::new(reading.clone(), limits::DOOR_READERS, limits::READ_DEADLINE),
             turns: Turns::default(),
             api: Readers::new(reading.clone(), limits::API_READERS, limits::READ_DEADLINE),

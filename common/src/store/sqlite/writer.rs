@@ -22,7 +22,7 @@ use crate::unwound::unwound;
 /// Which queue a job waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Outcomes and claims: what ends work.
+    /// Outcomes, claims and settled outbox rows: what a power failure may undo, for it is then done again.
     Outcome,
     /// Admission: what begins work.
     Admit,
@@ -53,26 +53,39 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task. It keeps `lock` until it ends, so that nobody opens the file while it still commits.
+    /// Starts the thread. It keeps `lock` until it ends, so that nobody opens the file while it still commits.
     pub(super) fn start(
         connection: SqliteConnection,
         options: SqliteConnectOptions,
         log: Log,
         lock: File,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let queues = [(); CLASSES].map(|()| mpsc::channel(limits::WRITER_WAITING));
         let (senders, receivers) = split(queues);
         let watch = Watch::new("written");
-        let connection = Some(connection);
-        let task = Task { connection, options, log, watch, queues: receivers, first: 0, _lock: lock };
-        tokio::spawn(async move {
-            if unwound(task.run()).await.is_none() {
+        let task = Task {
+            connection: Some(connection),
+            options,
+            log,
+            watch,
+            queues: receivers,
+            first: 0,
+            syncs: true,
+            synced_at: Instant::now(),
+            _lock: lock,
+        };
+        // A thread of its own: every statement is a hand-over to SQLite's thread and back, and a commit that waits at each
+        // of them behind requests that are being served holds up all of those that wait for it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let write = move || {
+            if runtime.block_on(unwound(task.run())).is_none() {
                 // Nothing could be written any more, and nobody would see why.
                 tracing::error!("the writer of the store panicked: the process ends");
                 std::process::exit(EXIT_WRITER);
             }
-        });
-        Self { queues: senders }
+        };
+        std::thread::Builder::new().name("store-writer".into()).spawn(write)?;
+        Ok(Self { queues: senders })
     }
 
     /// Hands a job in and waits for its commit.
@@ -143,6 +156,10 @@ struct Task {
     queues: Queues<mpsc::Receiver<Box<dyn Job>>>,
     /// The class whose turn it is.
     first: usize,
+    /// Whether the connection syncs its commits now.
+    syncs: bool,
+    /// When it last did.
+    synced_at: Instant,
     _lock: File,
 }
 
@@ -151,25 +168,26 @@ type Done = Vec<Box<dyn Job>>;
 
 impl Task {
     async fn run(mut self) {
-        while let Some(job) = self.wait().await {
+        while let Some((class, job)) = self.wait().await {
             let _turn = self.log.turn().await;
-            self.commit(job).await;
+            self.commit(class, job).await;
         }
     }
 
-    /// The next job, of whichever class; `None` when no more can come.
-    async fn wait(&mut self) -> Option<Box<dyn Job>> {
+    /// The next job; `None` when no more can come. What has to be on disk goes first: outcomes join it.
+    async fn wait(&mut self) -> Option<(Class, Box<dyn Job>)> {
         let [outcome, admit, control] = &mut self.queues;
         tokio::select! {
-            Some(job) = outcome.recv() => Some(job),
-            Some(job) = admit.recv() => Some(job),
-            Some(job) = control.recv() => Some(job),
+            biased;
+            Some(job) = admit.recv() => Some((Class::Admit, job)),
+            Some(job) = control.recv() => Some((Class::Control, job)),
+            Some(job) = outcome.recv() => Some((Class::Outcome, job)),
             else => None,
         }
     }
 
     /// One transaction: `job`, and what waits, as long as there is time.
-    async fn commit(&mut self, job: Box<dyn Job>) {
+    async fn commit(&mut self, class: Class, job: Box<dyn Job>) {
         let mut connection = match self.connect().await {
             Ok(connection) => connection,
             Err(error) => {
@@ -178,9 +196,12 @@ impl Task {
                 return self.everything_with(job).into_iter().for_each(|job| job.answer(result.clone()));
             }
         };
+        if let Err(error) = self.choose_sync(&mut connection, class).await {
+            return job.answer(Err(store_error(error)));
+        }
         let mut done = Done::new();
-        let result = match execute(&mut connection, "BEGIN IMMEDIATE").await {
-            Ok(()) => self.fill(&mut connection, job, &mut done).await,
+        let result = match execute(&mut connection, BEGIN).await {
+            Ok(()) => self.fill(&mut connection, class, job, &mut done).await,
             Err(error) => {
                 // The file is locked, and was waited for. Whoever waits behind this job would wait as long again, one
                 // after the other.
@@ -189,7 +210,7 @@ impl Task {
             }
         };
         let result = match result {
-            Ok(()) => execute(&mut connection, "COMMIT").await,
+            Ok(()) => execute(&mut connection, COMMIT).await,
             Err(error) => Err(error),
         };
         if result.is_ok() {
@@ -214,10 +235,34 @@ impl Task {
         std::iter::once(job).chain(waiting).collect()
     }
 
+    /// Whether the next transaction ends with an fsync. One of outcomes alone need not: what a power failure takes of them
+    /// is attempted once more, which at least once allows, and the next commit that is synced takes them to the disk as
+    /// well. So outcomes never hold up admissions for the time of an fsync. A killed process loses nothing either way.
+    async fn choose_sync(
+        &mut self,
+        connection: &mut SqliteConnection,
+        class: Class,
+    ) -> Result<(), sqlx::Error> {
+        let due = self.synced_at.elapsed() >= limits::OUTCOME_SYNC;
+        let sync = class != Class::Outcome || due;
+        if sync {
+            self.synced_at = Instant::now();
+        }
+        if sync != self.syncs {
+            let level = if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+            execute(connection, level).await?;
+            self.syncs = sync;
+        }
+        Ok(())
+    }
+
     async fn connect(&mut self) -> Result<SqliteConnection, StoreError> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => self.options.connect().await.map_err(store_error),
+            None => {
+                self.syncs = true;
+                self.options.connect().await.map_err(store_error)
+            }
         }
     }
 
@@ -225,6 +270,7 @@ impl Task {
     async fn fill(
         &mut self,
         connection: &mut SqliteConnection,
+        class: Class,
         job: Box<dyn Job>,
         done: &mut Done,
     ) -> Result<(), sqlx::Error> {
@@ -233,7 +279,13 @@ impl Task {
         let mut next = Some(job);
         while let Some(job) = next {
             run_alone(connection, job, done).await?;
-            next = if started.elapsed() < limits::COMMIT_BUDGET { self.take(&mut taken) } else { None };
+            next = if started.elapsed() >= limits::COMMIT_BUDGET {
+                None
+            } else if class == Class::Outcome {
+                self.take_of(class, &mut taken)
+            } else {
+                self.take(&mut taken)
+            };
         }
         Ok(())
     }
@@ -243,14 +295,19 @@ impl Task {
         for _ in 0..CLASSES {
             let class = Class::ALL[self.first];
             self.first = (self.first + 1) % CLASSES;
-            if taken[class as usize] < class.per_commit()
-                && let Ok(job) = self.queues[class as usize].try_recv()
-            {
-                taken[class as usize] += 1;
+            if let Some(job) = self.take_of(class, taken) {
                 return Some(job);
             }
         }
         None
+    }
+
+    /// The next job of this class that waits, unless the transaction has enough of them.
+    fn take_of(&mut self, class: Class, taken: &mut [usize; CLASSES]) -> Option<Box<dyn Job>> {
+        let room = taken[class as usize] < class.per_commit();
+        let job = room.then(|| self.queues[class as usize].try_recv().ok()).flatten()?;
+        taken[class as usize] += 1;
+        Some(job)
     }
 
     /// Ends a transaction that failed. Whether the connection can be used again.
@@ -261,7 +318,15 @@ impl Task {
     }
 }
 
-/// Runs a job in a savepoint and pushes it to `done` if its work stands; else answers it. `Err`: the transaction is lost.
+/// The statements around jobs. One text where one would be several hand-overs to SQLite's thread.
+const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT job";
+/// Before each job. What the one before did stays, or has been undone.
+const NEXT: &str = "RELEASE job; SAVEPOINT job";
+const UNDO: &str = "ROLLBACK TO job";
+const COMMIT: &str = "RELEASE job; COMMIT";
+
+/// Runs a job in a savepoint, which is left open, and pushes it to `done` if its work stands; else undoes and answers it.
+/// `Err`: the transaction is lost.
 async fn run_alone(
     connection: &mut SqliteConnection,
     mut job: Box<dyn Job>,
@@ -270,8 +335,7 @@ async fn run_alone(
     if job.is_abandoned() {
         return Ok(());
     }
-    let begun = execute(connection, "SAVEPOINT job").await;
-    let result = match begun {
+    let result = match execute(connection, NEXT).await {
         Ok(()) => unwound(job.run(connection)).await.unwrap_or_else(|| Err(panicked())),
         Err(error) => {
             done.push(job);
@@ -281,7 +345,7 @@ async fn run_alone(
     match result {
         Ok(()) => {
             done.push(job);
-            execute(connection, "RELEASE job").await
+            Ok(())
         }
         Err(error) if ends_transaction(&error) => {
             done.push(job);
@@ -289,8 +353,7 @@ async fn run_alone(
         }
         Err(error) => {
             job.answer(Err(store_error(error)));
-            execute(connection, "ROLLBACK TO job").await?;
-            execute(connection, "RELEASE job").await
+            execute(connection, UNDO).await
         }
     }
 }
