@@ -171,15 +171,15 @@ async fn a_job_that_panics_takes_nothing_else_with_it() {
 /// And the log is told once, and once of the end.
 #[tokio::test]
 async fn a_locked_file_is_waited_for_once_for_all() {
-    let directory = directory();
-    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
-    let mut other = options(&directory.path().join("fairhook.db")).connect().await.expect("opens");
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("locked");
     let (heard, told) = told();
     // While there is one listener only, `tracing` asks the thread that comes by an event first, which may be another
     // test's without one, and keeps its answer.
     let _another = tracing::Dispatch::new(Heard(Arc::default()));
     let _heard = tracing::subscriber::set_default(heard);
+    let directory = directory();
+    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
+    let mut other = options(&directory.path().join("fairhook.db")).connect().await.expect("opens");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("locked");
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for i in 0..20 {

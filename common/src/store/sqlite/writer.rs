@@ -77,7 +77,10 @@ impl Writer {
         // A thread of its own: every statement is a hand-over to SQLite's thread and back, and a commit that waits at each
         // of them behind requests that are being served holds up all of those that wait for it.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        // It logs to wherever whoever opened the store logs.
+        let listener = tracing::dispatcher::get_default(tracing::Dispatch::clone);
         let write = move || {
+            let _listening = tracing::dispatcher::set_default(&listener);
             if runtime.block_on(unwound(task.run())).is_none() {
                 // Nothing could be written any more, and nobody would see why.
                 tracing::error!("the writer of the store panicked: the process ends");
