@@ -68,7 +68,7 @@ const RELEASABLE: &str = waiting_endpoints!(
         CROSS JOIN endpoints e ON e.id = w.endpoint AND e.status = 'active' \
         CROSS JOIN tenants t ON t.id = w.tenant AND t.status = 'active' AND t.dispatch = 'open' \
         WHERE EXISTS (SELECT 1 FROM schedule h \
-            WHERE h.tenant = w.tenant AND h.endpoint = w.endpoint AND h.wait = 'held') LIMIT ?1"
+            WHERE h.tenant = w.tenant AND h.endpoint = w.endpoint AND h.wait = 'held')"
 );
 
 /// See [`crate::store::Deliveries::claim`].
@@ -155,14 +155,22 @@ async fn take(
     Ok(claimed.collect())
 }
 
-/// Whether [`release_held`] would do anything.
-pub(super) async fn anything_to_release(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    Ok(sqlx::query(RELEASABLE).bind(1).fetch_optional(connection).await?.is_some())
+/// A tenant and its endpoints, by their stored ids.
+type Releasable = (Vec<u8>, Vec<Vec<u8>>);
+
+/// Whom [`release_held`] would release something for, by tenant. Walks all that waits, so it is not for the writer.
+pub(super) async fn releasable(connection: &mut SqliteConnection) -> Result<Vec<Releasable>, sqlx::Error> {
+    let mut tenants: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for row in sqlx::query(RELEASABLE).fetch_all(connection).await? {
+        tenants.entry(row.try_get(0)?).or_default().push(row.try_get(1)?);
+    }
+    Ok(tenants.into_iter().collect())
 }
 
 /// See [`crate::store::Deliveries::release_held`].
 pub(super) async fn release_held(
     connection: &mut SqliteConnection,
+    of: Vec<Releasable>,
     limit: u32,
     now: Timestamp,
 ) -> Result<u64, sqlx::Error> {
@@ -177,7 +185,9 @@ pub(super) async fn release_held(
         after: ") UPDATE schedule SET wait = 'time', due_at = r.due_at FROM released r \
                 WHERE schedule.event = +r.event AND schedule.ordinal = +r.ordinal",
     };
-    let held = releasable(connection, limit, now).await?;
+    let first = now.0.unsigned_abs() as usize;
+    let held = in_equal_parts(connection, of, limit, first).await?;
+    let held: Vec<_> = held.into_iter().map(|id| (id, now)).collect();
     DUE.execute(connection, &held, bind_place).await?;
     let bind = |query: super::bulk::Bound, (id, _): &(DeliveryId, Timestamp)| {
         query.bind(blob(id.event.uuid())).bind(id.ordinal)
@@ -188,43 +198,51 @@ pub(super) async fn release_held(
 /// At most `limit` of what may be released, the oldest of each endpoint first. Every tenant gets an equal part, or a large
 /// one would take step after step for itself; what that leaves goes to whoever has more. Which tenant is the first goes
 /// around, for when there are more of them than `limit`.
-async fn releasable(
+async fn in_equal_parts(
     connection: &mut SqliteConnection,
+    mut of: Vec<Releasable>,
     limit: u32,
-    now: Timestamp,
-) -> Result<Vec<(DeliveryId, Timestamp)>, sqlx::Error> {
-    const HELD: &str = "SELECT event, ordinal FROM schedule WHERE tenant = ? AND endpoint = ? AND wait = 'held' \
-                        ORDER BY due_at LIMIT ? OFFSET ?";
-    let mut tenants: BTreeMap<Vec<u8>, Vec<(Vec<u8>, u32)>> = BTreeMap::new();
-    for row in sqlx::query(RELEASABLE).bind(-1).fetch_all(&mut *connection).await? {
-        tenants.entry(row.try_get(0)?).or_default().push((row.try_get(1)?, 0));
-    }
-    let mut tenants: Vec<_> = tenants.into_iter().collect();
-    if tenants.is_empty() {
-        return Ok(Vec::new());
-    }
-    let first = now.0.unsigned_abs() as usize % tenants.len();
-    tenants.rotate_left(first);
-    let part = (limit / u32::try_from(tenants.len()).unwrap_or(u32::MAX)).max(1);
-    let mut held = Vec::new();
+    first: usize,
+) -> Result<Vec<DeliveryId>, sqlx::Error> {
+    let first = first % of.len().max(1);
+    of.rotate_left(first);
+    let part = (limit / u32::try_from(of.len().max(1)).unwrap_or(u32::MAX)).max(1);
+    let mut taken: Vec<DeliveryId> = Vec::new();
+    let mut by_endpoint = HashMap::new();
     for most in [part, limit] {
-        for (tenant, endpoints) in &mut tenants {
-            let mut left = most.min(limit.saturating_sub(held.len() as u32));
-            for (endpoint, taken) in endpoints {
+        for (tenant, endpoints) in &of {
+            let mut left = most.min(limit - taken.len() as u32);
+            for endpoint in endpoints {
                 if left == 0 {
                     break;
                 }
-                let query = sqlx::query(HELD).bind(&*tenant).bind(&*endpoint).bind(left).bind(*taken);
-                let rows = query.fetch_all(&mut *connection).await?;
+                let before = by_endpoint.entry(endpoint).or_insert(0);
+                let rows = held(connection, tenant, endpoint, left, *before).await?;
                 left -= rows.len() as u32;
-                *taken += rows.len() as u32;
+                *before += rows.len() as u32;
                 for row in &rows {
-                    held.push((delivery_id(row)?, now));
+                    taken.push(delivery_id(row)?);
                 }
             }
         }
     }
-    Ok(held)
+    Ok(taken)
+}
+
+/// What an endpoint has held, unless it or its tenant is not active any more.
+async fn held(
+    connection: &mut SqliteConnection,
+    tenant: &[u8],
+    endpoint: &[u8],
+    limit: u32,
+    offset: u32,
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    const HELD: &str = "SELECT event, ordinal FROM schedule WHERE tenant = ?1 AND endpoint = ?2 AND wait = 'held' \
+        AND EXISTS (SELECT 1 FROM endpoints e CROSS JOIN tenants t ON t.id = ?1 AND t.status = 'active' AND t.dispatch = 'open' \
+            WHERE e.id = ?2 AND e.status = 'active') \
+        ORDER BY due_at LIMIT ?3 OFFSET ?4";
+    let query = sqlx::query(HELD).bind(tenant.to_vec()).bind(endpoint.to_vec()).bind(limit).bind(offset);
+    query.fetch_all(connection).await
 }
 
 fn bind_place(query: super::bulk::Bound, (id, at): &(DeliveryId, Timestamp)) -> super::bulk::Bound {

@@ -86,10 +86,11 @@ impl Deliveries for SqliteStore {
 
     async fn release_held(&self, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
         // Asked continually, and mostly for nothing: the writer is only troubled when there is something.
-        match self.watcher.read(|c| Box::pin(claim::anything_to_release(c))).await? {
-            true => self.write(move |c| Box::pin(claim::release_held(c, limit, now))).await,
-            false => Ok(0),
+        let of = self.watcher.read(|c| Box::pin(claim::releasable(c))).await?;
+        if of.is_empty() {
+            return Ok(0);
         }
+        self.write(move |c| Box::pin(claim::release_held(c, of, limit, now))).await
     }
 
     async fn sweep(&self, what: Sweep, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
