@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use fairhook_common::delivery::{AttemptErrorCode, AttemptRecord};
+use fairhook_common::delivery::{AttemptError, AttemptErrorCode, AttemptRecord};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::limits;
 use fairhook_common::store::Loaded;
@@ -54,6 +54,22 @@ pub struct Attempted {
     pub elapsed: Duration,
     /// A connection had to be opened for it.
     pub new_connection: bool,
+}
+
+impl Attempted {
+    /// What came of an attempt that ended in a mistake of ours.
+    pub fn panicked(started_at: Timestamp, elapsed: Duration) -> Self {
+        let error = AttemptError { code: AttemptErrorCode::Connect, detail: "the attempt broke off".into() };
+        let record = AttemptRecord {
+            id: Uuid::now_v7(),
+            started_at,
+            duration_ms: u32::try_from(elapsed.as_millis()).unwrap_or(u32::MAX),
+            status_code: None,
+            error: Some(error),
+            response_snippet: Bytes::new(),
+        };
+        Self { record, retry_after: None, elapsed, new_connection: true }
+    }
 }
 
 impl Attempter {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use fairhook_common::delivery::{Lane, Outcome, Verdict};
 use fairhook_common::store::Loaded;
 use fairhook_common::time::Timestamp;
+use fairhook_common::unwound::unwound;
+use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::held::{Ended, Started, Unrecorded};
@@ -22,7 +24,8 @@ pub struct Tools {
 
 /// Makes one attempt. Bounded in time by the attempter's deadline.
 pub async fn attempt(tools: Arc<Tools>, started: Started, loaded: Box<Loaded>, slug: Arc<str>) -> Ended {
-    let attempted = tools.attempter.attempt(&loaded, Timestamp::now()).await;
+    let started_at = Timestamp::now();
+    let attempted = shielded(tools.attempter.attempt(&loaded, started_at), started_at).await;
     let decided_at = Timestamp::now();
     let decision = verdict::decide(&loaded, &attempted, rand::random(), decided_at);
     count(&tools.metrics, &started, &loaded, &attempted, &decision, decided_at);
@@ -43,6 +46,16 @@ pub async fn attempt(tools: Arc<Tools>, started: Started, loaded: Box<Loaded>, s
         new_connection: attempted.new_connection,
         unrecorded: Unrecorded { outcome, receipt: started.held.receipt, since: tools.clock.now() },
     }
+}
+
+/// A panic within an attempt is that attempt's failure. It would come again with the delivery after a restart, and one
+/// tenant's delivery must not end the process for all of them again and again.
+async fn shielded(attempt: impl Future<Output = Attempted>, started_at: Timestamp) -> Attempted {
+    let began = Instant::now();
+    unwound(attempt).await.unwrap_or_else(|| {
+        tracing::error!("an attempt panicked; it counts as failed");
+        Attempted::panicked(started_at, began.elapsed())
+    })
 }
 
 fn count(
@@ -104,5 +117,17 @@ fn verdict_name(verdict: Verdict) -> &'static str {
         Verdict::Park => "park",
         Verdict::Hold => "hold",
         Verdict::Discard(_) => "discard",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_that_panics_has_failed_and_nothing_else() {
+        let attempted = shielded(async { panic!("as intended") }, Timestamp(5)).await;
+        assert_eq!(attempted.record.started_at, Timestamp(5));
+        assert!(attempted.record.error.is_some() && attempted.record.status_code.is_none());
     }
 }

@@ -99,7 +99,7 @@ impl Default for DispatchSettings {
 /// On [`Shutdown::drain`] nothing new starts; attempts in flight end, their outcomes are recorded and acked, then the tasks end.
 /// [`Shutdown::stop_now`] ends them at once: messages go back to their queue, claims end by their lease or by a recovery.
 ///
-/// No task ends before that by itself. One that panics, or whose attempt, load or record panics, ends with that panic:
+/// No task ends before that by itself. One that panics, or whose load or record panics, ends with that panic (an attempt's is that attempt's failure):
 /// whoever joins `tasks` gets it as an error and has to take the process down, for nothing may go on half served.
 pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Handle {
     let Parts { store, queue, attempter, settings, families, node } = parts;
