@@ -324,8 +324,10 @@ pub const UNKNOWN_GATE_ROOM: u32 = 4;
 pub const LOOP_LAG_TARGET: Duration = Duration::from_millis(50);
 /// How long recording may take before fewer attempts are made at once.
 pub const RECORD_LATENCY_TARGET: Duration = Duration::from_millis(500);
-/// The effective slots never fall below this part of all.
-pub const CAPACITY_FLOOR_PART: usize = 32;
+/// The effective slots never fall below this part of all. What makes us late may be another process: with much fewer, one on
+/// a busy machine would deliver less than it could (at 100 ms each, 250 slots are 2,500 per second). And so many of our own do
+/// not make us later than about [`LOOP_LAG_TARGET`].
+pub const CAPACITY_FLOOR_PART: usize = 8;
 /// The effective slots grow back by this part of all.
 pub const CAPACITY_STEP_PART: usize = 32;
 
@@ -347,8 +349,12 @@ pub const REPORT_TTL: Duration = Duration::from_secs(30);
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Steps of one sweep in one round, so that every sweep has its turn.
 pub const SWEEP_STEPS: u32 = 20;
-/// The pause after a step of a sweep or of a job, which leaves the store to the hot path.
+/// The shortest pause after a step of a sweep, of a job or of a release, which leaves the store to the hot path.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// That pause is so many times the length of the step: housekeeping takes a quarter of the writer at most.
+pub const SWEEP_REST: u32 = 3;
+/// The longest such pause: a disk that is slow for once must not stop housekeeping.
+pub const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Held deliveries released in one transaction.
 pub const RELEASE_ROWS: u32 = 500;
 /// An outbox row that is not settled after this was left behind by a crash or a failed settling.

@@ -10,7 +10,7 @@ use fairhook_common::limits;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::{Job, Recovery, SharedStore, StoreError, Sweep};
 use fairhook_common::time::Timestamp;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::Clock;
 use super::metrics::Metrics;
@@ -33,6 +33,7 @@ impl Housekeeping {
     pub async fn release_held(self, shutdown: Shutdown) {
         let releasing = async {
             loop {
+                let began = Instant::now();
                 let released = self.store.release_held(limits::RELEASE_ROWS, Timestamp::now()).await;
                 let released = self.heard("releasing held deliveries", released).unwrap_or(0);
                 self.metrics.released.inc_by(released);
@@ -40,7 +41,7 @@ impl Housekeeping {
                     self.pokes.due.notify_one();
                 }
                 if released >= u64::from(limits::RELEASE_ROWS) {
-                    sleep(limits::CLAIM_PAUSE).await;
+                    sleep(rest(began.elapsed())).await;
                 } else {
                     let _ = timeout(limits::DUE_POLL, self.pokes.held.notified()).await;
                 }
@@ -63,9 +64,11 @@ impl Housekeeping {
                 for job in &open {
                     let pace =
                         paces.entry(job.id).or_insert_with(|| Pace::new(job.filter.rate_per_s, clock.now()));
-                    self.advance(job, pace, &clock).await;
+                    let began = Instant::now();
+                    if self.advance(job, pace, &clock).await {
+                        sleep(rest(began.elapsed())).await;
+                    }
                     wait = wait.min(pace.wait().max(limits::CLAIM_PAUSE));
-                    sleep(limits::CLAIM_PAUSE).await;
                 }
                 sleep(wait).await;
             }
@@ -73,13 +76,14 @@ impl Housekeeping {
         until_drained(advancing, &shutdown).await;
     }
 
-    async fn advance(&self, job: &Job, pace: &mut Pace, clock: &Clock) {
+    /// One step of a job, if it may do one now; returns whether the store was asked for one.
+    async fn advance(&self, job: &Job, pace: &mut Pace, clock: &Clock) -> bool {
         let limit = pace.allowance(clock.now(), limits::SWEEP_ROWS);
         if limit == 0 {
-            return;
+            return false;
         }
         let advanced = self.store.advance_job(job.id, limit, Timestamp::now()).await;
-        let Some(now) = self.heard("advancing a job", advanced) else { return };
+        let Some(now) = self.heard("advancing a job", advanced) else { return true };
         pace.spend(now.done.saturating_sub(job.done));
         self.metrics.job_rows.inc_by(touched(&now).saturating_sub(touched(job)));
         if now.done > job.done {
@@ -92,6 +96,7 @@ impl Housekeeping {
                 "job ended"
             );
         }
+        true
     }
 
     /// Sweeps, in turn, every `limits::SWEEP_INTERVAL`.
@@ -118,10 +123,11 @@ impl Housekeeping {
 
     async fn sweep(&self, sweep: Sweep) {
         for _ in 0..limits::SWEEP_STEPS {
+            let began = Instant::now();
             let swept = self.store.sweep(sweep, limits::SWEEP_ROWS, Timestamp::now()).await;
             let Some(rows) = self.heard("sweeping", swept).filter(|rows| *rows > 0) else { return };
             self.metrics.swept(sweep, rows);
-            sleep(limits::SWEEP_PAUSE).await;
+            sleep(rest(began.elapsed())).await;
         }
     }
 
@@ -152,6 +158,11 @@ impl Housekeeping {
     }
 }
 
+/// The pause after a step that took so long: most of the time the store is there for what somebody waits for.
+fn rest(took: Duration) -> Duration {
+    (took * limits::SWEEP_REST).clamp(limits::SWEEP_PAUSE, limits::SWEEP_PAUSE_MAX)
+}
+
 fn touched(job: &Job) -> u64 {
     job.done + job.skipped + job.failed
 }
@@ -160,5 +171,16 @@ async fn until_drained(work: impl Future<Output = ()>, shutdown: &Shutdown) {
     tokio::select! {
         () = work => {}
         () = shutdown.draining() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_step_is_followed_by_a_long_rest() {
+        let ms = Duration::from_millis;
+        assert_eq!([rest(ms(1)), rest(ms(100)), rest(ms(10_000))], [ms(50), ms(300), ms(2_000)]);
     }
 }
