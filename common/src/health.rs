@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::limits::READ_DEADLINE;
+use crate::limits::{HEALTH_AGE_MAX, READ_DEADLINE};
 
 /// A future that owns or borrows what it needs for `'a`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -18,7 +19,17 @@ type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Syn
 
 /// The checks of a process. Clones share them; parts add theirs as they start.
 #[derive(Clone, Default)]
-pub struct Health(Arc<RwLock<Vec<(&'static str, Check)>>>);
+pub struct Health(Arc<Parts>);
+
+#[derive(Default)]
+struct Parts {
+    checks: RwLock<Vec<(&'static str, Check)>>,
+    /// What was last answered, and when. Locked while the parts are asked: who comes meanwhile shares the answer.
+    last: Mutex<Option<(Instant, States)>>,
+}
+
+/// Each part by its name, with what is wrong.
+type States = Vec<(&'static str, Result<(), String>)>;
 
 impl Health {
     /// Adds a part's check. It says in one sentence what is wrong, without secrets.
@@ -27,17 +38,26 @@ impl Health {
         name: &'static str,
         check: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     ) {
-        self.0.write().unwrap_or_else(|e| e.into_inner()).push((name, Arc::new(check)));
+        self.0.checks.write().unwrap_or_else(|e| e.into_inner()).push((name, Arc::new(check)));
     }
 
     /// Asks every part at once and answers in the order in which they were added. A part that does not answer within
-    /// `limits::READ_DEADLINE`, or panics, is not ready.
-    pub async fn ready(&self) -> Vec<(&'static str, Result<(), String>)> {
-        self.ready_within(READ_DEADLINE).await
+    /// `limits::READ_DEADLINE`, or panics, is not ready. An answer may be `limits::HEALTH_AGE_MAX` old.
+    pub async fn ready(&self) -> States {
+        let mut last = self.0.last.lock().await;
+        let parts = self.0.checks.read().unwrap_or_else(|e| e.into_inner()).len();
+        let holds =
+            |(at, states): &&(Instant, States)| at.elapsed() < HEALTH_AGE_MAX && states.len() == parts;
+        if let Some((_, states)) = last.as_ref().filter(holds) {
+            return states.clone();
+        }
+        let states = self.ready_within(READ_DEADLINE).await;
+        *last = Some((Instant::now(), states.clone()));
+        states
     }
 
-    async fn ready_within(&self, deadline: Duration) -> Vec<(&'static str, Result<(), String>)> {
-        let checks = self.0.read().unwrap_or_else(|e| e.into_inner()).clone();
+    async fn ready_within(&self, deadline: Duration) -> States {
+        let checks = self.0.checks.read().unwrap_or_else(|e| e.into_inner()).clone();
         let mut states: Vec<_> =
             checks.iter().map(|(name, _)| (*name, Err("its check did not end".to_owned()))).collect();
         let mut asked = JoinSet::new();
@@ -58,14 +78,34 @@ impl Health {
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let checks = self.0.read().unwrap_or_else(|e| e.into_inner());
+        let checks = self.0.checks.read().unwrap_or_else(|e| e.into_inner());
         f.debug_list().entries(checks.iter().map(|(name, _)| name)).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// Strangers may ask, and an answer costs a commit.
+    #[tokio::test]
+    async fn many_who_ask_at_once_share_an_answer() {
+        let (health, asked) = (Health::default(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&asked);
+        health.add("store", move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Ok(()) })
+        });
+        let mut callers = JoinSet::new();
+        for _ in 0..50 {
+            let health = health.clone();
+            callers.spawn(async move { health.ready().await });
+        }
+        assert!(callers.join_all().await.iter().all(|states| *states == [("store", Ok(()))]));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
 
     #[tokio::test]
     async fn every_part_answers_for_itself_and_none_holds_up_the_others() {

@@ -22,6 +22,10 @@ pub const RELATED_ITEMS: u32 = 500;
 pub const LIST_ROWS: u32 = 2_000;
 /// How long a list looks for rows that match before it answers with what it has: one caller must not hold a reader.
 pub const LIST_BUDGET: Duration = Duration::from_millis(500);
+/// How long a change that a tenant makes by the API waits for those that it makes at the same time.
+pub const CONTROL_TURN_WAIT: Duration = Duration::from_secs(5);
+/// What a process has said of its readiness may be said again for so long: strangers may ask, and an answer is a commit.
+pub const HEALTH_AGE_MAX: Duration = Duration::from_millis(500);
 /// How long any read of the API may take in the store.
 pub const READ_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a caller may wait for its event to be durable before it is told to come again.
@@ -341,6 +345,8 @@ pub const SWEEP_BYTES: u64 = 8 * 1024 * 1024;
 pub const JOB_TOTAL: u64 = 100_000;
 /// Jobs that are worked on in turn, one per tenant; the next ones follow when these are done.
 pub const OPEN_JOBS: u32 = 1_000;
+/// Jobs of one tenant that are not at their end: they are worked on one after the other.
+pub const OPEN_JOBS_PER_TENANT: u32 = 100;
 /// Deliveries named one by one in a job.
 pub const JOB_DELIVERIES: usize = 1_000;
 /// What a dispatcher said is forgotten when it has been silent for so long.

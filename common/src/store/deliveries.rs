@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{ControlError, StoreError};
 use crate::delivery::{DeliveryState, DiscardReason, Generation, Lane, Outcome};
 use crate::endpoint::{BodyForm, Circuit, CustomHeader, Secrets};
 use crate::event::NewEvent;
@@ -107,14 +107,14 @@ pub trait Deliveries: Send + Sync + 'static {
         limit: u64,
     ) -> Result<u64, StoreError>;
 
-    /// Makes a job.
+    /// Makes a job, unless the tenant is gone or has `limits::OPEN_JOBS_PER_TENANT` that are not at their end.
     async fn create_job(
         &self,
         tenant: TenantId,
         kind: JobKind,
         filter: JobFilter,
         now: Timestamp,
-    ) -> Result<Job, StoreError>;
+    ) -> Result<Job, ControlError>;
 
     /// Jobs that are not at their end, oldest first, one per tenant.
     async fn open_jobs(&self) -> Result<Vec<Job>, StoreError>;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use fairhook_common::delivery::{DeliveryState, DiscardReason};
 use fairhook_common::ids::{DeliveryId, JobId, TenantId};
-use fairhook_common::store::{Change, Job, JobFilter, JobKind, JobStatus};
+use fairhook_common::limits;
+use fairhook_common::store::{Change, ControlError, Job, JobFilter, JobKind, JobStatus};
 use fairhook_common::tenant::DlqOverflow;
 
 use crate::given::states;
@@ -260,4 +261,23 @@ async fn open_jobs_are_one_per_tenant() {
     let (ended, steps) = run(&world, first.id, 10, 4).await;
     assert_eq!((tally(&ended), steps), ((0, 0, 0, 0), 1), "nothing to do is done at once");
     assert_eq!(open().await, [second, theirs]);
+}
+
+#[tokio::test]
+async fn a_tenant_has_so_many_open_jobs_and_none_once_it_is_gone() {
+    let world = World::new().await;
+    let (acme, other) = (world.tenant("acme").await, world.tenant("other").await);
+    let mut jobs = vec![];
+    for _ in 0..limits::OPEN_JOBS_PER_TENANT {
+        jobs.push(create(&world, acme, JobKind::Replay, states(&[]), 1).await.id);
+    }
+    let again = || world.store.create_job(acme, JobKind::Purge, states(&[]), at(2));
+    let full = again().await;
+    assert!(matches!(full, Err(ControlError::LimitReached(limits::OPEN_JOBS_PER_TENANT))), "{full:?}");
+    create(&world, other, JobKind::Replay, states(&[]), 2).await;
+    run(&world, jobs[0], 10, 3).await;
+    again().await.expect("an end makes room");
+    world.store.delete_tenant(acme, at(4)).await.expect("begun, however many there are");
+    let gone = again().await;
+    assert!(matches!(gone, Err(ControlError::NotFound)), "{gone:?}");
 }

@@ -69,7 +69,10 @@ impl Control for SqliteStore {
 
     async fn add_key(&self, key: ApiKey) -> Result<(), ControlError> {
         let change = key.tenant.map_or(Change::OperatorKeys, Change::Tenant);
-        self.write(move |db| Box::pin(keys::add(db, key))).await??;
+        match key.tenant {
+            Some(tenant) => self.write_of(tenant, move |db| Box::pin(keys::add(db, key))).await??,
+            None => self.write(move |db| Box::pin(keys::add(db, key))).await??,
+        }
         self.announce(change);
         Ok(())
     }
@@ -95,13 +98,15 @@ impl Control for SqliteStore {
     }
 
     async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint, ControlError> {
-        let endpoint = self.write(move |db| Box::pin(endpoints::create(db, new, now))).await??;
+        let endpoint =
+            self.write_of(new.tenant, move |db| Box::pin(endpoints::create(db, new, now))).await??;
         self.announce(Change::Tenant(endpoint.tenant));
         Ok(endpoint)
     }
 
     async fn put_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<(Endpoint, bool), ControlError> {
-        let (endpoint, made) = self.write(move |db| Box::pin(endpoints::put(db, new, now))).await??;
+        let (endpoint, made) =
+            self.write_of(new.tenant, move |db| Box::pin(endpoints::put(db, new, now))).await??;
         self.announce(Change::Tenant(endpoint.tenant));
         Ok((endpoint, made))
     }
@@ -137,8 +142,9 @@ impl Control for SqliteStore {
         now: Timestamp,
     ) -> Result<Endpoint, ControlError> {
         let activated = matches!(changes.status, Some((EndpointStatus::Active, _)));
-        let changed =
-            self.write(move |db| Box::pin(endpoints::update(db, tenant, endpoint, changes, now))).await??;
+        let changed = self
+            .write_of(tenant, move |db| Box::pin(endpoints::update(db, tenant, endpoint, changes, now)))
+            .await??;
         self.announce(Change::Tenant(tenant));
         if activated {
             self.announce(Change::Due(tenant));
@@ -152,7 +158,8 @@ impl Control for SqliteStore {
         endpoint: EndpointId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let found = self.write(move |db| Box::pin(endpoints::delete(db, tenant, endpoint, now))).await?;
+        let found =
+            self.write_of(tenant, move |db| Box::pin(endpoints::delete(db, tenant, endpoint, now))).await?;
         if found {
             self.announce(Change::Tenant(tenant));
         }
@@ -168,7 +175,7 @@ impl Control for SqliteStore {
         now: Timestamp,
     ) -> Result<Endpoint, ControlError> {
         let endpoint = self
-            .write(move |db| Box::pin(endpoints::rotate(db, tenant, endpoint, secret, grace, now)))
+            .write_of(tenant, move |db| Box::pin(endpoints::rotate(db, tenant, endpoint, secret, grace, now)))
             .await??;
         self.announce(Change::Tenant(tenant));
         Ok(endpoint)

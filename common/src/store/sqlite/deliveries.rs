@@ -12,8 +12,8 @@ use crate::event::NewEvent;
 use crate::ids::{DeliveryId, JobId, TenantId};
 use crate::limits;
 use crate::store::{
-    Admitted, Change, Claim, Claimed, Deliveries, DueWork, Job, JobFilter, JobKind, Load, Recorded, Recovery,
-    Replayed, Report, Roster, Settled, StoreError, Sweep, Ticket,
+    Admitted, Change, Claim, Claimed, ControlError, Deliveries, DueWork, Job, JobFilter, JobKind, Load,
+    Recorded, Recovery, Replayed, Report, Roster, Settled, StoreError, Sweep, Ticket,
 };
 use crate::tenant::DeliveryCounts;
 use crate::time::Timestamp;
@@ -103,7 +103,7 @@ impl Deliveries for SqliteStore {
         delivery: DeliveryId,
         now: Timestamp,
     ) -> Result<Option<DeliveryState>, StoreError> {
-        self.write(move |db| Box::pin(lifecycle::cancel(db, tenant, delivery, now))).await
+        self.write_of(tenant, move |db| Box::pin(lifecycle::cancel(db, tenant, delivery, now))).await
     }
 
     async fn replay(
@@ -112,7 +112,8 @@ impl Deliveries for SqliteStore {
         delivery: DeliveryId,
         now: Timestamp,
     ) -> Result<Option<Replayed>, StoreError> {
-        let replayed = self.write(move |db| Box::pin(lifecycle::replay(db, tenant, delivery, now))).await?;
+        let replayed =
+            self.write_of(tenant, move |db| Box::pin(lifecycle::replay(db, tenant, delivery, now))).await?;
         if let Some(Replayed::Due(_)) = replayed {
             self.announce(Change::Due(tenant));
         }
@@ -138,10 +139,10 @@ impl Deliveries for SqliteStore {
         kind: JobKind,
         filter: JobFilter,
         now: Timestamp,
-    ) -> Result<Job, StoreError> {
+    ) -> Result<Job, ControlError> {
         let filter = jobs::normal(kind, filter);
         let total = self.count_matching(tenant, &filter, limits::JOB_TOTAL).await?;
-        self.write(move |db| Box::pin(jobs::create(db, tenant, kind, filter, total, now))).await
+        self.write_of(tenant, move |db| Box::pin(jobs::create(db, tenant, kind, filter, total, now))).await?
     }
 
     async fn open_jobs(&self) -> Result<Vec<Job>, StoreError> {
@@ -168,7 +169,7 @@ impl Deliveries for SqliteStore {
         job: JobId,
         now: Timestamp,
     ) -> Result<Option<Job>, StoreError> {
-        self.write(move |db| Box::pin(jobs::cancel(db, tenant, job, now))).await
+        self.write_of(tenant, move |db| Box::pin(jobs::cancel(db, tenant, job, now))).await
     }
 
     async fn report(&self, node: &str, report: Report, now: Timestamp) -> Result<(), StoreError> {

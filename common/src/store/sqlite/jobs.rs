@@ -11,11 +11,12 @@ use sqlx::{QueryBuilder, Row, SqliteConnection};
 use super::columns::{self, blob};
 use super::lifecycle::{self, Candidate, Replay};
 use super::paging::{Keyset, page};
+use super::tenants::{self, Answer};
 use super::{matching, teardown};
 use crate::delivery::DeliveryState;
 use crate::ids::{DeliveryId, EventId, JobId, TenantId};
 use crate::limits;
-use crate::store::{Job, JobFilter, JobKind, JobStatus, Page, PageRequest};
+use crate::store::{ControlError, Job, JobFilter, JobKind, JobStatus, Page, PageRequest};
 use crate::time::Timestamp;
 
 const ROW: &str = "id, tenant, kind, filter, status, cursor, total, done, skipped, failed, created_at, updated_at, ended_at";
@@ -27,8 +28,30 @@ struct Standing {
     cursor: Option<String>,
 }
 
-/// Makes a job. A purge only ever touches dead letters; a delivery named twice is touched once.
+/// Makes a job for a tenant that is there and has room for it.
 pub(super) async fn create(
+    db: &mut SqliteConnection,
+    tenant: TenantId,
+    kind: JobKind,
+    filter: JobFilter,
+    total: u64,
+    now: Timestamp,
+) -> Answer<Job> {
+    if tenants::find_active(db, tenant).await?.is_none() {
+        return Ok(Err(ControlError::NotFound));
+    }
+    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE tenant = ? AND ended_at IS NULL")
+        .bind(blob(tenant.uuid()))
+        .fetch_one(&mut *db)
+        .await?;
+    if open >= i64::from(limits::OPEN_JOBS_PER_TENANT) {
+        return Ok(Err(ControlError::LimitReached(limits::OPEN_JOBS_PER_TENANT)));
+    }
+    make(db, tenant, kind, filter, total, now).await.map(Ok)
+}
+
+/// Makes a job. A purge only ever touches dead letters; a delivery named twice is touched once.
+async fn make(
     db: &mut SqliteConnection,
     tenant: TenantId,
     kind: JobKind,
@@ -72,7 +95,7 @@ pub(super) async fn insert_deletion(
     total: u64,
     now: Timestamp,
 ) -> Result<Job, sqlx::Error> {
-    create(db, tenant, JobKind::DeleteTenant, JobFilter::default(), total, now).await
+    make(db, tenant, JobKind::DeleteTenant, JobFilter::default(), total, now).await
 }
 
 /// The job that ends this tenant, if there is one.

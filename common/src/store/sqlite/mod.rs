@@ -74,6 +74,7 @@ pub struct SqliteStore {
     doors: Readers,
     api: Readers,
     turns: Turns,
+    changing: Turns,
     loaders: Readers,
     watcher: Readers,
     event_ids: Arc<Mutex<EventIds>>,
@@ -97,6 +98,7 @@ impl SqliteStore {
                 .map_err(|error| StoreError::Internal(format!("no thread to write with: {error}")))?,
             doors: Readers::new(reading.clone(), limits::DOOR_READERS, limits::READ_DEADLINE),
             turns: Turns::default(),
+            changing: Turns::default(),
             api: Readers::new(reading.clone(), limits::API_READERS, limits::READ_DEADLINE),
             loaders: Readers::new(reading.clone(), limits::LOAD_READERS, limits::LOAD_DEADLINE),
             watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE),
@@ -113,6 +115,22 @@ impl SqliteStore {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
         self.writer.write(Class::Control, job).await
+    }
+
+    /// The same for a change on a tenant's behalf, one at a time for each: a tenant that floods the API with changes
+    /// delays neither another's nor the kill switch.
+    pub(in crate::store::sqlite) async fn write_of<T, F>(
+        &self,
+        tenant: TenantId,
+        job: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
+    {
+        let deadline = tokio::time::Instant::now() + limits::CONTROL_TURN_WAIT;
+        let _turn = self.changing.take(tenant, deadline).await?;
+        self.write(job).await
     }
 
     /// Runs a read of the API, which ends as [`StoreError::TooSlow`] after `limits::READ_DEADLINE`.

@@ -260,3 +260,28 @@ async fn one_tenants_long_reads_hold_up_nobody_else() {
     assert!(started.elapsed() < limits::READ_DEADLINE / 2, "{:?}", started.elapsed());
     tasks.abort_all();
 }
+
+/// The kill switch, a key's end and another tenant's changes do not wait behind a flood of changes of one tenant.
+#[tokio::test]
+async fn one_tenants_flood_of_changes_delays_nobody_elses() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let directory = directory();
+    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
+    let (greedy, done) = (TenantId::generate(), Arc::new(AtomicUsize::new(0)));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+        tasks.spawn(async move {
+            let change = store.write_of(greedy, move |_| {
+                done.fetch_add(1, Ordering::Relaxed);
+                Box::pin(async { Ok(()) })
+            });
+            change.await
+        });
+    }
+    tokio::task::yield_now().await;
+    insert(&store, "the kill switch".into()).await.expect("written");
+    let before = done.load(Ordering::Relaxed);
+    assert!(before < 5, "{before} changes of another's came first");
+    assert!(tasks.join_all().await.iter().all(Result::is_ok), "each has its turn");
+}

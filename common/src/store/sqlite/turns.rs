@@ -1,4 +1,5 @@
-//! One read at a time for each tenant: however many it asks for at once, the readers are there for the others too.
+//! One at a time for each tenant, of reads and of changes: however many it asks for at once, the store is there for the
+//! others too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use super::locked;
 use crate::ids::TenantId;
 use crate::store::StoreError;
 
-/// The tenants that read now.
+/// The tenants whose turn it is, or who wait for it.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<TenantId, Arc<Line<()>>>>);
 
