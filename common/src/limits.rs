@@ -40,7 +40,8 @@ pub const API_CONNECTIONS: usize = 4_096;
 pub const REQUEST_HEAD_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take to send a request's body.
 pub const REQUEST_BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// What is read and thrown away of a body over its limit, so that a client that is still sending gets to see the 413.
+/// What is read and thrown away of a body that its answer does not need, a refused one's above all, so that a client that
+/// is still sending gets to see the answer.
 pub const DISCARDED_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// How long that may take.
 pub const DISCARDED_BODY_DEADLINE: Duration = Duration::from_secs(2);

@@ -44,12 +44,10 @@ impl<S: Sync, const LIMIT: usize> FromRequest<S> for Posted<LIMIT> {
         match timeout_at(deadline, collect(&mut body, LIMIT, &mut room)).await {
             Ok(Ok(bytes)) => Ok(Self { bytes, _room: room }),
             Ok(Err(Unread::TooLarge)) => {
-                discard(body).await;
                 let detail = format!("the body is larger than {LIMIT} bytes");
                 Err(Problem::new(Code::TooLarge, detail).member("limit", LIMIT.into()))
             }
             Ok(Err(Unread::NoRoom(full))) => {
-                discard(body).await;
                 Err(Problem::unavailable(format!("{full}; try again"), limits::ADMIT_RETRY_AFTER))
             }
             Ok(Err(Unread::Broken)) => Err(Problem::new(Code::InvalidRequest, "the body broke off")),
@@ -101,22 +99,6 @@ async fn next_part(body: &mut Body) -> Result<Option<Bytes>, Unread> {
             }
         }
     }
-}
-
-/// Reads on for a while: a connection that is closed under a sending client shows it a reset instead of the answer.
-async fn discard(mut body: Body) {
-    let deadline = Instant::now() + limits::DISCARDED_BODY_DEADLINE;
-    let reading = async {
-        let mut read = 0;
-        while let Ok(Some(part)) = next_part(&mut body).await {
-            read += part.len();
-            if read > limits::DISCARDED_BODY_BYTES {
-                return;
-            }
-        }
-    };
-    // Whether it came to its end does not matter.
-    let _ = timeout_at(deadline, reading).await;
 }
 
 #[cfg(test)]

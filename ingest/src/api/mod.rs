@@ -26,12 +26,13 @@ pub mod read;
 pub mod show;
 pub mod tenant;
 mod tenants;
+mod unread;
 pub mod uploads;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::health::Health;
@@ -77,6 +78,7 @@ pub(crate) fn router(parts: Parts, admission: AdmissionHandle) -> Router {
             )
         })
         .layer(from_fn_with_state(observed, observe))
+        .layer(from_fn(unread::settle))
         .with_state(edge)
 }
 
