@@ -123,6 +123,19 @@ pub enum StatusReason {
     DlqFull,
 }
 
+impl StatusReason {
+    /// The reason in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::User => "its tenant stopped it",
+            Self::Operator => "an operator stopped it",
+            Self::Gone => "it answered 410 Gone",
+            Self::Failing => "it has done nothing but fail for too long",
+            Self::DlqFull => "its tenant's dead-letter queue is full",
+        }
+    }
+}
+
 /// The state of an endpoint's gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

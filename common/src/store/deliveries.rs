@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ControlError, StoreError};
 use crate::delivery::{DeliveryState, DiscardReason, Generation, Lane, Outcome};
-use crate::endpoint::{BodyForm, Circuit, CustomHeader, Secrets};
+use crate::endpoint::{BodyForm, Circuit, CustomHeader, Secrets, StatusReason};
 use crate::event::NewEvent;
 use crate::ids::{DeliveryId, EndpointId, EventId, JobId, TenantId};
 use crate::retry::RetrySchedule;
@@ -323,8 +323,8 @@ pub enum Recorded {
         state: DeliveryState,
         /// When it is due, if `Scheduled`.
         due_at: Option<Timestamp>,
-        /// The endpoint was disabled or paused by this outcome.
-        endpoint_stopped: bool,
+        /// Why the endpoint was disabled or paused by this outcome, if it was.
+        endpoint_stopped: Option<StatusReason>,
     },
     /// It matched nothing.
     Stale,

@@ -99,7 +99,8 @@ async fn pause_endpoint_stops_the_endpoint_and_loses_nothing() {
     let recorded = die(&world, &sent).await;
     for (n, recorded) in recorded.iter().enumerate() {
         let state = if n < 4 { DeliveryState::Dead } else { DeliveryState::Held };
-        assert_eq!(*recorded, Recorded::Applied { state, due_at: None, endpoint_stopped: n == 4 }, "{n}");
+        let endpoint_stopped = (n == 4).then_some(StatusReason::DlqFull);
+        assert_eq!(*recorded, Recorded::Applied { state, due_at: None, endpoint_stopped }, "{n}");
     }
     let stopped = world.find_endpoint(tenant, endpoint).await;
     assert_eq!(

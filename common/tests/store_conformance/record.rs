@@ -291,7 +291,9 @@ async fn an_endpoint_that_only_fails_is_disabled_in_time_and_a_success_forgives(
     let day = |d: u64| START.after(Duration::from_secs(d * 24 * 3600));
     let sent = world.deliveries_at(tenant, 6, day(20)).await;
     let mut changes = world.store.changes();
-    let stopped = |recorded| matches!(recorded, Recorded::Applied { endpoint_stopped: true, .. });
+    let stopped = |recorded| {
+        matches!(recorded, Recorded::Applied { endpoint_stopped: Some(StatusReason::Failing), .. })
+    };
     let due = day(21).before(Duration::from_secs(1));
     assert!(!stopped(world.record_one(sent[0].retry(due, day(0))).await));
     assert_eq!(world.find_endpoint(tenant, endpoint).await.failing_since, Some(day(0)));
@@ -327,11 +329,11 @@ async fn an_endpoint_that_is_gone_is_disabled_at_once() {
     let recorded = world.record(vec![gone(0), gone(1)]).await;
     assert!(matches!(
         recorded[0],
-        Recorded::Applied { state: DeliveryState::Dead, endpoint_stopped: true, .. }
+        Recorded::Applied { state: DeliveryState::Dead, endpoint_stopped: Some(StatusReason::Gone), .. }
     ));
     assert!(matches!(
         recorded[1],
-        Recorded::Applied { state: DeliveryState::Dead, endpoint_stopped: false, .. }
+        Recorded::Applied { state: DeliveryState::Dead, endpoint_stopped: None, .. }
     ));
     let after = world.find_endpoint(tenant, endpoint).await;
     assert_eq!((after.status, after.status_reason), (EndpointStatus::Disabled, Some(StatusReason::Gone)));

@@ -228,12 +228,13 @@ impl Core {
                 earliest = Some(earliest.map_or(due_at, |first| first.min(due_at)));
             }
             self.tell_end(&one, state);
-            if endpoint_stopped {
+            if let Some(reason) = endpoint_stopped {
                 self.metrics.endpoints_stopped.inc();
                 tracing::warn!(
+                    tenant.slug = self.tenants.get(one.tenant).map(|tenant| &*tenant.slug),
                     tenant.id = %one.tenant, endpoint.id = %one.endpoint, delivery.id = %one.delivery,
-                    "the endpoint gets nothing more until it is activated: it is gone, only failed for too long, or its \
-                     tenant's dead-letter queue is full"
+                    reason = reason.name(),
+                    "the endpoint gets nothing more until it is activated: {}", reason.text()
                 );
             }
         }

@@ -81,7 +81,7 @@ impl<'a> Applied<'a> {
         let after = &mut standing.after;
         if let Some(attempt) = &outcome.attempt {
             if !standing.repeated.insert(attempt.id) {
-                return self.results.push(after.answer(false));
+                return self.results.push(after.answer(None));
             }
             self.attempts.push(Attempt {
                 delivery: outcome.delivery,
@@ -120,7 +120,7 @@ impl<'a> Applied<'a> {
                 if let Some(&index) = self.died.get(&id)
                     && self.results[index] != Recorded::WithoutAttempt
                 {
-                    self.results[index] = standing.after.answer(false);
+                    self.results[index] = standing.after.answer(None);
                 }
             }
         }

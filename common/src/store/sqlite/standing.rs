@@ -64,8 +64,8 @@ pub(super) struct TenantFacts {
 }
 
 impl EndpointFacts {
-    /// Learns from an outcome, stale ones too: the attempt was made. Returns whether the endpoint was stopped by it.
-    fn learn(&mut self, outcome: &Outcome, disable_after: Duration) -> bool {
+    /// Learns from an outcome, stale ones too: the attempt was made. Returns why the endpoint was stopped by it, if it was.
+    fn learn(&mut self, outcome: &Outcome, disable_after: Duration) -> Option<StatusReason> {
         let mut stop = outcome.disable;
         if outcome.attempt.is_some() {
             if outcome.verdict == Verdict::Delivered {
@@ -77,15 +77,15 @@ impl EndpointFacts {
                 }
             }
         }
-        stop.is_some_and(|reason| self.stop(EndpointStatus::Disabled, reason))
+        stop.and_then(|reason| self.stop(EndpointStatus::Disabled, reason))
     }
 
-    fn stop(&mut self, status: EndpointStatus, reason: StatusReason) -> bool {
+    fn stop(&mut self, status: EndpointStatus, reason: StatusReason) -> Option<StatusReason> {
         let stops = self.status == EndpointStatus::Active;
         if stops {
             (self.status, self.reason) = (status, Some(reason));
         }
-        stops
+        stops.then_some(reason)
     }
 }
 
@@ -120,13 +120,13 @@ impl Standing {
                 self.wait(DeliveryState::Scheduled, Wait::Time, at);
             }
             (Verdict::Hold, None) => self.wait(DeliveryState::Held, Wait::Held, at),
-            (Verdict::Dead, None) => stopped |= self.die(endpoint, tenant, at),
+            (Verdict::Dead, None) => stopped = self.die(endpoint, tenant, at).or(stopped),
         }
         self.answer(stopped)
     }
 
     /// What is answered to whoever brings its latest outcome, once more or for the first time.
-    pub(super) fn answer(&self, endpoint_stopped: bool) -> Recorded {
+    pub(super) fn answer(&self, endpoint_stopped: Option<StatusReason>) -> Recorded {
         let timed = self.waits.filter(|w| w.wait == Wait::Time && self.state == DeliveryState::Scheduled);
         Recorded::Applied { state: self.state, due_at: timed.map(|w| w.due_at), endpoint_stopped }
     }
@@ -165,7 +165,12 @@ impl Standing {
     }
 
     /// Dies, as far as the dead-letter queue's bound allows. (`DropOldest` makes room afterwards.)
-    fn die(&mut self, endpoint: &mut EndpointFacts, tenant: &mut TenantFacts, at: Timestamp) -> bool {
+    fn die(
+        &mut self,
+        endpoint: &mut EndpointFacts,
+        tenant: &mut TenantFacts,
+        at: Timestamp,
+    ) -> Option<StatusReason> {
         let full = tenant.dead >= u64::from(tenant.limits.max_dlq_size);
         match tenant.limits.dlq_overflow {
             DlqOverflow::RejectNew if full => self.discard(DiscardReason::DlqOverflow, at),
@@ -178,6 +183,6 @@ impl Standing {
                 self.finish(DeliveryState::Dead, None, at);
             }
         }
-        false
+        None
     }
 }
