@@ -17,9 +17,9 @@ pub struct Row {
     pub waiting: u64,
     /// Dead letters.
     pub dead: u64,
-    /// From post to arrival, in milliseconds.
+    /// From post to arrival, or to now if it has not arrived, in milliseconds.
     pub p50_ms: f64,
-    /// From post to arrival, in milliseconds.
+    /// From post to arrival, or to now if it has not arrived, in milliseconds.
     pub p99_ms: f64,
     /// Its part of all slot time used in this part of the demo, from 0 to 1.
     pub slot_time: f64,
