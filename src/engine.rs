@@ -86,7 +86,8 @@ impl Engine {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let open_files = open_files::raise();
         let store_directory = config.store_directory().to_owned();
-        for directory in [&config.data_dir, &store_directory] {
+        let elsewhere = (store_directory != config.data_dir).then_some(&store_directory);
+        for directory in [&config.data_dir].into_iter().chain(elsewhere) {
             data_dir::make(directory).map_err(|e| StartError::DataDir(directory.clone(), e))?;
         }
         let opened = SqliteStore::open(&store_directory).await;

@@ -97,7 +97,8 @@ async fn tell_what_is_waited_for(dispatcher: dispatcher::Handle) -> Infallible {
     while table.changed().await.is_ok() {
         let in_flight = table.borrow_and_update().in_flight as u64;
         if in_flight > 0 {
-            say(&format!("waiting for {} deliveries in flight\n", thousands(in_flight)));
+            let deliveries = if in_flight == 1 { "delivery" } else { "deliveries" };
+            say(&format!("waiting for {} {deliveries} in flight\n", thousands(in_flight)));
         }
         tokio::time::sleep(STOP_TELLS).await;
     }

@@ -40,6 +40,8 @@ impl Subject {
             return Ok(Self { base: url.clone(), key, child: None, _directory: None });
         }
         let directory = tempfile::Builder::new().prefix("fairhook-bench-").tempdir()?;
+        // One that the engine makes itself, for its owner only.
+        let data_dir = directory.path().join("data");
         let mut command = this_program()?;
         command
             .arg("serve")
@@ -53,10 +55,10 @@ impl Subject {
             ])
             .args(["--allowed-networks", "127.0.0.0/8", "--log", "warn"])
             .arg("--data-dir")
-            .arg(directory.path());
+            .arg(&data_dir);
         let (base, child) = start(command, "API").await?;
         let base = base.trim_end_matches("/v1").to_owned();
-        let key = std::fs::read_to_string(directory.path().join("operator.key"))?.trim().to_owned();
+        let key = std::fs::read_to_string(data_dir.join("operator.key"))?.trim().to_owned();
         Ok(Self { base, key, child: Some(child), _directory: Some(directory) })
     }
 
