@@ -105,7 +105,7 @@ impl Lane {
 pub enum Verdict {
     /// The receiver said 2xx.
     Delivered,
-    /// Another attempt is due at that time.
+    /// Another attempt is due at that time. (Without an attempt it could not be made, and takes nothing of the schedule.)
     Retry {
         /// When.
         due_at: Timestamp,

@@ -254,6 +254,8 @@ pub const IDLE_CONNECTIONS: usize = 4_096;
 pub const IDLE_CONNECTION_TTL: Duration = Duration::from_secs(15);
 /// Tickets in one load.
 pub const LOAD_BATCH: usize = 256;
+/// A delivery that the store has and cannot read is tried again after this: somebody may mend it.
+pub const UNREADABLE_PAUSE: Duration = Duration::from_secs(300);
 /// Outcomes in one transaction.
 pub const RECORD_BATCH: usize = 1_000;
 /// Loads under way at once: one that reads while another is being handed out.

@@ -143,21 +143,25 @@ impl Core {
     /// A load was answered. Returns what is to be attempted.
     pub fn loaded(
         &mut self,
-        batch: Vec<(Started, Load)>,
+        batch: Vec<(Started, Option<Load>)>,
         now: Moment,
         wall: Timestamp,
     ) -> impl Iterator<Item = Ready> {
         let mut ready = Vec::with_capacity(batch.len());
         for (started, load) in batch {
             match load {
-                Load::Attempt(loaded) => ready.extend(self.attempt_or_park(started, loaded, now, wall)),
-                Load::Stale => {
+                Some(Load::Attempt(loaded)) => ready.extend(self.attempt_or_park(started, loaded, now, wall)),
+                Some(Load::Stale) => {
                     self.metrics.stale.inc();
                     self.scheduler.finish(now, started.slot, SlotEnd::NotAttempted);
                     self.outbound.ack(started.held.receipt);
                 }
-                Load::Hold => self.pass(started, Verdict::Hold, now, wall),
-                Load::Discard(reason) => self.pass(started, Verdict::Discard(reason), now, wall),
+                Some(Load::Hold) => self.pass(started, Verdict::Hold, now, wall),
+                Some(Load::Discard(reason)) => self.pass(started, Verdict::Discard(reason), now, wall),
+                None => {
+                    let due_at = wall.after(limits::UNREADABLE_PAUSE);
+                    self.pass(started, Verdict::Retry { due_at }, now, wall);
+                }
             }
         }
         ready.into_iter()

@@ -53,7 +53,7 @@ pub struct UnderWay {
 
 /// What came back from the store.
 enum Errand {
-    Loaded(Vec<(Started, Load)>),
+    Loaded(Vec<(Started, Option<Load>)>),
     Recorded(Vec<Told>, Option<Duration>),
     Learned(Result<DueWork, StoreError>),
     Claimed(Vec<Claim>, Result<Vec<Claimed>, StoreError>),
@@ -153,7 +153,7 @@ impl Engine {
         }
     }
 
-    fn loaded(&mut self, batch: Vec<(Started, Load)>) {
+    fn loaded(&mut self, batch: Vec<(Started, Option<Load>)>) {
         self.under_way.loads -= 1;
         let now = self.tools.clock.now();
         if self.under_way.draining {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use fairhook_common::delivery::DeliveryState;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use super::receiver::{Answer, Receiver};
-use super::rig::Rig;
+use super::rig::{Rig, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_cannot_be_written_for_a_while_loses_nothing() {
@@ -85,4 +86,36 @@ async fn a_hanging_endpoint_does_not_take_the_tenants_others_with_it() {
     bad.next().await;
     rig.until_delivered(&tenant, 300).await;
     rig.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_cannot_be_read_keeps_nobody_else_from_being_served() {
+    let dir = TempDir::new().expect("a directory");
+    let (mut rig, mut receiver) = (Rig::open(&dir).await, Receiver::good().await);
+    let (good, bad) = (rig.tenant("good", 10).await, rig.tenant("bad", 10).await);
+    rig.endpoint(&good, receiver.url(), "*", &[0]).await;
+    let damaged = rig.endpoint(&bad, receiver.url(), "*", &[0]).await;
+    let options = SqliteConnectOptions::new().filename(dir.path().join("fairhook.db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.expect("a connection");
+    let damage = sqlx::query("UPDATE endpoints SET retry = '{' WHERE id = ?");
+    let damage = damage.bind(damaged.id.uuid().as_bytes().to_vec());
+    assert_eq!(damage.execute(&mut other).await.expect("damaged").rows_affected(), 1);
+    other.close().await.expect("closed");
+
+    let unread = rig.post(&bad, "order.paid", 5).await;
+    rig.post(&good, "order.paid", 50).await;
+    rig.start();
+    rig.until_delivered(&good, 50).await;
+    assert_eq!(receiver.take(50).await.len(), 50);
+    until("they wait", || async {
+        let mut scheduled = 0;
+        for event in &unread {
+            let delivery = rig.delivery(bad.id, *event).await;
+            scheduled +=
+                usize::from(delivery.state == DeliveryState::Scheduled && delivery.attempts.is_empty());
+        }
+        scheduled == unread.len()
+    })
+    .await;
+    rig.drain().await;
 }

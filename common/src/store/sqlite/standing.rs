@@ -114,7 +114,7 @@ impl Standing {
         match (outcome.verdict, gone) {
             (Verdict::Delivered, _) => self.finish(DeliveryState::Delivered, None, at),
             (Verdict::Discard(reason), _) | (_, Some(reason)) => self.discard(reason, at),
-            (Verdict::Retry { due_at }, None) => self.retry(due_at, at),
+            (Verdict::Retry { due_at }, None) => self.retry(due_at, at, outcome.attempt.is_some()),
             (Verdict::Park, None) => self.wait(DeliveryState::Scheduled, Wait::Parked, at),
             (Verdict::Hold, None) if endpoint.status == EndpointStatus::Active && tenant.dispatch_open => {
                 self.wait(DeliveryState::Scheduled, Wait::Time, at);
@@ -151,11 +151,12 @@ impl Standing {
     }
 
     /// A retry that would come too late is none: the delivery ends now, so that it takes no more room.
-    fn retry(&mut self, due_at: Timestamp, at: Timestamp) {
+    /// Without an attempt it takes nothing of the schedule.
+    fn retry(&mut self, due_at: Timestamp, at: Timestamp, attempted: bool) {
         if due_at >= self.expires_at {
             return self.discard(DiscardReason::Expired, at);
         }
-        self.position += 1;
+        self.position += u32::from(attempted);
         self.wait(DeliveryState::Scheduled, Wait::Time, due_at);
         if let Some(waits) = &mut self.waits
             && waits.lane != Lane::Replay
