@@ -106,7 +106,7 @@ impl Stage {
                 row.in_flight = tenant.in_flight.into();
                 row.held_back = tenant.held_back.map_or("", |why| why.text());
                 row.slot_time = used(tenant).as_secs_f64() / all.as_secs_f64().max(1e-9);
-                (row.waiting, row.dead) = self.in_store(tenant.id, row.in_flight).await;
+                self.look_up(tenant.id, &mut row).await;
             }
             // A part in which a stream has no part shows no row for it.
             if tally.sent > 0 {
@@ -116,12 +116,18 @@ impl Stage {
         rows
     }
 
-    /// What waits and what is dead, by the store's exact counts; what is in flight does not wait.
-    async fn in_store(&self, tenant: TenantId, in_flight: u64) -> (u64, u64) {
-        let Some((_, store)) = &self.engine else { return (0, 0) };
-        match store.usage(tenant).await {
-            Ok(usage) => (usage.counts.waiting().saturating_sub(in_flight), usage.counts.dead),
-            Err(_) => (0, 0),
+    /// What waits and what is dead, by the store's exact counts; what is in flight does not wait. What waits but not in memory
+    /// is held back by its endpoint, or by its retry schedule.
+    async fn look_up(&self, tenant: TenantId, row: &mut Row) {
+        let Some((_, store)) = &self.engine else { return };
+        // A store that is slow for once leaves a row as it is.
+        let Ok(usage) = store.usage(tenant).await else { return };
+        let counts = usage.counts;
+        row.waiting = counts.waiting().saturating_sub(row.in_flight);
+        row.dead = counts.dead;
+        if row.held_back.is_empty() && row.waiting > 0 {
+            let retries = counts.retrying > counts.backlog;
+            row.held_back = if retries { "waits for its retries" } else { "endpoint has no room" };
         }
     }
 }
