@@ -7,7 +7,7 @@ use fairhook_common::limits;
 use fairhook_common::store::{StoreError, Usage};
 use moka::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Ledger;
 
@@ -55,8 +55,14 @@ impl Backlog {
             }
             return Ok(usage);
         }
-        // One reads, the others wait for it.
-        let _reading = slot.reading.lock().await;
+        let stale = || {
+            let known = slot.known(now).filter(|(_, age)| *age < limits::BACKLOG_AGE_STALE);
+            known.map(|(usage, _)| usage)
+        };
+        // One reads, the others wait for it: as long as a read may take, not for one read after the other.
+        let Ok(_reading) = timeout(limits::READ_DEADLINE, slot.reading.lock()).await else {
+            return stale().ok_or(StoreError::TooSlow);
+        };
         if let Some((usage, _)) = slot.known(now).filter(|(_, age)| *age < limits::BACKLOG_AGE_MAX) {
             return Ok(usage);
         }
@@ -65,10 +71,7 @@ impl Backlog {
                 slot.learn(usage, now);
                 Ok(usage)
             }
-            Err(error) => {
-                let stale = slot.known(now).filter(|(_, age)| *age < limits::BACKLOG_AGE_STALE);
-                stale.map(|(usage, _)| usage).ok_or(error)
-            }
+            Err(error) => stale().ok_or(error),
         }
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use fairhook_common::limits;
 use serde_json::{Map, Value, json};
 
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::{Edge, answer};
 
 pub(super) async fn live() -> Response {
@@ -22,7 +23,7 @@ pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Response {
     if all_ready {
         return answer::ok(&json!({ "status": "ready", "parts": parts }));
     }
-    Problem::new(Code::Unavailable, "a part is not ready")
+    Problem::unavailable("a part is not ready", limits::ADMIT_RETRY_AFTER)
         .member("parts", Value::Object(parts))
         .into_response()
 }

@@ -266,6 +266,20 @@ mod tests {
     }
 
     #[test]
+    fn the_list_is_documented_and_closed() {
+        let documented: Vec<_> = include_str!("../../../docs/PROBLEMS.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .filter_map(|(name, rest)| Some((name, rest.split_once(" | ")?.0)))
+            .filter(|(name, _)| *name != "code")
+            .map(|(name, status)| (name.to_owned(), status.parse().expect("a status")))
+            .collect();
+        let ours: Vec<(String, u16)> =
+            Code::ALL.iter().map(|code| (code.name().to_owned(), code.status().as_u16())).collect();
+        assert_eq!(documented, ours);
+    }
+
+    #[test]
     fn retry_after_is_never_too_early() {
         let seconds = |after| {
             let response = Problem::unavailable("x", after).into_response();

@@ -143,10 +143,11 @@ impl Asked {
     /// Every name that the request gives the tenant.
     fn names<'n>(&'n self, in_body: Option<&'n str>) -> Result<impl Iterator<Item = &'n str>, Problem> {
         let not_text = |_| Problem::new(Code::InvalidRequest, "the header X-Tenant-ID is not text");
-        let in_header = self.headers.get(TENANT_HEADER).map(|value| value.to_str().map_err(not_text));
-        let names =
-            [self.param("tenant"), in_header.transpose()?.map(str::trim), in_body, self.subdomain.as_deref()];
-        Ok(names.into_iter().flatten())
+        let in_headers =
+            self.headers.get_all(TENANT_HEADER).iter().map(|value| value.to_str().map_err(not_text));
+        let in_headers = in_headers.collect::<Result<Vec<_>, _>>()?.into_iter().map(str::trim);
+        let others = [self.param("tenant"), in_body, self.subdomain.as_deref()];
+        Ok(others.into_iter().flatten().chain(in_headers))
     }
 
     /// A part of the path.

@@ -225,6 +225,7 @@ async fn a_tenant_is_named_in_four_ways_that_must_agree() {
 
     let disagree = [
         rig.send("GET /v1/tenants/acme/endpoints", &[root, ("x-tenant-id", "other")], "").await,
+        rig.send(get, &[root, ("x-tenant-id", &acme), ("x-tenant-id", "other")], "").await,
         rig.send(get, &[root, ("x-tenant-id", &acme), ("host", "other.hooks.test")], "").await,
         rig.call(
             ROOT,

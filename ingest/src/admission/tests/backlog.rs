@@ -95,3 +95,22 @@ async fn a_reader_that_is_late_does_not_close_the_way_in_at_once() {
     assert!(backlog.usage(tenant(1), start + limits::BACKLOG_AGE_MAX).await.is_ok());
     assert!(backlog.usage(tenant(1), start + limits::BACKLOG_AGE_STALE).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_does_not_end_is_waited_for_once_and_not_in_turn() {
+    let (_ledger, backlog) = counting(false);
+    let reads = backlog.clone();
+    let hanging = tokio::spawn(async move { reads.usage(tenant(1), Instant::now()).await });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let waiting = (0..20).map(|_| {
+        let backlog = backlog.clone();
+        tokio::spawn(async move { backlog.usage(tenant(1), Instant::now()).await })
+    });
+    for waiting in waiting.collect::<Vec<_>>() {
+        let answer = tokio::time::timeout(limits::READ_DEADLINE * 2, waiting).await.expect("answered");
+        assert!(matches!(answer.expect("no panic"), Err(StoreError::TooSlow)));
+    }
+    assert!(began.elapsed() < limits::READ_DEADLINE * 2);
+    hanging.abort();
+}
