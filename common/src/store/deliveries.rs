@@ -1,20 +1,17 @@
 //! The life of a delivery, from admission to its end.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use super::{ControlError, StoreError};
-use crate::delivery::{DeliveryState, DiscardReason, Generation, Lane, Outcome};
-use crate::endpoint::{BodyForm, Circuit, CustomHeader, Secrets, StatusReason};
+use super::{
+    Admitted, ControlError, Job, JobFilter, JobKind, Load, Report, Roster, Settled, StoreError, Ticket,
+};
+use crate::delivery::{DeliveryState, Generation, Lane, Outcome};
+use crate::endpoint::StatusReason;
 use crate::event::NewEvent;
-use crate::ids::{DeliveryId, EndpointId, EventId, JobId, TenantId};
-use crate::retry::RetrySchedule;
-use crate::tenant::{DeliveryCounts, Dispatch};
+use crate::ids::{DeliveryId, EndpointId, JobId, TenantId};
+use crate::tenant::DeliveryCounts;
 use crate::time::Timestamp;
 
 /// The hot path, what waits, and housekeeping.
@@ -146,74 +143,6 @@ pub trait Deliveries: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// An outbox row: the deliveries of one admitted batch that the queue has not confirmed yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OutboxId(pub i64);
-
-/// What became of the deliveries of an outbox row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settled {
-    /// The row.
-    pub outbox: OutboxId,
-    /// The deliveries that the queue has not taken.
-    pub unpublished: Vec<DeliveryId>,
-}
-
-/// The answer of [`Deliveries::admit`].
-#[derive(Debug)]
-pub struct Admitted {
-    /// The row to settle; `None`: nothing was queued.
-    pub outbox: Option<OutboxId>,
-    /// One per event, in order.
-    pub results: Vec<Admission>,
-}
-
-/// What became of an event.
-#[derive(Debug, Clone)]
-pub enum Admission {
-    /// It is durable.
-    Accepted(AcceptedEvent),
-    /// The same was admitted before; this is what was answered then. (`deliveries` holds nothing to publish.)
-    Replayed {
-        /// The event of then.
-        id: EventId,
-        /// When it was admitted.
-        created_at: Timestamp,
-        /// How many deliveries it had.
-        deliveries: u32,
-    },
-    /// The idempotency key was used for something else.
-    IdempotencyConflict,
-    /// The tenant is unknown or being deleted.
-    NoSuchTenant,
-    /// `only_endpoint` is unknown or deleted.
-    NoSuchEndpoint,
-    /// The store cannot keep this event's data; the reason is for the log.
-    Refused(String),
-}
-
-/// A durable event.
-#[derive(Debug, Clone)]
-pub struct AcceptedEvent {
-    /// Its id.
-    pub id: EventId,
-    /// When it was admitted.
-    pub created_at: Timestamp,
-    /// Its deliveries, in ordinal order.
-    pub deliveries: Vec<NewDelivery>,
-}
-
-/// A delivery that was just made, at generation 0.
-#[derive(Debug, Clone, Copy)]
-pub struct NewDelivery {
-    /// Its ordinal.
-    pub ordinal: u16,
-    /// Its endpoint.
-    pub endpoint: EndpointId,
-    /// `Queued` (to be published), `Scheduled` or `Held`.
-    pub state: DeliveryState,
-}
-
 /// What [`Deliveries::recover`] makes due.
 #[derive(Debug, Clone, Copy)]
 pub enum Recovery {
@@ -232,85 +161,6 @@ pub enum Recovery {
         /// Admitted before this.
         before: Timestamp,
     },
-}
-
-/// What is to be loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
-    /// The delivery.
-    pub delivery: DeliveryId,
-    /// The generation of the message or the claim.
-    pub generation: Generation,
-}
-
-/// The answer to a ticket.
-#[derive(Debug, Clone)]
-pub enum Load {
-    /// Go ahead.
-    Attempt(Box<Loaded>),
-    /// No longer `Queued` at that generation, or unknown: ack without an attempt.
-    Stale,
-    /// Its endpoint or tenant is not active: record a `Hold`.
-    Hold,
-    /// It is not wanted any more: record a `Discard`.
-    Discard(DiscardReason),
-}
-
-/// What an attempt needs.
-#[derive(Clone)]
-pub struct Loaded {
-    /// What is attempted; its event's id is the `webhook-id`.
-    pub delivery: DeliveryId,
-    /// Whose it is.
-    pub tenant: TenantId,
-    /// Where it goes.
-    pub endpoint: Arc<EndpointSnapshot>,
-    /// The event's type.
-    pub event_type: Arc<str>,
-    /// The posted payload.
-    pub payload: Bytes,
-    /// When the event was admitted.
-    pub created_at: Timestamp,
-    /// No attempt starts after this.
-    pub expires_at: Timestamp,
-    /// Attempts recorded so far.
-    pub attempts: u32,
-    /// The position in the retry schedule.
-    pub schedule_position: u32,
-}
-
-/// An endpoint as an attempt needs it.
-pub struct EndpointSnapshot {
-    /// The stored id.
-    pub id: EndpointId,
-    /// Where to.
-    pub url: String,
-    /// Custom headers.
-    pub headers: Vec<CustomHeader>,
-    /// What signs.
-    pub secrets: Secrets,
-    /// One deadline over the whole attempt.
-    pub timeout: Duration,
-    /// The waits between attempts.
-    pub retry: RetrySchedule,
-    /// The form of the body.
-    pub body: BodyForm,
-    /// Attempts started per second at most.
-    pub rate_limit_per_s: Option<u32>,
-}
-
-/// Names what is meant, and shows neither payloads nor URLs: both may hold what only the tenant may see.
-impl fmt::Debug for Loaded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (delivery, endpoint, bytes) = (self.delivery, self.endpoint.id, self.payload.len());
-        write!(f, "Loaded({delivery} to {endpoint}, {bytes} bytes, {} attempts so far)", self.attempts)
-    }
-}
-
-impl fmt::Debug for EndpointSnapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EndpointSnapshot({})", self.id)
-    }
 }
 
 /// What recording an outcome did.
@@ -409,127 +259,4 @@ pub enum Replayed {
     NotReplayable(DeliveryState),
     /// Its endpoint is deleted.
     EndpointGone,
-}
-
-/// Long work on a tenant's behalf, done in bounded steps.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    /// The stored id.
-    pub id: JobId,
-    /// Whose.
-    pub tenant: TenantId,
-    /// What it does.
-    pub kind: JobKind,
-    /// To which deliveries.
-    pub filter: JobFilter,
-    /// Where it stands.
-    pub status: JobStatus,
-    /// Deliveries that matched when it was made, counted up to a bound.
-    pub total: u64,
-    /// Deliveries it has changed.
-    pub done: u64,
-    /// Deliveries that had changed before it reached them.
-    pub skipped: u64,
-    /// Deliveries it could not change.
-    pub failed: u64,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When its last step was.
-    pub updated_at: Timestamp,
-    /// When it ended.
-    pub ended_at: Option<Timestamp>,
-}
-
-/// What a job does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobKind {
-    /// Replays what matches.
-    Replay,
-    /// Ends dead letters as `discarded: cancelled`.
-    Purge,
-    /// Ends everything of a tenant and removes it.
-    DeleteTenant,
-}
-
-/// Which deliveries a job touches. Stored as JSON.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct JobFilter {
-    /// Only this endpoint's.
-    pub endpoint: Option<EndpointId>,
-    /// Only events of this type.
-    pub event_type: Option<String>,
-    /// Only events admitted at or after this (milliseconds since the Unix epoch).
-    pub from_ms: Option<i64>,
-    /// Only events admitted before this.
-    pub to_ms: Option<i64>,
-    /// Only in these states: `Dead`, `Discarded`, `Delivered`.
-    pub states: Vec<DeliveryState>,
-    /// Only these (a dead letter's id is its delivery's id), as text.
-    pub deliveries: Vec<String>,
-    /// Replays so many per second at most.
-    pub rate_per_s: Option<u32>,
-}
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobStatus {
-    /// Not begun.
-    Queued,
-    /// Begun.
-    Running,
-    /// All done.
-    Succeeded,
-    /// Given up.
-    Failed,
-    /// Stopped on request.
-    Cancelled,
-}
-
-crate::endpoint::stored_as_text!(JobKind { Replay = "replay", Purge = "purge", DeleteTenant = "delete_tenant" });
-crate::endpoint::stored_as_text!(JobStatus {
-    Queued = "queued",
-    Running = "running",
-    Succeeded = "succeeded",
-    Failed = "failed",
-    Cancelled = "cancelled",
-});
-
-/// What a dispatcher says of itself.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// Deliveries in flight, of the tenants that have any.
-    pub in_flight: Vec<(TenantId, u32)>,
-    /// Circuits that changed since the last report.
-    pub circuits: Vec<(EndpointId, Circuit)>,
-}
-
-/// What a dispatcher has to know of tenants.
-#[derive(Debug, Clone, Default)]
-pub struct Roster {
-    /// To be given as `since` next time.
-    pub version: u64,
-    /// The tenants that changed.
-    pub tenants: Vec<RosterTenant>,
-}
-
-/// A tenant as a dispatcher needs it.
-#[derive(Debug, Clone)]
-pub struct RosterTenant {
-    /// The stored id.
-    pub id: TenantId,
-    /// For people.
-    pub slug: Arc<str>,
-    /// The name of its queue.
-    pub queue: Arc<str>,
-    /// Its share of dispatch time relative to others; at least 1.
-    pub weight: u32,
-    /// Deliveries in flight at most.
-    pub max_concurrent: u32,
-    /// The kill switch.
-    pub dispatch: Dispatch,
-    /// It is gone: forget it, and delete its queue.
-    pub deleted: bool,
 }

@@ -6,15 +6,20 @@
 //! A verb that fails as a whole has changed nothing and may be called again. One item's bad data never fails another:
 //! each batched verb answers per item. Times are arguments, except where a backend must use its database's clock.
 
+mod admission;
 mod browse;
 mod control;
 mod deliveries;
+mod job;
+mod loading;
+mod roster;
 pub mod sqlite;
 
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+pub use admission::{AcceptedEvent, Admission, Admitted, NewDelivery, OutboxId, Settled};
 pub use browse::{
     AttemptView, Browse, DeliveryFilter, DeliveryView, EventFilter, EventView, Order, Page, PageRequest,
     Position,
@@ -23,11 +28,10 @@ pub use control::{
     Control, ControlError, EndpointChanges, EndpointRef, KeyOwner, NewEndpoint, NewTenant, TenantChanges,
     TenantRef, Usage,
 };
-pub use deliveries::{
-    AcceptedEvent, Admission, Admitted, Claim, ClaimFrom, Claimed, Deliveries, DueWork, EndpointSnapshot,
-    Job, JobFilter, JobKind, JobStatus, Load, Loaded, NewDelivery, OutboxId, Recorded, Recovery, Replayed,
-    Report, Roster, RosterTenant, Settled, Sweep, Ticket,
-};
+pub use deliveries::{Claim, ClaimFrom, Claimed, Deliveries, DueWork, Recorded, Recovery, Replayed, Sweep};
+pub use job::{Job, JobFilter, JobKind, JobStatus};
+pub use loading::{EndpointSnapshot, Load, Loaded, Ticket};
+pub use roster::{Report, Roster, RosterTenant};
 
 use crate::ids::TenantId;
 
