@@ -6,6 +6,7 @@ use fairhook_common::store::KeyOwner;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Answer};
+use super::auth::Caller;
 use super::body::Posted;
 use super::json::{Fields, Read};
 use super::problem::Problem;
@@ -64,6 +65,18 @@ async fn make(asked: &Asked, owner: KeyOwner, mut fields: Fields<'_>) -> Answer 
     if expires_at.is_some_and(|at| at <= asked.at) {
         fields.refuse("expires_at", "is not in the future");
     }
+    let tenant = match owner {
+        KeyOwner::Tenant(tenant) => Some(tenant),
+        KeyOwner::Operator => None,
+    };
+    // A key that ends makes none of its own kind that outlives it.
+    let ends = match &asked.caller {
+        Caller::Key(own) if own.tenant == tenant => own.expires_at,
+        _ => None,
+    };
+    if expires_at.zip(ends).is_some_and(|(at, ends)| at > ends) {
+        fields.refuse("expires_at", "is after the end of the key that makes it");
+    }
     let (name, scopes, expires_at) = fields.finish(|| Some((name, scopes, expires_at)))?;
     let mut scopes = scopes.unwrap_or_else(|| asked.caller.scopes().filter(suits).collect());
     scopes.sort_unstable();
@@ -72,10 +85,7 @@ async fn make(asked: &Asked, owner: KeyOwner, mut fields: Fields<'_>) -> Answer 
         asked.caller.must_have(*scope)?;
     }
     let text = KeyText::generate();
-    let tenant = match owner {
-        KeyOwner::Tenant(tenant) => Some(tenant),
-        KeyOwner::Operator => None,
-    };
+    let expires_at = expires_at.or(ends);
     let secret_hash = text.hash();
     let (created_at, revoked_at) = (asked.at, None);
     let key = ApiKey { id: text.id, tenant, name, scopes, secret_hash, created_at, expires_at, revoked_at };

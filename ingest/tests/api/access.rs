@@ -252,3 +252,21 @@ async fn a_tenant_is_named_in_four_ways_that_must_agree() {
         assert_eq!(answered.problem(), (403, "wrong_tenant"), "{foreign}");
     }
 }
+
+#[tokio::test]
+async fn a_key_makes_none_that_outlives_it() {
+    let rig = Rig::start().await;
+    rig.tenant("acme").await;
+    let made = |key: &str, body: Value| {
+        let (rig, key) = (&rig, key.to_owned());
+        async move { rig.call(&key, "POST /v1/tenants/acme/keys", body).await }
+    };
+    let ends = "2999-01-01T00:00:00Z";
+    let short = made(ROOT, json!({ "expires_at": ends })).await.is(201);
+    let key = short.text("api_key");
+    let child = made(&key, Value::Null).await.is(201);
+    assert_eq!(child.text("expires_at"), short.text("expires_at"), "the end is inherited");
+    let longer = made(&key, json!({ "expires_at": "2999-01-01T00:00:01Z" })).await;
+    assert_eq!((longer.problem(), longer.places()), ((400, "invalid_request"), vec!["/expires_at"]));
+    made(&key, json!({ "expires_at": "2998-01-01T00:00:00Z" })).await.is(201);
+}
