@@ -6,6 +6,8 @@
 //! * every other file is one verb, or a few of a kind, as plain functions over a connection.
 
 mod admit;
+mod arrivals;
+mod attempts;
 mod browse;
 mod bulk;
 mod checkpoint;

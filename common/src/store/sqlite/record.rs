@@ -1,20 +1,20 @@
 //! `record`: what came of deliveries. Three reads, then the outcomes are applied in memory ([`Standing`]), then what
-//! changed is written, table by table. In the common case (all delivered) that is four statements.
+//! changed is written, table by table. The common case, first attempts that arrive, has a way of its own ([`arrivals`]).
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::BoxFuture;
-use super::bulk::{Bound, Storable, Text, store_all};
+use super::arrivals::arrivals;
+use super::attempts::Attempt;
+use super::bulk::{Bound, Text, store_all};
 use super::counts::Moves;
 use super::dead_letters::{bury, make_room};
 use super::facts::{Facts, read_standings};
 use super::standing::{EndpointFacts, Standing, Waits};
 use super::values::blob;
-use crate::delivery::{AttemptRecord, DeliveryState, Outcome};
+use crate::delivery::{DeliveryState, Outcome};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
 use crate::store::Recorded;
 use crate::time::Timestamp;
@@ -25,6 +25,9 @@ pub(super) async fn record(
     outcomes: &[Outcome],
     disable_after: Duration,
 ) -> Result<(Vec<Recorded>, Vec<TenantId>), sqlx::Error> {
+    if let Some(recorded) = arrivals(connection, outcomes).await? {
+        return Ok((recorded, Vec::new()));
+    }
     let mut facts = Facts::read(connection, outcomes).await?;
     let mut applied =
         Applied { standings: read_standings(connection, outcomes).await?, ..Applied::default() };
@@ -125,48 +128,6 @@ impl<'a> Applied<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// An attempt with its number.
-struct Attempt<'a> {
-    delivery: DeliveryId,
-    n: u32,
-    record: &'a AttemptRecord,
-    /// Its outcome's index.
-    outcome: usize,
-}
-
-impl Storable for Vec<Attempt<'_>> {
-    fn store<'c>(
-        &'c self,
-        connection: &'c mut SqliteConnection,
-        range: Range<usize>,
-    ) -> BoxFuture<'c, Result<(), sqlx::Error>> {
-        const ATTEMPTS: Text = Text {
-            before: "INSERT INTO attempts (event, ordinal, n, id, started_at, duration_ms, status_code, error_code, \
-                     error_detail, response_snippet) VALUES ",
-            row: "(?,?,?,?,?,?,?,?,?,?)",
-            after: "",
-        };
-        Box::pin(async move {
-            let stored = ATTEMPTS.execute(connection, &self[range], |query, attempt| {
-                let record = attempt.record;
-                let error = record.error.as_ref();
-                query
-                    .bind(blob(attempt.delivery.event.uuid()))
-                    .bind(attempt.delivery.ordinal)
-                    .bind(attempt.n)
-                    .bind(blob(record.id))
-                    .bind(record.started_at.0)
-                    .bind(record.duration_ms)
-                    .bind(record.status_code)
-                    .bind(error.map(|e| e.code.name()))
-                    .bind(error.map(|e| e.detail.clone()))
-                    .bind(record.response_snippet.to_vec())
-            });
-            stored.await.map(drop)
-        })
     }
 }
 
