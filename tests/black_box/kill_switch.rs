@@ -18,6 +18,12 @@ async fn a_blocked_tenant_is_refused_within_a_second_and_others_are_not() {
     let blocked = json!({"ingest": "blocked", "reason": "floods us"});
     engine.api.patch("/tenants/bad", blocked).await.expect(200);
     let since = Instant::now();
+    let told = engine.prints("kill switch was set").await;
+    for part in
+        ["WARN", "caller=operator_key", "tenant=\"bad\"", "ingest=\"blocked\"", "reason=\"floods us\""]
+    {
+        assert!(told.contains(part), "{told} lacks {part}");
+    }
     let refusal = until("the tenant is refused", || async {
         let answer = engine.api.post("/tenants/bad/events", event.clone()).await;
         (answer.status != 202).then_some(answer)

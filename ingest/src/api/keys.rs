@@ -3,6 +3,7 @@
 use fairhook_common::key::{ApiKey, KeyText, Scope};
 use fairhook_common::limits;
 use fairhook_common::store::KeyOwner;
+use fairhook_common::tenant::Tenant;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Answer};
@@ -12,13 +13,13 @@ use super::json::{Fields, Read};
 use super::problem::Problem;
 use super::show::KeyView;
 use super::tenant::Asked;
-use super::{page, read};
+use super::{audit, page, read};
 
 /// `POST /tenants/{tenant}/keys`.
 pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields_or_none()?;
     let acting = asked.tenant_in(Scope::KeysWrite, &mut fields).await?;
-    make(&asked, KeyOwner::Tenant(acting.id()), fields).await
+    make(&asked, Some(&acting.tenant), fields).await
 }
 
 /// `GET /tenants/{tenant}/keys`.
@@ -30,13 +31,13 @@ pub(super) async fn list(asked: Asked) -> Answer {
 /// `DELETE /tenants/{tenant}/keys/{key}`.
 pub(super) async fn revoke(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::KeysWrite).await?;
-    end(&asked, KeyOwner::Tenant(acting.id())).await
+    end(&asked, Some(&acting.tenant)).await
 }
 
 /// `POST /operator-keys`.
 pub(super) async fn create_operators(asked: Asked, body: Posted) -> Answer {
     asked.caller.must_be_operator(Scope::KeysWrite)?;
-    make(&asked, KeyOwner::Operator, body.fields_or_none()?).await
+    make(&asked, None, body.fields_or_none()?).await
 }
 
 /// `GET /operator-keys`.
@@ -48,14 +49,15 @@ pub(super) async fn list_operators(asked: Asked) -> Answer {
 /// `DELETE /operator-keys/{key}`.
 pub(super) async fn revoke_operators(asked: Asked) -> Answer {
     asked.caller.must_be_operator(Scope::KeysWrite)?;
-    end(&asked, KeyOwner::Operator).await
+    end(&asked, None).await
 }
 
-async fn make(asked: &Asked, owner: KeyOwner, mut fields: Fields<'_>) -> Answer {
+/// Makes a key of this tenant, or an operator's.
+async fn make(asked: &Asked, owner: Option<&Tenant>, mut fields: Fields<'_>) -> Answer {
     let name = fields.optional("name", read::text(limits::NAME_CHARS));
     let scopes = fields.optional("scopes", read::list(Scope::ALL.len(), scope));
     let expires_at = fields.optional("expires_at", read::timestamp);
-    let suits = |scope: &Scope| owner == KeyOwner::Operator || scope.is_for_tenants();
+    let suits = |scope: &Scope| owner.is_none() || scope.is_for_tenants();
     if scopes.as_ref().is_some_and(Vec::is_empty) {
         fields.refuse("scopes", "names no scope; leave it out for all that you have");
     }
@@ -65,10 +67,7 @@ async fn make(asked: &Asked, owner: KeyOwner, mut fields: Fields<'_>) -> Answer 
     if expires_at.is_some_and(|at| at <= asked.at) {
         fields.refuse("expires_at", "is not in the future");
     }
-    let tenant = match owner {
-        KeyOwner::Tenant(tenant) => Some(tenant),
-        KeyOwner::Operator => None,
-    };
+    let tenant = owner.map(|tenant| tenant.id);
     // A key that ends makes none of its own kind that outlives it.
     let ends = match &asked.caller {
         Caller::Key(own) if own.tenant == tenant => own.expires_at,
@@ -91,6 +90,7 @@ async fn make(asked: &Asked, owner: KeyOwner, mut fields: Fields<'_>) -> Answer 
     let key = ApiKey { id: text.id, tenant, name, scopes, secret_hash, created_at, expires_at, revoked_at };
     let shown = KeyView::in_full(&key, &text);
     asked.edge.store.add_key(key).await?;
+    audit::key_made(&asked.caller, owner, text.id);
     Ok(answer::created(&shown))
 }
 
@@ -102,13 +102,15 @@ async fn show(asked: &Asked, owner: KeyOwner) -> Answer {
     Ok(page::answer(keys, |key| KeyView::of(&key)))
 }
 
-async fn end(asked: &Asked, owner: KeyOwner) -> Answer {
+async fn end(asked: &Asked, owner: Option<&Tenant>) -> Answer {
     asked.params().finish()?;
     let key = asked.id("key")?;
-    match asked.edge.store.revoke_key(owner, key, asked.at).await? {
-        true => Ok(answer::nothing()),
-        false => Err(Problem::not_found("key")),
+    let whose = owner.map_or(KeyOwner::Operator, |tenant| KeyOwner::Tenant(tenant.id));
+    if !asked.edge.store.revoke_key(whose, key, asked.at).await? {
+        return Err(Problem::not_found("key"));
     }
+    audit::key_revoked(&asked.caller, owner, key);
+    Ok(answer::nothing())
 }
 
 fn scope(value: &RawValue) -> Read<Scope> {

@@ -1,6 +1,7 @@
 //! The HTTP API. This file is its table of contents; what a call means is in the handlers' files.
 
 pub mod answer;
+mod audit;
 pub mod auth;
 pub mod body;
 mod dead_letters;

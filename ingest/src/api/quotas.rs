@@ -10,8 +10,8 @@ use super::answer::{self, Answer};
 use super::body::Posted;
 use super::json::Fields;
 use super::problem::Problem;
-use super::read;
 use super::tenant::Asked;
+use super::{audit, read};
 
 /// `GET /quotas/{tenant}`.
 pub(super) async fn get(asked: Asked) -> Answer {
@@ -37,6 +37,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     let quota = fields.finish(|| Some(if nested.is_some() { under_limits } else { quota }))?;
     let changes = TenantChanges { quota: Some(quota), ..TenantChanges::default() };
     let tenant = asked.edge.store.update_tenant(acting.id(), changes, asked.at).await?;
+    audit::quota_changed(&asked.caller, &tenant);
     Ok(answer::ok(&standing(&asked, &tenant).await?))
 }
 

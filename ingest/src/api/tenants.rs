@@ -12,7 +12,7 @@ use super::json::Fields;
 use super::problem::{Fault, Problem};
 use super::show::TenantView;
 use super::tenant::{Acting, Asked, check_slug};
-use super::{jobs, page, read};
+use super::{audit, jobs, page, read};
 
 const PLANS: &[&str] = &["starter", "professional", "enterprise", "free", "pro"];
 const NO_METADATA: &str = "{}";
@@ -35,6 +35,7 @@ pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     let key = with_key.unwrap_or(asked.caller.has(Scope::KeysWrite)).then(KeyText::generate);
     let stored = key.as_ref().map(|key| first_key(key, &asked));
     let tenant = asked.edge.store.create_tenant(new, stored, asked.at).await?;
+    audit::tenant_made(&asked.caller, &tenant, key.as_ref().map(|key| key.id));
     Ok(answer::created(&TenantView::with_key(&tenant, key.as_ref())))
 }
 
@@ -50,6 +51,10 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     let named = settable(&mut fields);
     let new = fields.finish(|| named.map(|(name, rest)| NewTenant { slug, name, ..rest }))?;
     let (tenant, made) = asked.edge.store.put_tenant(new, asked.at).await?;
+    match made {
+        true => audit::tenant_made(&asked.caller, &tenant, None),
+        false => audit::tenant_changed(&asked.caller, &tenant),
+    }
     Ok(answer::made_or_changed(made, &TenantView::of(&tenant)))
 }
 
@@ -87,7 +92,20 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
         quota: None,
     };
     let changes = fields.finish(|| Some(changes))?;
+    let switched = changes.ingest.is_some() || changes.dispatch.is_some() || changes.reason.is_some();
+    let plain = [
+        changes.name.is_some(),
+        changes.plan.is_some(),
+        changes.weight.is_some(),
+        changes.metadata.is_some(),
+    ];
     let tenant = asked.edge.store.update_tenant(acting.id(), changes, asked.at).await?;
+    if switched {
+        audit::kill_switch_set(&asked.caller, &tenant);
+    }
+    if plain.contains(&true) {
+        audit::tenant_changed(&asked.caller, &tenant);
+    }
     Ok(answer::ok(&TenantView::of(&tenant)))
 }
 
@@ -96,6 +114,7 @@ pub(super) async fn delete(asked: Asked) -> Answer {
     let acting = named(&asked).await?;
     asked.params().finish()?;
     let job = asked.edge.store.delete_tenant(acting.id(), asked.at).await?;
+    audit::tenant_deleted(&asked.caller, &acting.tenant);
     Ok(answer::accepted(&jobs::Shown::of(&job)))
 }
 

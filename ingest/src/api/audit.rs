@@ -1,0 +1,62 @@
+//! Who changed what of tenants, keys and quotas: one line in the log per change, told where it is known who asked and only
+//! once the change is made. No secrets: a key is its id, and of a tenant's settings only those that operators set.
+
+use std::fmt::{self, Display};
+
+use fairhook_common::ids::KeyId;
+use fairhook_common::tenant::Tenant;
+
+use super::auth::Caller;
+
+/// A caller in the log: a key's id, or the name of the setting that holds the configured key.
+impl Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("operator_key"),
+            Self::Key(key) => key.id.fmt(f),
+        }
+    }
+}
+
+/// A tenant was made, maybe with its first key.
+pub(super) fn tenant_made(caller: &Caller, tenant: &Tenant, first_key: Option<KeyId>) {
+    let (slug, plan) = (tenant.slug.as_str(), tenant.plan.name());
+    let key = first_key.map(tracing::field::display);
+    tracing::info!(%caller, tenant = slug, tenant.id = %tenant.id, plan, key, "a tenant was made");
+}
+
+/// What can be set of a tenant was changed.
+pub(super) fn tenant_changed(caller: &Caller, tenant: &Tenant) {
+    let (slug, plan, weight) = (tenant.slug.as_str(), tenant.plan.name(), tenant.effective_weight());
+    tracing::info!(%caller, tenant = slug, plan, weight, "a tenant was changed");
+}
+
+/// Either kill switch was set, to whatever.
+pub(super) fn kill_switch_set(caller: &Caller, tenant: &Tenant) {
+    let (slug, reason) = (tenant.slug.as_str(), tenant.reason.as_deref());
+    let (ingest, dispatch) = (tenant.ingest.name(), tenant.dispatch.name());
+    tracing::warn!(%caller, tenant = slug, ingest, dispatch, reason, "a tenant's kill switch was set");
+}
+
+/// A tenant's end was begun.
+pub(super) fn tenant_deleted(caller: &Caller, tenant: &Tenant) {
+    let slug = tenant.slug.as_str();
+    tracing::info!(%caller, tenant = slug, tenant.id = %tenant.id, "a tenant is being deleted");
+}
+
+/// Limits were changed; those that are not the plan's are told.
+pub(super) fn quota_changed(caller: &Caller, tenant: &Tenant) {
+    let (slug, plan) = (tenant.slug.as_str(), tenant.plan.name());
+    let quota = serde_json::to_string(&tenant.quota).unwrap_or_default();
+    tracing::info!(%caller, tenant = slug, plan, quota, "a tenant's quota was changed");
+}
+
+/// A key was made, an operator's or its owner's.
+pub(super) fn key_made(caller: &Caller, owner: Option<&Tenant>, key: KeyId) {
+    tracing::info!(%caller, tenant = owner.map(|tenant| tenant.slug.as_str()), %key, "a key was made");
+}
+
+/// A key was revoked, an operator's or its owner's.
+pub(super) fn key_revoked(caller: &Caller, owner: Option<&Tenant>, key: KeyId) {
+    tracing::info!(%caller, tenant = owner.map(|tenant| tenant.slug.as_str()), %key, "a key was revoked");
+}
