@@ -59,13 +59,14 @@ impl From<ConfigError> for Refusal {
 pub fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
     let matches = command().try_get_matches_from(given).map_err(Refusal::CommandLine)?;
     match matches.subcommand() {
-        None => Ok(Command::Serve(configured(&matches)?)),
-        Some(("serve", matches)) => Ok(Command::Serve(configured(matches)?)),
-        Some(("migrate", matches)) => Ok(Command::Migrate(configured(matches)?)),
+        None => Ok(Command::Serve(configured(&[&matches])?)),
+        Some(("serve", behind)) => Ok(Command::Serve(configured(&[behind, &matches])?)),
+        Some(("migrate", behind)) => Ok(Command::Migrate(configured(&[behind, &matches])?)),
+        Some(("check-config", behind)) => Ok(Command::CheckConfig(configured(&[behind, &matches])?)),
+        Some((name, _)) if matches.args_present() => Err(Refusal::CommandLine(without_settings(name))),
         Some(("demo", _)) => Ok(Command::Demo),
         Some(("bench", matches)) => Ok(Command::Bench(matches.clone())),
         Some(("bench-relay", matches)) => Ok(Command::BenchRelay(matches.clone())),
-        Some(("check-config", matches)) => Ok(Command::CheckConfig(configured(matches)?)),
         Some((name, _)) => unreachable!("`{name}` is declared but has no arm here"),
     }
 }
@@ -87,7 +88,6 @@ fn command() -> clap::Command {
         .about("Delivers webhooks for many tenants; none of them can hurt another")
         .after_help("Without a command: serve. Every setting has a flag, an environment variable and a key in a TOML file.")
         .args(args())
-        .args_conflicts_with_subcommands(true)
         .subcommand(configured("serve", "Every role in one process (the default)"))
         .subcommand(configured("migrate", "Bring the store's schema up; serve does it by itself when embedded"))
         .subcommand(demo::command())
@@ -96,8 +96,17 @@ fn command() -> clap::Command {
         .subcommand(configured("check-config", "Say what is wrong, or print the effective configuration"))
 }
 
-fn configured(matches: &ArgMatches) -> Result<Box<Effective>, ConfigError> {
-    let told = Config::load(matches, &Environment::of_process())?;
+/// A command that reads no settings was given some.
+fn without_settings(name: &str) -> clap::Error {
+    let text = format!(
+        "`{name}` reads no settings: leave out what stands before it, or see `fairhook {name} --help`"
+    );
+    command().error(clap::error::ErrorKind::ArgumentConflict, text)
+}
+
+/// Reads the settings; a flag behind the command counts before the same flag before it.
+fn configured(flags: &[&ArgMatches]) -> Result<Box<Effective>, ConfigError> {
+    let told = Config::load(flags, &Environment::of_process())?;
     logging::check(&told.config).map_err(|problem| told.refuse("log", problem))?;
     Ok(Box::new(told))
 }
@@ -109,5 +118,33 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         command().debug_assert();
+    }
+
+    fn parsed(words: &[&str]) -> Result<Command, Refusal> {
+        parse(std::iter::once("fairhook").chain(words.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn a_flag_may_stand_on_either_side_of_the_command() {
+        for words in [
+            &["--data-dir", "x", "migrate"][..],
+            &["migrate", "--data-dir", "x"],
+            &["--data-dir", "y", "migrate", "--data-dir", "x"],
+        ] {
+            let Ok(Command::Migrate(told)) = parsed(words) else { panic!("{words:?} is refused") };
+            assert_eq!(told.config.data_dir.to_str(), Some("x"), "{words:?}");
+        }
+        let both = parsed(&["--listen", "127.0.0.1:4", "check-config", "--slots", "9"]);
+        let Ok(Command::CheckConfig(told)) = both else { panic!("refused") };
+        assert_eq!((told.config.listen.port(), told.config.slots), (4, 9));
+    }
+
+    #[test]
+    fn a_command_without_settings_says_so() {
+        for name in ["demo", "bench"] {
+            let Err(Refusal::CommandLine(error)) = parsed(&["--slots", "9", name]) else { panic!("{name}") };
+            assert!(error.to_string().contains(&format!("`{name}` reads no settings")), "{error}");
+            assert!(error.use_stderr());
+        }
     }
 }

@@ -94,8 +94,9 @@ pub struct Effective {
 }
 
 impl Config {
-    /// Reads the configuration from parsed [`args`], the environment and the file that they name.
-    pub fn load(flags: &clap::ArgMatches, environment: &Environment) -> Result<Effective, ConfigError> {
+    /// Reads the configuration from parsed [`args`], the environment and the file that they name. Of several parts of a
+    /// command line that have a flag the first counts.
+    pub fn load(flags: &[&clap::ArgMatches], environment: &Environment) -> Result<Effective, ConfigError> {
         let found = sources::find(flags, environment)?;
         let mut config = Self::blank();
         for value in &found.resolved {

@@ -161,7 +161,7 @@ fn setting_args(setting: &'static Setting) -> Vec<clap::Arg> {
 }
 
 /// Finds the value of every setting.
-pub(super) fn find(flags: &clap::ArgMatches, environment: &Environment) -> Result<Found, ConfigError> {
+pub(super) fn find(flags: &[&clap::ArgMatches], environment: &Environment) -> Result<Found, ConfigError> {
     let config_file = match flag(flags, CONFIG) {
         Some(path) => Some((path, Source::Flag("--config".to_owned()))),
         None => environment.get(CONFIG)?.map(|path| (path, Source::Environment(variable(CONFIG)))),
@@ -179,7 +179,7 @@ pub(super) fn source_of(resolved: &[Resolved], name: &str) -> Source {
 
 fn resolve(
     setting: &'static Setting,
-    flags: &clap::ArgMatches,
+    flags: &[&clap::ArgMatches],
     environment: &Environment,
     file: Option<&File>,
 ) -> Result<Resolved, ConfigError> {
@@ -210,8 +210,8 @@ fn resolve(
 type Place<'a> = dyn Fn(&str) -> Result<Option<(String, Source)>, ConfigError> + 'a;
 
 /// A flag's text, whether this command has the flag or not.
-fn flag(flags: &clap::ArgMatches, key: &str) -> Option<String> {
-    flags.try_get_one::<String>(key).ok().flatten().cloned()
+fn flag(flags: &[&clap::ArgMatches], key: &str) -> Option<String> {
+    flags.iter().find_map(|part| part.try_get_one::<String>(key).ok().flatten().cloned())
 }
 
 fn read_secret(setting: &Setting, path: &Path, source: &Source) -> Result<String, ConfigError> {

@@ -10,7 +10,7 @@ fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Effective, Confi
     let given = std::iter::once("fairhook").chain(flags.iter().copied());
     let matches = command.try_get_matches_from(given).expect("known flags");
     let pairs = environment.iter().map(|(name, value)| (name.into(), value.into()));
-    Config::load(&matches, &Environment::from_pairs(pairs))
+    Config::load(&[&matches], &Environment::from_pairs(pairs))
 }
 
 fn refused(flags: &[&str], environment: &[(&str, &str)]) -> String {
