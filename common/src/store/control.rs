@@ -33,7 +33,8 @@ pub trait Control: Send + Sync + 'static {
     /// Tenants by their creation.
     async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError>;
 
-    /// Changes what `changes` names and nothing else.
+    /// Changes what `changes` names and nothing else; only that the reason goes, unless one is named, when a switch is
+    /// set and both are open then.
     async fn update_tenant(
         &self,
         tenant: TenantId,

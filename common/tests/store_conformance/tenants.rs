@@ -96,6 +96,33 @@ async fn a_change_touches_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_reason_goes_when_both_switches_are_open_again() {
+    let world = World::new().await;
+    let store = &world.store;
+    let id = made(&world, "acme").await.id;
+    let reason = Some(Some("floods us".to_owned()));
+    let none = TenantChanges::default;
+    let stopped = TenantChanges {
+        ingest: Some(Ingest::Blocked),
+        dispatch: Some(Dispatch::Paused),
+        reason: reason.clone(),
+        ..none()
+    };
+    let steps = [
+        (stopped, Some("floods us")),
+        (TenantChanges { dispatch: Some(Dispatch::Open), ..none() }, Some("floods us")),
+        (TenantChanges { ingest: Some(Ingest::Open), ..none() }, None),
+        (TenantChanges { ingest: Some(Ingest::Open), reason, ..none() }, Some("floods us")),
+        (TenantChanges { weight: Some(Some(2)), ..none() }, Some("floods us")),
+        (TenantChanges { dispatch: Some(Dispatch::Open), ..none() }, None),
+    ];
+    for (number, (changes, expected)) in steps.into_iter().enumerate() {
+        let tenant = store.update_tenant(id, changes, at(1)).await.expect("changed");
+        assert_eq!(tenant.reason.as_deref(), expected, "step {number}");
+    }
+}
+
+#[tokio::test]
 async fn limits_come_from_the_plan_unless_set() {
     let world = World::new().await;
     let store = &world.store;

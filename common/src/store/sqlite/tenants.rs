@@ -106,6 +106,10 @@ pub(super) async fn update(
     replace(&mut wanted.metadata, changes.metadata);
     replace(&mut wanted.ingest, changes.ingest);
     replace(&mut wanted.dispatch, changes.dispatch);
+    let switched = changes.ingest.is_some() || changes.dispatch.is_some();
+    if switched && (wanted.ingest, wanted.dispatch) == (Ingest::Open, Dispatch::Open) {
+        wanted.reason = None;
+    }
     replace(&mut wanted.reason, changes.reason);
     replace(&mut wanted.quota, changes.quota);
     store_changes(db, tenant, wanted, now).await.map(Ok)
