@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use crate::limits;
+
 /// The addresses that may be called: public ones, allowed networks, and one exact socket address (the built-in receiver's).
 #[derive(Debug, Clone, Default)]
 pub struct EgressPolicy {
@@ -40,6 +42,9 @@ pub enum UrlRefused {
     /// No host.
     #[error("the URL has no host")]
     NoHost,
+    /// A host that no name server can know.
+    #[error("the host is no name: it needs labels of 1 to 63 characters, and 253 at most in all")]
+    Host,
     /// Port 0.
     #[error("port 0 cannot be called")]
     Port,
@@ -81,6 +86,7 @@ impl EgressPolicy {
             Host::Ipv4(ip) => self.check(SocketAddr::new(ip.into(), port))?,
             Host::Ipv6(ip) => self.check(SocketAddr::new(ip.into(), port))?,
             Host::Domain(name) if name.trim_end_matches('.').is_empty() => return Err(UrlRefused::NoHost),
+            Host::Domain(name) if !is_name(name) => return Err(UrlRefused::Host),
             Host::Domain(name) if is_localhost(name) => self.check_localhost(port)?,
             Host::Domain(_) => {}
         }
@@ -103,6 +109,13 @@ impl EgressPolicy {
             self.exact.is_some_and(|e| e.ip().to_canonical() == canonical && e.port() == address.port());
         exact || self.allowed.iter().any(|net| net.contains(&ip) || net.contains(&canonical))
     }
+}
+
+/// Whether a name server could know `name` (RFC 1035), which may end with the root's dot.
+fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| (1..=limits::HOST_LABEL_CHARS).contains(&label.len());
+    name.len() <= limits::HOST_CHARS && name.split('.').all(is_label)
 }
 
 /// Whether `name` (lower case, as a parsed URL has it) means this machine whatever a name server says (RFC 6761).

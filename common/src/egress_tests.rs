@@ -155,6 +155,14 @@ fn urls_that_cannot_be_an_endpoints_say_why() {
     ] {
         assert_eq!(url(text), Err(why), "{text}");
     }
+    let (label, more) = ("a".repeat(63), "a".repeat(64));
+    let long = [label.as_str(); 4].join(".");
+    for host in ["example..com", ".example.com", "example.com..", &more, &format!("{more}.com"), &long] {
+        assert_eq!(url(&format!("https://{host}/")), Err(UrlRefused::Host), "{host}");
+    }
+    for host in [label.as_str(), "example.com.", "a_b.example.com", &long[..253]] {
+        assert!(url(&format!("https://{host}/")).is_ok(), "{host}");
+    }
     for text in
         ["", "/hook", "example.com/hook", "https://exa mple.com", "http://1.2.3.4.5", "http://256.1.1.1"]
     {

@@ -79,6 +79,10 @@ pub const IDEMPOTENCY_KEY_CHARS: usize = 256;
 pub const METADATA_BYTES: usize = 8 * 1024;
 /// A URL; what servers commonly take.
 pub const URL_CHARS: usize = 2_048;
+/// A host's name, and each label of it (RFC 1035).
+pub const HOST_CHARS: usize = 253;
+/// See [`HOST_CHARS`].
+pub const HOST_LABEL_CHARS: usize = 63;
 /// Event types of one endpoint.
 pub const ENDPOINT_EVENT_TYPES: usize = 64;
 /// Custom headers of one endpoint.
