@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
-use fairhook_common::egress::EgressPolicy;
+use fairhook_common::egress::{EgressPolicy, UrlRefused};
 use fairhook_common::endpoint::{BodyForm, CustomHeader, EndpointSettings};
 use fairhook_common::event::EventPattern;
 use fairhook_common::ids::EndpointId;
@@ -170,8 +170,13 @@ fn every_type() -> Vec<EventPattern> {
 
 fn url(value: &RawValue, egress: &EgressPolicy) -> Read<String> {
     let text = read::text(limits::URL_CHARS)(value)?;
-    egress.check_url(&text).map_err(Faults::one)?;
-    Ok(text)
+    match egress.check_url(&text) {
+        Ok(_) => Ok(text),
+        Err(UrlRefused::Blocked(blocked)) => Err(Faults::one(format!(
+            "{blocked}; whoever runs this can allow its network with the setting `allowed_networks`"
+        ))),
+        Err(refused) => Err(Faults::one(refused)),
+    }
 }
 
 fn event_types(value: &RawValue) -> Read<Vec<EventPattern>> {

@@ -270,4 +270,7 @@ async fn what_an_endpoint_may_not_have_is_refused_with_its_place() {
     }
     let none = rig.call(&key, "GET /v1/endpoints", Value::Null).await.is(200);
     assert_eq!(none.body["data"], json!([]), "nothing half done");
+    let private = rig.call(&key, "POST /v1/endpoints", json!({ "url": "http://10.0.0.1/" })).await;
+    let said = private.body["errors"][0]["detail"].as_str().unwrap_or_default();
+    assert!(said.contains("(private)") && said.contains("`allowed_networks`"), "{said}");
 }
