@@ -12,6 +12,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::problem::{Code, Fault, Problem};
+use super::read;
 
 /// What is wrong with a value; pointers are relative to it.
 #[derive(Debug)]
@@ -86,7 +87,10 @@ impl<'a> Fields<'a> {
         }
         match serde_json::from_str::<Members<'a>>(text) {
             Ok(Members(members)) => Ok(Self::over(members, String::new())),
-            Err(e) if e.classify() == Category::Data => Err(Problem::invalid(vec![Fault::at("", e)])),
+            Err(e) if e.classify() == Category::Data => {
+                read::must_be_object(text.trim_start()).map_err(|faults| faults.into_problem(""))?;
+                Err(Problem::invalid(vec![Fault::at("", e)]))
+            }
             Err(e) => Err(Problem::new(Code::MalformedJson, e.to_string())),
         }
     }
@@ -101,6 +105,7 @@ impl<'a> Fields<'a> {
 
     /// An object within one; what is said of it begins with `pointer`.
     pub fn nested(value: &'a RawValue, pointer: String) -> Read<Self> {
+        read::must_be_object(value.get())?;
         let Members(members) =
             serde_json::from_str(value.get()).map_err(|e| Faults::one(without_place(&e)))?;
         Ok(Self::over(members, pointer))
@@ -286,7 +291,8 @@ mod tests {
             (b"{} {}", Code::MalformedJson, "trailing"),
             (b" ", Code::MalformedJson, "empty"),
             (b"{\"a\": \"\xff\"}", Code::MalformedJson, "UTF-8"),
-            (b"[1]", Code::InvalidRequest, "a JSON object"),
+            (b" [1]", Code::InvalidRequest, "must be an object, not a list"),
+            (b"7", Code::InvalidRequest, "must be an object, not a number"),
             (b"{\"a\":1,\"a\":2}", Code::InvalidRequest, "the field `a` is given twice"),
         ] {
             let problem = Fields::parse(body).err().expect("refused");

@@ -134,7 +134,16 @@ fn is_number(value: &RawValue) -> bool {
 
 /// `Ok` if the value is of the wanted kind, else what was found.
 pub(super) fn expect(value: &RawValue, wanted: &str, is: bool) -> Read<()> {
-    let found = match value.get().as_bytes().first() {
+    if is { Ok(()) } else { Err(unexpected(value.get(), wanted)) }
+}
+
+/// Refuses JSON, without space before it, that is no object.
+pub(super) fn must_be_object(text: &str) -> Read<()> {
+    if text.starts_with('{') { Ok(()) } else { Err(unexpected(text, "an object")) }
+}
+
+fn unexpected(text: &str, wanted: &str) -> Faults {
+    let found = match text.as_bytes().first() {
         Some(b'"') => "a string",
         Some(b'{') => "an object",
         Some(b'[') => "a list",
@@ -142,7 +151,7 @@ pub(super) fn expect(value: &RawValue, wanted: &str, is: bool) -> Read<()> {
         Some(b'n') => "null",
         _ => "a number",
     };
-    if is { Ok(()) } else { Err(Faults::one(format!("must be {wanted}, not {found}"))) }
+    Faults::one(format!("must be {wanted}, not {found}"))
 }
 
 #[cfg(test)]
