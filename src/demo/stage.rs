@@ -14,6 +14,8 @@ use super::cast;
 use super::table::{self, Row};
 use crate::workload::{Ledger, Tally};
 
+/// So many may be on their way from the store to a slot at any moment: nothing holds them back.
+const A_FEW: u64 = 10;
 /// How often a terminal's table is redrawn.
 const REDRAW: Duration = Duration::from_millis(500);
 
@@ -125,7 +127,7 @@ impl Stage {
         let counts = usage.counts;
         row.waiting = counts.waiting().saturating_sub(row.in_flight);
         row.dead = counts.dead;
-        if row.held_back.is_empty() && row.waiting > 0 {
+        if row.held_back.is_empty() && row.waiting > A_FEW {
             let retries = counts.retrying > counts.backlog;
             row.held_back = if retries { "waits for its retries" } else { "endpoint has no room" };
         }

@@ -17,7 +17,7 @@ pub struct Settled {
     pub unpublished: Vec<DeliveryId>,
 }
 
-/// The answer of [`Deliveries::admit`].
+/// The answer of [`super::Deliveries::admit`].
 #[derive(Debug)]
 pub struct Admitted {
     /// The row to settle; `None`: nothing was queued.
