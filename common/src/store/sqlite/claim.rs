@@ -135,12 +135,6 @@ async fn take(
         row: "(?,?)",
         after: ") AND state IN ('scheduled', 'queued') RETURNING event, ordinal, generation",
     };
-    const LEASE: Text = Text {
-        before: "WITH claimed (event, ordinal, until) AS (VALUES ",
-        row: "(?,?,?)",
-        after: ") UPDATE schedule SET wait = 'time', due_at = c.until FROM claimed c \
-                WHERE schedule.event = +c.event AND schedule.ordinal = +c.ordinal",
-    };
     let raised = RAISE.fetch(connection, found, |query, claimed| {
         query.bind(blob(claimed.delivery.event.uuid())).bind(claimed.delivery.ordinal)
     });
@@ -148,7 +142,7 @@ async fn take(
     let raised = raised.iter().map(|row| Ok((delivery_id(row)?, row.try_get(2)?)));
     let raised = raised.collect::<Result<HashMap<DeliveryId, u32>, sqlx::Error>>()?;
     let leased: Vec<_> = found.iter().map(|claimed| (claimed.delivery, until)).collect();
-    LEASE.execute(connection, &leased, bind_place).await?;
+    DUE_AT.execute(connection, &leased, bind_place).await?;
     let claimed = found
         .iter()
         .filter_map(|claimed| Some(Claimed { generation: *raised.get(&claimed.delivery)?, ..*claimed }));
@@ -179,16 +173,10 @@ pub(super) async fn release_held(
         row: "(?,?)",
         after: ") AND state = 'held'",
     };
-    const DUE: Text = Text {
-        before: "WITH released (event, ordinal, due_at) AS (VALUES ",
-        row: "(?,?,?)",
-        after: ") UPDATE schedule SET wait = 'time', due_at = r.due_at FROM released r \
-                WHERE schedule.event = +r.event AND schedule.ordinal = +r.ordinal",
-    };
     let first = now.0.unsigned_abs() as usize;
     let held = in_equal_parts(connection, of, limit, first).await?;
     let held: Vec<_> = held.into_iter().map(|id| (id, now)).collect();
-    DUE.execute(connection, &held, bind_place).await?;
+    DUE_AT.execute(connection, &held, bind_place).await?;
     let bind = |query: super::bulk::Bound, (id, _): &(DeliveryId, Timestamp)| {
         query.bind(blob(id.event.uuid())).bind(id.ordinal)
     };
@@ -244,6 +232,14 @@ async fn held(
     let query = sqlx::query(HELD).bind(tenant.to_vec()).bind(endpoint.to_vec()).bind(limit).bind(offset);
     query.fetch_all(connection).await
 }
+
+/// From now on these wait for a time: their turn, or the end of a claim's lease.
+const DUE_AT: Text = Text {
+    before: "WITH new (event, ordinal, due_at) AS (VALUES ",
+    row: "(?,?,?)",
+    after: ") UPDATE schedule SET wait = 'time', due_at = new.due_at FROM new \
+            WHERE schedule.event = +new.event AND schedule.ordinal = +new.ordinal",
+};
 
 fn bind_place(query: super::bulk::Bound, (id, at): &(DeliveryId, Timestamp)) -> super::bulk::Bound {
     query.bind(blob(id.event.uuid())).bind(id.ordinal).bind(at.0)
