@@ -226,6 +226,8 @@ pub const MEMORY_QUEUE_MESSAGES_TOTAL: usize = 200_000;
 /// So many messages a tenant may have in its in-process queue even when all together have too many: a flood over many
 /// tenants must not take a quiet one's place.
 pub const MEMORY_QUEUE_MESSAGES_FLOOR: usize = 16;
+/// Epoch marks the in-process queue remembers. One process makes one, at its start; the others only bound a mistake.
+pub const MEMORY_QUEUE_EPOCHS: usize = 16;
 /// How long a message is held unacked beyond the longest attempt, before it is parked.
 pub const MESSAGE_HOLD: Duration = Duration::from_secs(120);
 /// How many messages beyond its share a dispatcher fetches ahead for a tenant.

@@ -8,6 +8,7 @@ pub mod memory;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::delivery::Generation;
 use crate::ids::{DeliveryId, EndpointId, TenantId};
@@ -58,6 +59,19 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Deletes a deleted tenant's queue and whatever is in it. Idempotent.
     async fn delete(&self, address: &QueueAddress) -> Result<(), QueueDown>;
+
+    /// How many messages of this tenant's queue are ready: handed to nobody. Makes the queue if need be.
+    async fn depth(&self, address: &QueueAddress) -> Result<u64, QueueDown>;
+
+    /// What could not be routed to any tenant's queue: every message is of the tenant whose queue is missing, and is to be
+    /// acked once the delivery is due in the store. Served without a subscription.
+    async fn unrouted(&self) -> Result<Box<dyn Consumer>, QueueDown>;
+
+    /// Whether `epoch` was marked since the queue's data began: no means that everything it held before is lost.
+    async fn is_marked(&self, epoch: Uuid) -> Result<bool, QueueDown>;
+
+    /// Leaves a mark that lives as long as the queue's data. Idempotent.
+    async fn mark(&self, epoch: Uuid) -> Result<(), QueueDown>;
 
     /// Whether the queue answers, for `/readyz`.
     async fn ping(&self) -> Result<(), QueueDown>;

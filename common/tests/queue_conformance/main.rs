@@ -53,6 +53,9 @@ macro_rules! backend {
                 a_waiting_next_is_woken,
                 a_deleted_queue_is_empty_and_deleting_it_again_is_fine,
                 every_message_is_acked_once_among_many_consumers,
+                the_depth_is_what_nobody_was_handed,
+                a_mark_is_remembered_and_no_other,
+                an_unrouted_consumer_waits_while_every_message_has_its_queue,
             ]
         );
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fairhook_common::ids::{DeliveryId, EndpointId, EventId, TenantId};
 use fairhook_common::queue::{Consumer, Message, Published, Queue, QueueAddress, Received};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 /// Long enough for any backend on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -342,4 +343,50 @@ pub async fn every_message_is_acked_once_among_many_consumers(queue: Arc<dyn Que
     }
     assert_eq!(acked, sent);
     workers.shutdown().await;
+}
+
+/// Waits until the depth is `wanted`: a broker counts a message as ready a moment after it came back.
+async fn depth_becomes(queue: &Arc<dyn Queue>, address: &QueueAddress, wanted: u64) {
+    let reached = async {
+        while queue.depth(address).await.expect("the queue is there") != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if timeout(SOON, reached).await.is_err() {
+        panic!("the depth is {:?}, not {wanted}", queue.depth(address).await);
+    }
+}
+
+pub async fn the_depth_is_what_nobody_was_handed(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    assert_eq!(queue.depth(&address).await.expect("makes the queue"), 0);
+    publish(&queue, &address, 5).await;
+    depth_becomes(&queue, &address, 5).await;
+    let mut consumer = consumer(&queue, &address, 2).await;
+    let held = take(&mut consumer, 2).await;
+    depth_becomes(&queue, &address, 3).await;
+    drop(consumer);
+    depth_becomes(&queue, &address, 5).await;
+    drop(held);
+    queue.delete(&address).await.expect("deletes");
+    depth_becomes(&queue, &address, 0).await;
+}
+
+pub async fn a_mark_is_remembered_and_no_other(queue: Arc<dyn Queue>) {
+    let (mine, other) = (Uuid::now_v7(), Uuid::now_v7());
+    for _ in 0..2 {
+        queue.mark(mine).await.expect("marks");
+    }
+    assert!(queue.is_marked(mine).await.expect("answers"));
+    assert!(!queue.is_marked(other).await.expect("answers"));
+    assert!(queue.is_marked(mine).await.expect("a no does no harm"));
+}
+
+pub async fn an_unrouted_consumer_waits_while_every_message_has_its_queue(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let mut unrouted = queue.unrouted().await.expect("a consumer");
+    let sent = publish(&queue, &address, 2).await;
+    let mut consumer = consumer(&queue, &address, 2).await;
+    assert_eq!(said(&take(&mut consumer, 2).await), sent);
+    silent(&mut unrouted).await;
 }

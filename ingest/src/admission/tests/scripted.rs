@@ -88,6 +88,22 @@ impl Queue for Scripted {
         Ok(())
     }
 
+    async fn depth(&self, _: &QueueAddress) -> Result<u64, QueueDown> {
+        Ok(0)
+    }
+
+    async fn unrouted(&self) -> Result<Box<dyn Consumer>, QueueDown> {
+        Err(QueueDown("nobody consumes here".into()))
+    }
+
+    async fn is_marked(&self, _: Uuid) -> Result<bool, QueueDown> {
+        Ok(false)
+    }
+
+    async fn mark(&self, _: Uuid) -> Result<(), QueueDown> {
+        Ok(())
+    }
+
     async fn ping(&self) -> Result<(), QueueDown> {
         Ok(())
     }
