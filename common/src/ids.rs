@@ -141,6 +141,11 @@ typed_id!(
     KeyId, "key_"
 );
 
+typed_id!(
+    /// A running process: a new one with each start.
+    NodeId, "node_"
+);
+
 /// A delivery: the `ordinal`-th of its event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryId {

@@ -344,6 +344,17 @@ pub const CAPACITY_FLOOR_PART: usize = 8;
 /// The effective slots grow back by this part of all.
 pub const CAPACITY_STEP_PART: usize = 32;
 
+// Membership.
+
+/// How often a process renews its lease in the store.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long a process that falls silent is held alive: a few lost heartbeats, or a store that restarts, move no work.
+pub const NODE_LEASE: Duration = Duration::from_secs(8);
+/// How long the dead are kept in mind. A process starts nothing after its lease, so that after this no attempt of its is
+/// under way, whatever the two clocks' rates and its last steps take.
+pub const NODE_QUARANTINE: Duration =
+    Duration::from_secs(ATTEMPT_TIMEOUT_MAX.as_secs() + Duration::from_secs(5).as_secs());
+
 // Housekeeping.
 
 /// Rows that one step of a sweep or of a job changes: bounds the time that others wait for it.

@@ -1,11 +1,15 @@
 //! Points in time as the store keeps them: milliseconds since the Unix epoch, UTC.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// How far the store's clock is ahead of this machine's, in milliseconds.
+static STORE_AHEAD: AtomicI64 = AtomicI64::new(0);
 
 /// Milliseconds since the Unix epoch. Shown and read as RFC 3339 in UTC.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -15,11 +19,21 @@ impl Timestamp {
     /// The latest time that RFC 3339 can spell (9999-12-31T23:59:59.999Z).
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// The wall clock: the one place that reads it.
-    #[allow(clippy::disallowed_methods)]
+    /// The time by the store's clock, which all processes over it share, as far as this one knows it.
     pub fn now() -> Self {
+        Self(Self::local().0.saturating_add(STORE_AHEAD.load(Ordering::Relaxed)))
+    }
+
+    /// This machine's own wall clock: the one place that reads it. For what must not follow the store's clock.
+    #[allow(clippy::disallowed_methods)]
+    pub fn local() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(since.as_millis() as i64)
+    }
+
+    /// From now on [`Timestamp::now`] is so many milliseconds ahead of this machine's clock (behind it, if negative).
+    pub fn follow_store(ahead_ms: i64) {
+        STORE_AHEAD.store(ahead_ms, Ordering::Relaxed);
     }
 
     /// Whole seconds since the Unix epoch.

@@ -1,17 +1,20 @@
 //! The first seam: the store, which is the truth.
 //!
-//! Few verbs, each one transaction, over batches. Three traits, by who calls them: [`Deliveries`] (the hot path and
-//! what waits), [`Control`] (tenants, keys, endpoints, quotas), [`Browse`] (what the API shows). A backend is all three.
+//! Few verbs, each one transaction, over batches. Four traits, by who calls them: [`Deliveries`] (the hot path and
+//! what waits), [`Control`] (tenants, keys, endpoints, quotas), [`Browse`] (what the API shows), [`Nodes`] (which processes
+//! there are). A backend is all of them.
 //!
 //! A verb that fails as a whole has changed nothing and may be called again. One item's bad data never fails another:
 //! each batched verb answers per item. Times are arguments, except where a backend must use its database's clock.
 
 mod admission;
+pub mod book;
 mod browse;
 mod control;
 mod deliveries;
 mod job;
 mod loading;
+mod nodes;
 mod roster;
 pub mod sqlite;
 
@@ -31,12 +34,13 @@ pub use control::{
 pub use deliveries::{Claim, ClaimFrom, Claimed, Deliveries, DueWork, Recorded, Recovery, Replayed, Sweep};
 pub use job::{Job, JobFilter, JobKind, JobStatus};
 pub use loading::{EndpointSnapshot, Load, Loaded, Ticket};
+pub use nodes::{Heartbeat, Member, Membership, Nodes, Roles, Standing};
 pub use roster::{Report, Roster, RosterTenant};
 
 use crate::ids::TenantId;
 
 /// A whole backend.
-pub trait Store: Deliveries + Control + Browse {
+pub trait Store: Deliveries + Control + Browse + Nodes {
     /// What changes in the control plane, as far as this process can know at once. A receiver that lags must forget
     /// everything it remembers; so must one that remembers anything longer than `limits::CONTROL_CACHE_TTL`.
     fn changes(&self) -> broadcast::Receiver<Change>;

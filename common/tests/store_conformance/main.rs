@@ -19,6 +19,7 @@ mod given;
 mod jobs;
 mod keys;
 mod lists;
+mod nodes;
 mod replays;
 mod reports;
 mod sweeps;

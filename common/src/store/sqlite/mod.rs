@@ -27,6 +27,7 @@ mod lifecycle;
 mod listing;
 mod load;
 mod matching;
+mod nodes;
 mod outage;
 mod paging;
 mod readers;
@@ -80,6 +81,7 @@ pub struct SqliteStore {
     loaders: Readers,
     watcher: Readers,
     event_ids: Arc<Mutex<EventIds>>,
+    cluster: Mutex<nodes::Cluster>,
     changes: broadcast::Sender<Change>,
 }
 
@@ -105,6 +107,7 @@ impl SqliteStore {
             loaders: Readers::new(reading.clone(), limits::LOAD_READERS, limits::LOAD_DEADLINE),
             watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE),
             event_ids,
+            cluster: Mutex::default(),
             changes: broadcast::channel(limits::CHANGES_WAITING).0,
         })
     }
