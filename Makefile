@@ -1,8 +1,9 @@
-# The gate. Needs Rust, a C compiler and git; CI calls nothing else.
+# The gate. Needs Rust, a C compiler and git; the distributed tests also PostgreSQL, RabbitMQ and Redis, which are installed
+# where that is allowed. CI calls nothing else.
 
 CARGO ?= cargo
 
-.PHONY: all check fmt clippy doc test
+.PHONY: all check fmt clippy doc test test-embedded test-distributed up down
 
 all: check test
 
@@ -17,6 +18,26 @@ clippy:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
-# Every test, the black-box suite (tests/black_box) among them: it starts the real binary.
-test:
-	$(CARGO) test --workspace --locked
+# Every test: the embedded engine's, which need nothing, then those beside real services.
+test: test-embedded test-distributed
+
+# A test needs a service if its path names one of these.
+SERVED := postgres rabbitmq redis distributed
+
+test-embedded:
+	$(CARGO) test --workspace --locked -- $(addprefix --skip ,$(SERVED))
+
+# PostgreSQL, RabbitMQ and Redis of their own, which end with the tests (tests/services.sh says which may be given instead).
+test-distributed:
+	$(CARGO) test --workspace --locked --no-run
+	tests/services.sh run -- $(CARGO) test --workspace --locked -- $(SERVED)
+
+# Services for working by hand, and the settings of an engine that is to use them: eval "$$(make -s up)"
+SERVICES := $(or $(TMPDIR),/tmp)/fairhook-services-$(shell id -u)
+
+up:
+	@tests/services.sh up $(SERVICES)
+	@tests/services.sh settings $(SERVICES)
+
+down:
+	@tests/services.sh down $(SERVICES)
