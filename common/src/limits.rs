@@ -210,6 +210,24 @@ pub const CHECKPOINT_BUSY: Duration = Duration::from_millis(50);
 /// Pages in the write-ahead log (32 MiB) above which it is begun anew.
 pub const WAL_PAGES: i64 = 8_192;
 
+// Postgres. Each process has its connections of each kind, and a server takes 100 unless told otherwise: with these, five
+// processes of all roles, or more of one.
+
+/// Connections that admit: a batch commits while the next one is written.
+pub const PG_ADMIT_CONNECTIONS: usize = 2;
+/// Connections for loads, outcomes, claims and settled outbox rows: one of each, and room for a slow one.
+pub const PG_OUTCOME_CONNECTIONS: usize = 6;
+/// Connections for the API's lists and changes and for housekeeping.
+pub const PG_API_CONNECTIONS: usize = 6;
+/// Connections that read what every request and every dispatcher asks first.
+pub const PG_DOOR_CONNECTIONS: usize = 3;
+/// How long a transaction may take, the wait for its connection included: as long as whoever waits for an admission.
+pub const PG_WRITE_DEADLINE: Duration = ADMIT_DEADLINE;
+/// How often a transaction is tried that others were in the way of.
+pub const PG_CONFLICTS: u32 = 5;
+/// Statements that a connection keeps prepared: every one of ours has one text, whatever its batch.
+pub const PG_STATEMENTS_CACHED: usize = 256;
+
 /// When a caller may come again whose event could not be made durable now: a commit takes far less.
 pub const ADMIT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When a caller may come again whose tenant has too large a backlog: the time to work some of it off.

@@ -12,13 +12,20 @@ pub mod book;
 mod browse;
 mod control;
 mod deliveries;
+mod event_ids;
 mod job;
 mod loading;
 mod nodes;
+mod outage;
+#[allow(dead_code)] // Until its verbs are here.
+pub mod postgres;
 mod roster;
 pub mod sqlite;
+mod standing;
+mod turns;
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
@@ -79,4 +86,12 @@ impl StoreError {
     pub fn is_retryable(&self) -> bool {
         !matches!(self, Self::Internal(_))
     }
+}
+
+/// A boxed future, as jobs on a connection are.
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Takes a lock whose holder cannot leave what it guards half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,6 @@ use sqlx::sqlite::SqliteConnection;
 use super::BoxFuture;
 use super::bulk::{Bound, Storable, Text, store_all};
 use super::counts::Moves;
-use super::event_ids::{EventIds, made_at};
 use super::locked;
 use super::routes::{Known, Routes, known_keys};
 use super::values::blob;
@@ -22,6 +21,7 @@ use crate::delivery::{DeliveryState, Lane};
 use crate::endpoint::EndpointStatus;
 use crate::event::{Idempotency, NewEvent};
 use crate::ids::{DeliveryId, EndpointId, EventId, TenantId};
+use crate::store::event_ids::{EventIds, made_at};
 use crate::store::{AcceptedEvent, Admission, Admitted, NewDelivery, OutboxId, Settled};
 use crate::time::Timestamp;
 

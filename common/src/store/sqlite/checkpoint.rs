@@ -13,9 +13,9 @@ use sqlx::{ConnectOptions, Row};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::error::store_error;
-use super::outage::Watch;
 use crate::limits;
 use crate::store::StoreError;
+use crate::store::outage::Watch;
 
 /// The writer's side of the log.
 pub(super) struct Log {

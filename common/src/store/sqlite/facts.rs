@@ -8,11 +8,11 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::bulk::Text;
 use super::claim::{delivery_id, lane};
 use super::record::Changed;
-use super::standing::{EndpointFacts, Standing, TenantFacts, Wait, Waits};
 use super::values::{blob, damaged, named, uuid};
 use crate::delivery::{DeliveryState, DiscardReason, Outcome, Verdict};
 use crate::endpoint::{EndpointStatus, StatusReason};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
+use crate::store::standing::{EndpointFacts, Standing, TenantFacts, Wait, Waits};
 use crate::tenant::{DlqOverflow, Plan, QuotaChanges};
 use crate::time::Timestamp;
 

@@ -19,7 +19,6 @@ mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod error;
-mod event_ids;
 mod facts;
 mod jobs;
 mod keys;
@@ -28,7 +27,6 @@ mod listing;
 mod load;
 mod matching;
 mod nodes;
-mod outage;
 mod paging;
 mod readers;
 mod record;
@@ -36,20 +34,16 @@ mod recover;
 mod removal;
 mod roster;
 mod routes;
-mod standing;
 mod sweep;
 mod teardown;
 mod tenants;
-mod turns;
 mod values;
 mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::future::Future;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -57,16 +51,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::broadcast;
 
-use super::{Change, StoreError};
+use super::event_ids::EventIds;
+use super::turns::Turns;
+use super::{BoxFuture, Change, StoreError, locked};
 use crate::ids::TenantId;
 use crate::limits;
-use event_ids::EventIds;
 use readers::Readers;
-use turns::Turns;
 use writer::{Class, Writer};
-
-/// A boxed future, as jobs on a connection are.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Pages in a connection's cache, in KiB (negative: that is how SQLite tells KiB from pages).
 const CACHE_KIB: &str = "-16384";
@@ -187,11 +178,6 @@ impl super::Store for SqliteStore {
     fn changes(&self) -> broadcast::Receiver<Change> {
         self.subscribe()
     }
-}
-
-/// Takes a lock whose holder cannot leave what it guards half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unavailable(what: &str, error: impl std::fmt::Display) -> StoreError {

@@ -10,9 +10,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::Semaphore;
 
 use super::error::store_error;
-use super::outage::Watch;
 use super::{BoxFuture, locked};
 use crate::store::StoreError;
+use crate::store::outage::Watch;
 
 /// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
 const STEPS_PER_LOOK: i32 = 4_000;

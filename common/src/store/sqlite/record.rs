@@ -12,11 +12,11 @@ use super::bulk::{Bound, Text, store_all};
 use super::counts::Moves;
 use super::dead_letters::{bury, make_room};
 use super::facts::{Facts, read_standings};
-use super::standing::{EndpointFacts, Standing, Waits};
 use super::values::blob;
 use crate::delivery::{DeliveryState, Outcome};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
 use crate::store::Recorded;
+use crate::store::standing::{EndpointFacts, Standing, Waits};
 use crate::time::Timestamp;
 
 /// See [`crate::store::Deliveries::record`]. Returns the tenants whose endpoints were stopped, too.

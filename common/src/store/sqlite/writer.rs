@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::BoxFuture;
 use super::checkpoint::Log;
 use super::error::{Failure, failure, store_error};
-use super::outage::Watch;
 use crate::limits;
 use crate::store::StoreError;
+use crate::store::outage::Watch;
 use crate::unwound::unwound;
 
 /// Which queue a job waits in.

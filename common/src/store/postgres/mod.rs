@@ -1,0 +1,156 @@
+//! The distributed engine's store: one Postgres database for any number of processes.
+//!
+//! * `pools` lends connections, apart for admission, outcomes, the API's work and its first look-ups, with a deadline on
+//!   every transaction;
+//! * every other file is one verb, or a few of a kind, as plain functions over a connection.
+//!
+//! What locks more than one kind of row keeps the order that `migrations/postgres/0001_initial.sql` gives.
+
+mod error;
+mod pools;
+
+use std::sync::{Arc, Mutex};
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::event_ids::EventIds;
+use super::turns::Turns;
+use super::{BoxFuture, Change, StoreError};
+use crate::ids::TenantId;
+use crate::limits;
+use error::store_error;
+use pools::Pool;
+
+/// A connection of this process to the database that all processes share.
+pub struct PostgresStore {
+    admit: Pool,
+    outcome: Pool,
+    api: Pool,
+    doors: Pool,
+    turns: Turns,
+    changing: Turns,
+    event_ids: Arc<Mutex<EventIds>>,
+    changes: broadcast::Sender<Change>,
+}
+
+impl PostgresStore {
+    /// Connects to `url` (`postgres://…`) and brings the schema up, one process at a time.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let options: PgConnectOptions =
+            url.parse().map_err(|e: sqlx::Error| StoreError::Internal(e.to_string()))?;
+        migrate(&options).await?;
+        Ok(Self {
+            admit: Pool::new(&options, "admit", limits::PG_ADMIT_CONNECTIONS, limits::PG_WRITE_DEADLINE),
+            outcome: Pool::new(
+                &options,
+                "outcome",
+                limits::PG_OUTCOME_CONNECTIONS,
+                limits::PG_WRITE_DEADLINE,
+            ),
+            api: Pool::new(&options, "api", limits::PG_API_CONNECTIONS, limits::PG_WRITE_DEADLINE),
+            doors: Pool::new(&options, "look up", limits::PG_DOOR_CONNECTIONS, limits::READ_DEADLINE),
+            turns: Turns::default(),
+            changing: Turns::default(),
+            event_ids: Arc::new(Mutex::new(EventIds::behind(Uuid::nil()))),
+            changes: broadcast::channel(limits::CHANGES_WAITING).0,
+        })
+    }
+
+    /// Closes the idle connections.
+    pub async fn close(&self) {
+        for pool in [&self.admit, &self.outcome, &self.api, &self.doors] {
+            pool.close().await;
+        }
+    }
+
+    /// Runs a job of the control plane, of housekeeping or of a long job in a transaction of its own. `Err` takes back
+    /// what it did. The job must not begin, commit or roll back by itself.
+    pub(in crate::store::postgres) async fn write<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        self.api.run("BEGIN", self.api.until(), job).await
+    }
+
+    /// The same for a change on a tenant's behalf, one at a time for each and process: a tenant that floods the API with
+    /// changes delays neither another's nor the kill switch.
+    pub(in crate::store::postgres) async fn write_of<T, F>(
+        &self,
+        tenant: TenantId,
+        job: F,
+    ) -> Result<T, StoreError>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        let deadline = Instant::now() + limits::CONTROL_TURN_WAIT;
+        let _turn = self.changing.take(tenant, deadline).await?;
+        self.write(job).await
+    }
+
+    /// Runs a read of the API as the engine, which ends after `limits::READ_DEADLINE`.
+    pub(in crate::store::postgres) async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        let until = Instant::now() + limits::READ_DEADLINE;
+        self.api.run(&begin_read(until), until, job).await
+    }
+
+    /// A read on a tenant's behalf, in the tenant's role, which sees that tenant's rows and no others; one at a time for
+    /// each: however long its lists are and however many of them it asks for, others read beside it.
+    pub(in crate::store::postgres) async fn read_of<T, F>(
+        &self,
+        tenant: TenantId,
+        job: F,
+    ) -> Result<T, StoreError>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        let until = Instant::now() + limits::READ_DEADLINE;
+        let _turn = self.turns.take(tenant, until).await?;
+        let begin = format!(
+            "{}; SET LOCAL ROLE fairhook_tenant; SELECT set_config('fairhook.tenant', '{}', true)",
+            begin_read(until),
+            tenant.uuid()
+        );
+        self.api.run(&begin, until, job).await
+    }
+
+    /// Looks up what every request or every dispatcher needs: never behind a list.
+    pub(in crate::store::postgres) async fn look_up<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        self.doors.run("BEGIN READ ONLY", self.doors.until(), job).await
+    }
+
+    /// What [`super::Store::changes`] answers.
+    pub(in crate::store::postgres) fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+}
+
+/// Begins a read that the server ends as well when its caller has given up.
+fn begin_read(until: Instant) -> String {
+    let milliseconds = until.saturating_duration_since(Instant::now()).as_millis().max(1);
+    format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}")
+}
+
+/// Brings the schema up; whoever comes second waits for the first and finds it done.
+async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let mut connection = options.clone().connect().await.map_err(store_error)?;
+    migrations().run(&mut connection).await.map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+fn migrations() -> Migrator {
+    let files = [(1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql"))];
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(files.into_iter().map(migration).collect())
+}
