@@ -32,6 +32,10 @@ pub trait Deliveries: Send + Sync + 'static {
     /// transaction for all, idempotent; a row that is gone already is skipped.
     async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError>;
 
+    /// Makes due now (lane `First`, same generation, state `Scheduled`) those of `deliveries` that are still `Queued` and that
+    /// nobody has claimed; returns how many. For what a queue gave back as unroutable. One transaction, idempotent.
+    async fn make_due(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError>;
+
     /// Makes due what a crash or a lost queue left behind, at the next generation; returns how many deliveries. One
     /// transaction per `limits::SWEEP_ROWS`, idempotent.
     async fn recover(&self, what: Recovery, now: Timestamp) -> Result<u64, StoreError>;

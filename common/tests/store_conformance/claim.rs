@@ -222,6 +222,30 @@ async fn a_batch_whose_outbox_row_stays_is_made_due_but_not_what_is_in_hand() {
 }
 
 #[tokio::test]
+async fn what_found_no_queue_is_made_due_as_it_is_unless_somebody_has_it() {
+    let world = World::new().await;
+    let tenant = world.tenant("acme").await;
+    world.endpoint(tenant).await;
+    let sent = world.deliveries(tenant, 5).await;
+    world
+        .record(vec![sent[0].delivered(at(1)), sent[1].retry(at(2), at(1)), sent[2].retry(at(90), at(1))])
+        .await;
+    let claimed = world.claim_due(tenant, at(2)).await[0];
+    let mut ids: Vec<_> = sent.iter().map(|s| s.id).collect();
+    ids.push(fairhook_common::ids::DeliveryId { ordinal: 9, ..sent[0].id });
+    ids.push(sent[4].id);
+    assert_eq!(world.store.make_due(&ids, at(3)).await.unwrap(), 2);
+    assert_eq!(world.store.make_due(&ids, at(3)).await.unwrap(), 0, "once is enough");
+    assert_eq!(world.store.make_due(&[], at(3)).await.unwrap(), 0);
+    assert_eq!(world.view(&claimed).await.generation, 1, "it is in a dispatcher's hands");
+    assert_eq!(world.view(&sent[3]).await.generation, 0, "the message, should it come after all, is good");
+    let due = world.claim(&[due(tenant, Lane::First, 9)], at(3)).await;
+    let due: HashSet<_> = due.iter().map(|c| (c.id, c.generation)).collect();
+    assert_eq!(due, HashSet::from([(sent[3].id, 1), (sent[4].id, 1)]));
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
 async fn what_an_empty_queue_lost_is_made_due_for_that_tenant_alone() {
     let world = World::new().await;
     let (ours, theirs) = (world.tenant("ours").await, world.tenant("theirs").await);

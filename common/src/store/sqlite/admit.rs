@@ -278,14 +278,14 @@ pub(super) async fn settle_outbox(
     let gone = gone.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
     let open = settled.iter().filter(|settled| gone.contains(&settled.outbox.0));
     let unpublished: Vec<_> = open.flat_map(|settled| &settled.unpublished).map(|&id| (id, now)).collect();
-    make_due(connection, &unpublished).await
+    make_due(connection, &unpublished).await.map(drop)
 }
 
-/// Makes due what is queued and in no dispatcher's hands, at its present generation.
-async fn make_due(
+/// Makes due what is queued and in no dispatcher's hands, at its present generation; returns how many deliveries.
+pub(super) async fn make_due(
     connection: &mut SqliteConnection,
     deliveries: &[(DeliveryId, Timestamp)],
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     const WAIT: Text = Text {
         before: "WITH wanted (event, ordinal, due_at) AS (VALUES ",
         row: "(?,?,?)",
@@ -307,5 +307,5 @@ async fn make_due(
     let due = due.collect::<Result<Vec<(Vec<u8>, u16)>, sqlx::Error>>()?;
     let state =
         STATE.execute(connection, &due, |query, (event, ordinal)| query.bind(event.clone()).bind(*ordinal));
-    state.await.map(drop)
+    state.await
 }

@@ -36,6 +36,13 @@ impl Deliveries for SqliteStore {
             .await
     }
 
+    async fn make_due(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
+        let deliveries: Vec<_> = deliveries.iter().map(|&id| (id, now)).collect();
+        self.writer
+            .write(Class::Outcome, move |c| Box::pin(async move { admit::make_due(c, &deliveries).await }))
+            .await
+    }
+
     async fn recover(&self, what: Recovery, now: Timestamp) -> Result<u64, StoreError> {
         let mut recovered = 0;
         loop {
