@@ -20,6 +20,7 @@ mod outage;
 #[allow(dead_code)] // Until its verbs are here.
 pub mod postgres;
 mod roster;
+mod shared;
 pub mod sqlite;
 mod standing;
 mod turns;

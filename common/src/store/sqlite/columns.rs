@@ -7,12 +7,8 @@ use uuid::Uuid;
 
 pub(super) use super::values::blob;
 use crate::ids::{DeliveryId, EventId, TenantId};
+pub(super) use crate::store::shared::values::{damaged, first_uuid_at, to_json};
 use crate::time::Timestamp;
-
-/// The error of a value that we cannot have written.
-pub(super) fn damaged(what: impl std::fmt::Display) -> sqlx::Error {
-    sqlx::Error::Decode(format!("a stored value does not read back: {what}").into())
-}
 
 pub(super) fn uuid(row: &SqliteRow, column: &str) -> Result<Uuid, sqlx::Error> {
     let bytes: &[u8] = row.try_get(column)?;
@@ -65,30 +61,4 @@ pub(super) fn maybe_named<T>(
 
 pub(super) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
     serde_json::from_str(row.try_get(column)?).map_err(|_| damaged(column))
-}
-
-/// What is kept as JSON; our own types always have a JSON form.
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, sqlx::Error> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
-}
-
-/// The least UUIDv7 of a millisecond: what was made before it has a smaller id, what was made in or after it a greater.
-pub(super) fn first_uuid_at(at: Timestamp) -> Uuid {
-    const LAST_MS: i64 = (1 << 48) - 1;
-    let ms = at.0.clamp(0, LAST_MS) as u128;
-    Uuid::from_u128(ms << 80)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_of_a_millisecond_lie_between_its_bound_and_the_next() {
-        let at = 1_700_000_000_123;
-        let id = uuid::Builder::from_unix_timestamp_millis(at as u64, &[0; 10]).into_uuid();
-        assert!(first_uuid_at(Timestamp(at)) <= id);
-        assert!(id < first_uuid_at(Timestamp(at + 1)));
-        assert!(first_uuid_at(Timestamp(-5)) <= id && id < first_uuid_at(Timestamp::MAX));
-    }
 }

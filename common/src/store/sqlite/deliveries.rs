@@ -11,6 +11,7 @@ use crate::delivery::{DeliveryState, Outcome};
 use crate::event::NewEvent;
 use crate::ids::{DeliveryId, JobId, TenantId};
 use crate::limits;
+use crate::store::shared::jobs::normal;
 use crate::store::{
     Admitted, Change, Claim, Claimed, ControlError, Deliveries, DueWork, Job, JobFilter, JobKind, Load,
     Recorded, Recovery, Replayed, Report, Roster, Settled, StoreError, Sweep, Ticket,
@@ -147,7 +148,7 @@ impl Deliveries for SqliteStore {
         filter: JobFilter,
         now: Timestamp,
     ) -> Result<Job, ControlError> {
-        let filter = jobs::normal(kind, filter);
+        let filter = normal(kind, filter);
         let total = self.count_matching(tenant, &filter, limits::JOB_TOTAL).await?;
         self.write_of(tenant, move |db| Box::pin(jobs::create(db, tenant, kind, filter, total, now))).await?
     }

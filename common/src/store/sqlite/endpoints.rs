@@ -12,6 +12,7 @@ use crate::endpoint::{BodyForm, Circuit, Endpoint, EndpointSettings, EndpointSta
 use crate::event::EventPattern;
 use crate::ids::{EndpointId, TenantId};
 use crate::signature::SigningSecret;
+use crate::store::shared::endpoints::{change, made, replace, rotate as rotated};
 use crate::store::{ControlError, EndpointChanges, EndpointRef, NewEndpoint, Page, PageRequest};
 use crate::time::Timestamp;
 
@@ -44,11 +45,8 @@ pub(super) async fn put(
     let Some(mut endpoint) = known else {
         return Ok(create(db, new, now).await?.map(|endpoint| (endpoint, true)));
     };
-    endpoint.settings = new.settings;
-    if let Some(secret) = new.secret.filter(|secret| *secret != endpoint.secrets.current) {
-        endpoint.secrets = Secrets { current: secret, previous: None };
-    }
-    store(db, &mut endpoint, now).await?;
+    replace(&mut endpoint, new.settings, new.secret, now);
+    store(db, &endpoint).await?;
     Ok(Ok((endpoint, false)))
 }
 
@@ -98,28 +96,10 @@ pub(super) async fn update(
     let Some(mut endpoint) = find(db, tenant, &EndpointRef::Id(id)).await? else {
         return Ok(Err(ControlError::NotFound));
     };
-    if changes.if_updated_at.is_some_and(|read_at| read_at != endpoint.updated_at) {
-        return Ok(Err(ControlError::Conflict));
+    if let Err(refusal) = change(&mut endpoint, changes, now)? {
+        return Ok(Err(refusal));
     }
-    if let Some(settings) = changes.settings {
-        endpoint.settings = settings;
-    }
-    match changes.status {
-        Some((EndpointStatus::Deleted, _)) => {
-            return Err(sqlx::Error::Protocol("an endpoint is deleted by its own verb".into()));
-        }
-        Some((EndpointStatus::Active, _)) => {
-            endpoint.status = EndpointStatus::Active;
-            endpoint.status_reason = None;
-            endpoint.failing_since = None;
-        }
-        Some((status, reason)) => {
-            endpoint.status = status;
-            endpoint.status_reason = reason;
-        }
-        None => {}
-    }
-    store(db, &mut endpoint, now).await?;
+    store(db, &endpoint).await?;
     Ok(Ok(endpoint))
 }
 
@@ -153,9 +133,8 @@ pub(super) async fn rotate(
     let Some(mut endpoint) = find(db, tenant, &EndpointRef::Id(id)).await? else {
         return Ok(Err(ControlError::NotFound));
     };
-    let before = std::mem::replace(&mut endpoint.secrets.current, secret);
-    endpoint.secrets.previous = (!grace.is_zero()).then(|| (before, now.after(grace)));
-    store(db, &mut endpoint, now).await?;
+    rotated(&mut endpoint, secret, grace, now);
+    store(db, &endpoint).await?;
     Ok(Ok(endpoint))
 }
 
@@ -178,33 +157,13 @@ async fn insert(
     new: NewEndpoint,
     now: Timestamp,
 ) -> Result<Endpoint, sqlx::Error> {
-    let current = new.secret.unwrap_or_else(SigningSecret::generate);
-    let mut endpoint = Endpoint {
-        id: EndpointId::generate(),
-        tenant: new.tenant,
-        uid: new.uid,
-        settings: new.settings,
-        secrets: Secrets { current, previous: None },
-        status: EndpointStatus::Active,
-        status_reason: None,
-        circuit: Circuit::Closed,
-        failing_since: None,
-        created_at: now,
-        // The write below sets it.
-        updated_at: Timestamp(i64::MIN),
-    };
-    store(db, &mut endpoint, now).await?;
+    let endpoint = made(EndpointId::generate(), new, now);
+    store(db, &endpoint).await?;
     Ok(endpoint)
 }
 
-/// Writes all of an endpoint but its circuit, which is the dispatchers' word. `updated_at` differs after every write, or
-/// somebody who read in the same millisecond could not tell.
-async fn store(
-    db: &mut SqliteConnection,
-    endpoint: &mut Endpoint,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    endpoint.updated_at = now.max(Timestamp(endpoint.updated_at.0.saturating_add(1)));
+/// Writes all of an endpoint but its circuit, which is the dispatchers' word.
+async fn store(db: &mut SqliteConnection, endpoint: &Endpoint) -> Result<(), sqlx::Error> {
     let settings = &endpoint.settings;
     let patterns: Vec<_> = settings.event_types.iter().map(EventPattern::as_str).collect();
     let previous = endpoint.secrets.previous.as_ref();

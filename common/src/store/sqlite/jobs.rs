@@ -1,32 +1,22 @@
 //! Jobs: long work on a tenant's behalf, in bounded steps. A step, its counts and its cursor are one transaction, so
 //! that a restart goes on where the last commit stood.
 
-use std::collections::{HashMap, HashSet};
-use std::str::FromStr;
-use std::time::Duration;
-
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use super::columns::{self, blob};
-use super::lifecycle::{self, Candidate, Replay};
 use super::paging::{Keyset, page};
 use super::tenants::{self, Answer};
-use super::{matching, teardown};
-use crate::delivery::DeliveryState;
-use crate::ids::{DeliveryId, EventId, JobId, TenantId};
+use super::{lifecycle, matching, teardown};
+use crate::ids::{DeliveryId, JobId, TenantId};
 use crate::limits;
+use crate::store::shared::jobs::{Standing, allowance, choose, end, made, read_cursor};
+use crate::store::shared::matching::matches;
+use crate::store::shared::replays::{Candidate, decide_replays};
 use crate::store::{ControlError, Job, JobFilter, JobKind, JobStatus, Page, PageRequest};
 use crate::time::Timestamp;
 
 const ROW: &str = "id, tenant, kind, filter, status, cursor, total, done, skipped, failed, created_at, updated_at, ended_at";
-
-/// A job with the place where its next step goes on.
-#[derive(Debug)]
-struct Standing {
-    job: Job,
-    cursor: Option<String>,
-}
 
 /// Makes a job for a tenant that is there and has room for it.
 pub(super) async fn create(
@@ -47,45 +37,9 @@ pub(super) async fn create(
     if open >= i64::from(limits::OPEN_JOBS_PER_TENANT) {
         return Ok(Err(ControlError::LimitReached(limits::OPEN_JOBS_PER_TENANT)));
     }
-    make(db, tenant, kind, filter, total, now).await.map(Ok)
-}
-
-/// Makes a job. A purge only ever touches dead letters; a delivery named twice is touched once.
-async fn make(
-    db: &mut SqliteConnection,
-    tenant: TenantId,
-    kind: JobKind,
-    mut filter: JobFilter,
-    total: u64,
-    now: Timestamp,
-) -> Result<Job, sqlx::Error> {
-    filter = normal(kind, filter);
-    let job = Job {
-        id: JobId::generate(),
-        tenant,
-        kind,
-        filter,
-        status: JobStatus::Queued,
-        total,
-        done: 0,
-        skipped: 0,
-        failed: 0,
-        created_at: now,
-        updated_at: now,
-        ended_at: None,
-    };
+    let job = made(tenant, kind, filter, total, now);
     insert(db, &job).await?;
-    Ok(job)
-}
-
-/// The filter that a job of this kind is kept with.
-pub(super) fn normal(kind: JobKind, mut filter: JobFilter) -> JobFilter {
-    if kind == JobKind::Purge {
-        filter.states = vec![DeliveryState::Dead];
-    }
-    let mut seen = HashSet::new();
-    filter.deliveries.retain(|id| seen.insert(id.clone()));
-    filter
+    Ok(Ok(job))
 }
 
 /// Makes the job that ends a tenant.
@@ -95,7 +49,9 @@ pub(super) async fn insert_deletion(
     total: u64,
     now: Timestamp,
 ) -> Result<Job, sqlx::Error> {
-    make(db, tenant, JobKind::DeleteTenant, JobFilter::default(), total, now).await
+    let job = made(tenant, JobKind::DeleteTenant, JobFilter::default(), total, now);
+    insert(db, &job).await?;
+    Ok(job)
 }
 
 /// The job that ends this tenant, if there is one.
@@ -219,24 +175,6 @@ pub(super) async fn advance(
     Ok(Some((job, due)))
 }
 
-/// How many deliveries a step may change now: what the rate has left since the last step, at most a second's worth.
-fn allowance(job: &Job, limit: u32, now: Timestamp) -> u32 {
-    let Some(rate) = job.filter.rate_per_s else { return limit };
-    let rate = rate.max(1);
-    if job.status == JobStatus::Queued {
-        return limit.min(rate);
-    }
-    let since = now.since(job.updated_at).min(Duration::from_secs(1)).as_millis() as u64;
-    let earned = u64::from(rate) * since / 1_000;
-    limit.min(u32::try_from(earned).unwrap_or(u32::MAX))
-}
-
-fn end(job: &mut Job, status: JobStatus, now: Timestamp) {
-    job.status = status;
-    job.updated_at = now;
-    job.ended_at = Some(now);
-}
-
 /// Looks at `limit` deliveries from the cursor on and changes at most `allowed` of them; returns whether that was all.
 async fn step(
     db: &mut SqliteConnection,
@@ -262,32 +200,11 @@ async fn step(
         job.filter.deliveries[from.min(to)..to].iter().map(|text| text.parse().ok()).collect();
     let ids: Vec<_> = named.iter().copied().flatten().collect();
     let found = lifecycle::find(db, job.tenant, &ids).await?;
-    let chosen: Vec<_> =
-        found.into_iter().filter(|c| matching::matches(c, &job.filter, job.created_at)).collect();
+    let chosen: Vec<_> = found.into_iter().filter(|c| matches(c, &job.filter, job.created_at)).collect();
     job.skipped += (named.len() - chosen.len()) as u64;
     change(db, job, chosen, now).await?;
     *cursor = Some(to.to_string());
     Ok(to == job.filter.deliveries.len())
-}
-
-/// A delivery's id, or for deliveries named one by one how many of them are done.
-fn read_cursor<T: FromStr>(cursor: &Option<String>) -> Result<Option<T>, sqlx::Error> {
-    cursor.as_deref().map(str::parse).transpose().map_err(|_| columns::damaged("cursor"))
-}
-
-/// Says of each delivery whether the job means it, up to the one that would be too many; and whether there was one.
-fn choose(looked: Vec<Candidate>, job: &Job, allowed: u32) -> (Vec<(Candidate, bool)>, bool) {
-    let mut chosen = Vec::with_capacity(looked.len());
-    let mut wanted = 0;
-    for candidate in looked {
-        let matches = matching::matches(&candidate, &job.filter, job.created_at);
-        if matches && wanted == allowed {
-            return (chosen, true);
-        }
-        wanted += u32::from(matches);
-        chosen.push((candidate, matches));
-    }
-    (chosen, false)
 }
 
 async fn change(
@@ -304,17 +221,8 @@ async fn change(
         job.done += dead.len() as u64;
         return lifecycle::purge(db, job.tenant, &dead, now).await;
     }
-    let mut made: HashMap<EventId, u32> = HashMap::new();
-    let mut replays = Vec::with_capacity(chosen.len());
-    for candidate in chosen {
-        let made = made.entry(candidate.id.event).or_default();
-        let replay = lifecycle::decide_replay(&candidate, *made, now);
-        *made += u32::from(matches!(replay, Replay::Anew(_)));
-        match replay {
-            Replay::Refused(_) => job.failed += 1,
-            Replay::Again | Replay::Anew(_) => replays.push((candidate, replay)),
-        }
-    }
+    let (replays, refused) = decide_replays(chosen, now);
+    job.failed += refused;
     job.done += replays.len() as u64;
     if replays.is_empty() {
         return Ok(());

@@ -7,8 +7,9 @@ use super::columns::{self, blob, damaged};
 use super::paging::{Keyset, page};
 use super::tenants::{self, Answer};
 use crate::ids::{KeyId, TenantId};
-use crate::key::{ApiKey, Scope};
+use crate::key::ApiKey;
 use crate::limits;
+use crate::store::shared::values::{read_scopes, scopes_text};
 use crate::store::{ControlError, KeyOwner, Page, PageRequest};
 use crate::time::Timestamp;
 
@@ -43,7 +44,6 @@ pub(super) async fn add(db: &mut SqliteConnection, key: ApiKey) -> Answer<()> {
 
 /// Keeps a key without asking.
 pub(super) async fn insert(db: &mut SqliteConnection, key: &ApiKey) -> Result<(), sqlx::Error> {
-    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.name()).collect();
     sqlx::query(
         "INSERT INTO api_keys (id, tenant, name, scopes, secret_hash, created_at, expires_at, revoked_at) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -51,7 +51,7 @@ pub(super) async fn insert(db: &mut SqliteConnection, key: &ApiKey) -> Result<()
     .bind(blob(key.id.uuid()))
     .bind(key.tenant.map(|tenant| blob(tenant.uuid())))
     .bind(&key.name)
-    .bind(scopes.join(" "))
+    .bind(scopes_text(&key.scopes))
     .bind(key.secret_hash.to_vec())
     .bind(key.created_at.0)
     .bind(key.expires_at.map(|at| at.0))
@@ -105,13 +105,11 @@ fn owner_blob(owner: KeyOwner) -> Option<Vec<u8>> {
 
 fn read(row: &SqliteRow) -> Result<ApiKey, sqlx::Error> {
     let tenant: Option<Vec<u8>> = row.try_get("tenant")?;
-    let scope = |name: &str| Scope::ALL.iter().find(|(_, known)| *known == name).map(|(scope, _)| *scope);
-    let scopes = row.try_get::<&str, _>("scopes")?.split_whitespace().map(scope).collect::<Option<Vec<_>>>();
     Ok(ApiKey {
         id: KeyId::from_uuid(columns::uuid(row, "id")?),
         tenant: tenant.map(|_| columns::uuid(row, "tenant").map(TenantId::from_uuid)).transpose()?,
         name: row.try_get("name")?,
-        scopes: scopes.ok_or_else(|| damaged("scopes"))?,
+        scopes: read_scopes(row.try_get("scopes")?)?,
         secret_hash: row
             .try_get::<&[u8], _>("secret_hash")?
             .try_into()

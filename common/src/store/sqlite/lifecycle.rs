@@ -12,28 +12,13 @@ use crate::endpoint::EndpointStatus;
 use crate::ids::{DeliveryId, EndpointId, TenantId};
 use crate::limits;
 use crate::store::Replayed;
+use crate::store::shared::replays::{Candidate, Replay, Unfinished, decide_replay};
 use crate::time::Timestamp;
 
 /// The keys in `?1`, a JSON array of `[event in hex, ordinal]`: one statement text for any number of them.
 const CHOSEN: &str = "WITH chosen (event, ordinal) AS MATERIALIZED \
                       (SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1)) ";
 const IN_CHOSEN: &str = "(event, ordinal) IN (SELECT event, ordinal FROM chosen)";
-
-/// What has to be known of a delivery to end or replay it.
-#[derive(Debug, Clone)]
-pub(super) struct Candidate {
-    pub(super) id: DeliveryId,
-    pub(super) endpoint: EndpointId,
-    pub(super) event_type: String,
-    pub(super) state: DeliveryState,
-    pub(super) reason: Option<DiscardReason>,
-    pub(super) attempted: bool,
-    pub(super) is_replay: bool,
-    pub(super) finished_at: Option<Timestamp>,
-    endpoint_gone: bool,
-    event_expires_at: Timestamp,
-    next_ordinal: u32,
-}
 
 /// The columns of a [`Candidate`], of `deliveries d` and `events e`.
 pub(super) const CANDIDATE: &str = "d.event, d.ordinal, d.tenant, d.endpoint, d.state, d.discarded_reason, d.attempts, \
@@ -89,14 +74,6 @@ pub(super) async fn cancel(
     Ok(Some(DeliveryState::Discarded))
 }
 
-/// An unfinished delivery that is to end.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unfinished {
-    pub(super) id: DeliveryId,
-    pub(super) tenant: TenantId,
-    pub(super) attempted: bool,
-}
-
 /// Reads the columns `event`, `ordinal`, `tenant` and `attempts`.
 pub(super) fn read_unfinished(row: &SqliteRow) -> Result<Unfinished, sqlx::Error> {
     Ok(Unfinished {
@@ -140,40 +117,6 @@ pub(super) async fn purge(
     bury(db, &chosen).await?;
     let count = dead.len() as i64;
     move_counts(db, tenant, Move { dead: -count, discarded: count, ..Move::default() }).await
-}
-
-/// What a replay makes of a delivery, decided without a look at the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Replay {
-    /// It is due again itself.
-    Again,
-    /// It ended well: a new delivery of the same event repeats it, with this ordinal.
-    Anew(u16),
-    /// It stays as it is.
-    Refused(Replayed),
-}
-
-/// `made`: how many new deliveries of this event the transaction has decided on already.
-pub(super) fn decide_replay(candidate: &Candidate, made: u32, now: Timestamp) -> Replay {
-    let refused = Replay::Refused(Replayed::NotReplayable(candidate.state));
-    if candidate.event_expires_at <= now {
-        return refused;
-    }
-    match (candidate.state, candidate.reason) {
-        (DeliveryState::Dead | DeliveryState::Delivered, _) if candidate.endpoint_gone => {
-            Replay::Refused(Replayed::EndpointGone)
-        }
-        (DeliveryState::Discarded, Some(DiscardReason::DlqOverflow)) if candidate.endpoint_gone => {
-            Replay::Refused(Replayed::EndpointGone)
-        }
-        (DeliveryState::Dead, _) | (DeliveryState::Discarded, Some(DiscardReason::DlqOverflow)) => {
-            Replay::Again
-        }
-        (DeliveryState::Delivered, _) => {
-            u16::try_from(candidate.next_ordinal + made).map_or(refused, Replay::Anew)
-        }
-        _ => refused,
-    }
 }
 
 /// Replays one delivery.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::browse::{DELIVERY, DELIVERY_JOINS, EVENT, read_delivery, read_event};
 use super::columns::{self, blob};
-use super::paging::{Stretch, direction, items};
+use super::paging::{Stretch, direction, fit, items, push_ids, push_keys};
 use crate::ids::TenantId;
 use crate::limits;
 use crate::store::{DeliveryFilter, DeliveryView, EventFilter, EventView, Page, PageRequest, Position};
@@ -50,7 +50,7 @@ pub(super) async fn deliveries(
         ));
         query.push("ON d.event = k.event AND d.ordinal = k.ordinal ").push(DELIVERY_JOINS);
         query.push(" WHERE k.tenant = ").push_bind(blob(tenant.uuid()));
-        rest.up_to(end, request.order).push_keys(&mut query, "k");
+        push_keys(rest.up_to(end, request.order), &mut query, "k");
         push_filter(&mut query, filter);
         push_order(&mut query, request, wanted + 1 - found.len());
         for row in query.build().fetch_all(&mut *db).await? {
@@ -79,7 +79,7 @@ async fn deliveries_end(
 ) -> Result<Option<Position>, sqlx::Error> {
     let mut query = QueryBuilder::new(format!("SELECT k.event, k.ordinal FROM {} k", source.table()));
     query.push(" WHERE k.tenant = ").push_bind(blob(tenant.uuid()));
-    rest.push_keys(&mut query, "k");
+    push_keys(rest, &mut query, "k");
     push_order(&mut query, request, 1);
     query.push(" OFFSET ").push_bind(limits::LIST_ROWS - 1);
     let row = query.build().fetch_optional(db).await?;
@@ -144,7 +144,7 @@ async fn matching_events(
         let last = end.map(|uuid| Position { uuid, ordinal: 0 });
         let mut query = QueryBuilder::new("SELECT e.id, length(e.payload) AS bytes FROM events e");
         query.push(" WHERE e.tenant = ").push_bind(blob(tenant.uuid()));
-        rest.up_to(last, request.order).push_ids(&mut query, "e.id");
+        push_ids(rest.up_to(last, request.order), &mut query, "e.id");
         if let Some(event_type) = &filter.event_type {
             query.push(" AND e.type = ").push_bind(event_type.clone());
         }
@@ -168,7 +168,7 @@ async fn events_end(
 ) -> Result<Option<Uuid>, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT e.id FROM events e WHERE e.tenant = ");
     query.push_bind(blob(tenant.uuid()));
-    rest.push_ids(&mut query, "e.id");
+    push_ids(rest, &mut query, "e.id");
     push_events_order(&mut query, request, 1);
     query.push(" OFFSET ").push_bind(limits::LIST_ROWS - 1);
     let row = query.build().fetch_optional(db).await?;
@@ -177,16 +177,6 @@ async fn events_end(
 
 fn push_events_order(query: &mut QueryBuilder<Sqlite>, request: &PageRequest, limit: usize) {
     query.push(format!(" ORDER BY e.id {} LIMIT ", direction(request.order))).push_bind(limit as i64);
-}
-
-/// How many of the events fit on a page: at least one, then as many as stay within its bytes.
-fn fit(found: &[(Uuid, usize)], wanted: usize) -> usize {
-    let mut bytes = 0;
-    let within = found.iter().take(wanted).take_while(|(_, size)| {
-        bytes += size;
-        bytes <= limits::PAGE_BYTES
-    });
-    within.count().max(1).min(found.len())
 }
 
 async fn fetch_events(

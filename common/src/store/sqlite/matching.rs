@@ -5,35 +5,15 @@ use std::time::Instant;
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::columns::blob;
-use super::lifecycle::{self, CANDIDATE, Candidate, read_candidate};
-use super::paging::Stretch;
-use crate::delivery::{DeliveryState, DiscardReason};
+use super::lifecycle::{self, CANDIDATE, read_candidate};
+use super::paging::push_keys;
+use crate::delivery::DeliveryState;
 use crate::ids::{DeliveryId, TenantId};
 use crate::limits;
+use crate::store::shared::matching::{admitted, matches, named, states};
+use crate::store::shared::replays::Candidate;
 use crate::store::{JobFilter, Order, Position};
 use crate::time::Timestamp;
-
-/// The states that a filter means; it means dead letters if it says nothing.
-pub(super) fn states(filter: &JobFilter) -> &[DeliveryState] {
-    if filter.states.is_empty() { &[DeliveryState::Dead] } else { &filter.states }
-}
-
-/// Whether a job that was made at `as_of` means this delivery. Not what ended since: a replay that succeeds while its job
-/// is under way is not replayed again. Nor what a replay has made: the delivery that it repeats stands for it.
-pub(super) fn matches(candidate: &Candidate, filter: &JobFilter, as_of: Timestamp) -> bool {
-    let state = match candidate.state {
-        DeliveryState::Discarded => candidate.reason == Some(DiscardReason::DlqOverflow),
-        DeliveryState::Delivered => {
-            !candidate.is_replay && candidate.finished_at.is_none_or(|at| at <= as_of)
-        }
-        _ => true,
-    };
-    state
-        && states(filter).contains(&candidate.state)
-        && filter.endpoint.is_none_or(|endpoint| endpoint == candidate.endpoint)
-        && filter.event_type.as_ref().is_none_or(|wanted| *wanted == candidate.event_type)
-        && admitted(filter).holds(candidate.id)
-}
 
 /// The next `limit` deliveries behind `after` that may match; fewer: there are no more.
 pub(super) async fn look(
@@ -57,7 +37,7 @@ pub(super) async fn look(
     };
     query.push(format!(" WHERE {table}.tenant = ")).push_bind(blob(tenant.uuid()));
     let after = after.map(|id| Position { uuid: id.event.uuid(), ordinal: id.ordinal });
-    admitted(filter).behind(after, Order::Ascending).push_keys(&mut query, table);
+    push_keys(admitted(filter).behind(after, Order::Ascending), &mut query, table);
     query.push(format!(" ORDER BY {table}.event, {table}.ordinal LIMIT ")).push_bind(i64::from(limit));
     query.build().fetch_all(db).await?.iter().map(read_candidate).collect()
 }
@@ -85,14 +65,4 @@ pub(super) async fn count(
             return Ok(count.min(limit));
         }
     }
-}
-
-/// The deliveries that a filter names one by one; what is no id is left out.
-pub(super) fn named(filter: &JobFilter) -> Vec<DeliveryId> {
-    filter.deliveries.iter().filter_map(|text| text.parse().ok()).collect()
-}
-
-/// The deliveries of events that were admitted when the filter says.
-fn admitted(filter: &JobFilter) -> Stretch {
-    Stretch::made(filter.from_ms.map(Timestamp), filter.to_ms.map(Timestamp))
 }

@@ -1,12 +1,12 @@
 //! Rows that go for good, a bounded number at a time, with everything that hangs on them.
 
-use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::columns::{self, blob};
 use super::lifecycle::{Move, move_counts};
 use crate::ids::{DeliveryId, TenantId};
 use crate::limits;
+use crate::store::shared::paging::last_within;
 
 /// Removes a tenant's oldest deliveries with their attempts and pointers, about `limit` rows in all; returns how many
 /// deliveries. Their counts stay.
@@ -120,22 +120,4 @@ async fn expire_counts(db: &mut SqliteConnection, last: &[u8]) -> Result<(), sql
         move_counts(db, columns::tenant(row)?, by).await?;
     }
     Ok(())
-}
-
-/// The last of the rows that weigh at most `limit` together; the first one in any case.
-fn last_within(
-    rows: &[SqliteRow],
-    limit: u64,
-    weight: impl Fn(&SqliteRow) -> Result<u64, sqlx::Error>,
-) -> Result<Option<&SqliteRow>, sqlx::Error> {
-    let mut sum = 0u64;
-    let mut last = rows.first();
-    for row in rows {
-        sum = sum.saturating_add(weight(row)?);
-        if sum > limit {
-            break;
-        }
-        last = Some(row);
-    }
-    Ok(last)
 }

@@ -7,21 +7,18 @@ use super::columns::{self, blob};
 use super::jobs;
 use super::keys;
 use super::paging::{Keyset, page};
-use crate::ids::{TenantId, base32};
+use crate::ids::TenantId;
 use crate::key::ApiKey;
+pub(super) use crate::store::shared::Answer;
+use crate::store::shared::tenants::{changed, differ_for_dispatchers, made, replaced};
 use crate::store::{ControlError, Job, NewTenant, Page, PageRequest, TenantChanges, TenantRef, Usage};
-use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaChanges, Tenant, TenantStatus};
+use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, Tenant, TenantStatus};
 use crate::time::Timestamp;
-
-/// A verb that may refuse: the outer error is the store's, the inner one the refusal, with nothing written.
-pub(super) type Answer<T> = Result<Result<T, ControlError>, sqlx::Error>;
 
 const ROW: &str = "id, slug, name, plan, weight, metadata, status, ingest, dispatch, reason, quota, queue, \
                    created_at, updated_at";
 /// The version that the next change gets; deleted tenants keep theirs, so that it never falls.
 const NEXT_VERSION: &str = "(SELECT coalesce(max(version), 0) + 1 FROM tenants)";
-/// The end of an id that goes into the name of a queue: enough to tell the tenants of one slug apart.
-const QUEUE_ID_CHARS: usize = 8;
 
 pub(super) async fn create(
     db: &mut SqliteConnection,
@@ -48,13 +45,7 @@ pub(super) async fn put(db: &mut SqliteConnection, new: NewTenant, now: Timestam
     if tenant.status == TenantStatus::Deleting {
         return Ok(Err(ControlError::SlugTaken));
     }
-    let wanted = Tenant {
-        name: new.name,
-        plan: new.plan,
-        weight: new.weight,
-        metadata: new.metadata,
-        ..tenant.clone()
-    };
+    let wanted = replaced(&tenant, new);
     Ok(Ok((store_changes(db, tenant, wanted, now).await?, false)))
 }
 
@@ -99,19 +90,7 @@ pub(super) async fn update(
     let Some(tenant) = find_active(db, id).await? else {
         return Ok(Err(ControlError::NotFound));
     };
-    let mut wanted = tenant.clone();
-    replace(&mut wanted.name, changes.name);
-    replace(&mut wanted.plan, changes.plan);
-    replace(&mut wanted.weight, changes.weight);
-    replace(&mut wanted.metadata, changes.metadata);
-    replace(&mut wanted.ingest, changes.ingest);
-    replace(&mut wanted.dispatch, changes.dispatch);
-    let switched = changes.ingest.is_some() || changes.dispatch.is_some();
-    if switched && (wanted.ingest, wanted.dispatch) == (Ingest::Open, Dispatch::Open) {
-        wanted.reason = None;
-    }
-    replace(&mut wanted.reason, changes.reason);
-    replace(&mut wanted.quota, changes.quota);
+    let wanted = changed(&tenant, changes);
     store_changes(db, tenant, wanted, now).await.map(Ok)
 }
 
@@ -194,36 +173,12 @@ pub(super) fn read_counts(row: &SqliteRow) -> Result<DeliveryCounts, sqlx::Error
     })
 }
 
-fn replace<T>(value: &mut T, wanted: Option<T>) {
-    if let Some(wanted) = wanted {
-        *value = wanted;
-    }
-}
-
 async fn insert(db: &mut SqliteConnection, new: NewTenant, now: Timestamp) -> Result<Tenant, sqlx::Error> {
-    let id = TenantId::generate();
-    let text = base32(id.uuid());
-    let queue = format!("fairhook.tenant.{}.{}", new.slug, &text[text.len() - QUEUE_ID_CHARS..]);
-    let tenant = Tenant {
-        id,
-        slug: new.slug,
-        name: new.name,
-        plan: new.plan,
-        weight: new.weight,
-        metadata: new.metadata,
-        status: TenantStatus::Active,
-        ingest: Ingest::Open,
-        dispatch: Dispatch::Open,
-        reason: None,
-        quota: QuotaChanges::default(),
-        queue,
-        created_at: now,
-        updated_at: now,
-    };
+    let tenant = made(TenantId::generate(), new, now);
     let sql =
         format!("INSERT INTO tenants ({ROW}, version) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?, {NEXT_VERSION})");
     sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(blob(id.uuid()))
+        .bind(blob(tenant.id.uuid()))
         .bind(&tenant.slug)
         .bind(&tenant.name)
         .bind(tenant.plan.name())
@@ -239,7 +194,8 @@ async fn insert(db: &mut SqliteConnection, new: NewTenant, now: Timestamp) -> Re
         .bind(now.0)
         .execute(&mut *db)
         .await?;
-    sqlx::query("INSERT INTO delivery_counts (tenant) VALUES (?)").bind(blob(id.uuid())).execute(db).await?;
+    let counts = sqlx::query("INSERT INTO delivery_counts (tenant) VALUES (?)");
+    counts.bind(blob(tenant.id.uuid())).execute(db).await?;
     Ok(tenant)
 }
 
@@ -254,9 +210,7 @@ async fn store_changes(
         return Ok(old);
     }
     wanted.updated_at = now;
-    let for_dispatchers =
-        |tenant: &Tenant| (tenant.effective_weight(), tenant.limits(), tenant.dispatch, tenant.status);
-    let version = if for_dispatchers(&old) == for_dispatchers(&wanted) { "version" } else { NEXT_VERSION };
+    let version = if differ_for_dispatchers(&old, &wanted) { NEXT_VERSION } else { "version" };
     let sql = format!(
         "UPDATE tenants SET name = ?, plan = ?, weight = ?, metadata = ?, ingest = ?, dispatch = ?, reason = ?, \
          quota = ?, updated_at = ?, version = {version} WHERE id = ?"

@@ -1,0 +1,67 @@
+//! What a change makes of a tenant.
+
+use crate::ids::{TenantId, base32};
+use crate::store::{NewTenant, TenantChanges};
+use crate::tenant::{Dispatch, Ingest, QuotaChanges, Tenant, TenantStatus};
+use crate::time::Timestamp;
+
+/// The end of an id that goes into the name of a queue: enough to tell the tenants of one slug apart.
+const QUEUE_ID_CHARS: usize = 8;
+
+/// A new tenant, with the name of its queue.
+pub(in crate::store) fn made(id: TenantId, new: NewTenant, now: Timestamp) -> Tenant {
+    let text = base32(id.uuid());
+    let queue = format!("fairhook.tenant.{}.{}", new.slug, &text[text.len() - QUEUE_ID_CHARS..]);
+    Tenant {
+        id,
+        slug: new.slug,
+        name: new.name,
+        plan: new.plan,
+        weight: new.weight,
+        metadata: new.metadata,
+        status: TenantStatus::Active,
+        ingest: Ingest::Open,
+        dispatch: Dispatch::Open,
+        reason: None,
+        quota: QuotaChanges::default(),
+        queue,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+/// The tenant with what can be set of it replaced.
+pub(in crate::store) fn replaced(tenant: &Tenant, new: NewTenant) -> Tenant {
+    Tenant { name: new.name, plan: new.plan, weight: new.weight, metadata: new.metadata, ..tenant.clone() }
+}
+
+/// The tenant with what `changes` names replaced.
+pub(in crate::store) fn changed(tenant: &Tenant, changes: TenantChanges) -> Tenant {
+    let mut wanted = tenant.clone();
+    replace(&mut wanted.name, changes.name);
+    replace(&mut wanted.plan, changes.plan);
+    replace(&mut wanted.weight, changes.weight);
+    replace(&mut wanted.metadata, changes.metadata);
+    replace(&mut wanted.ingest, changes.ingest);
+    replace(&mut wanted.dispatch, changes.dispatch);
+    let switched = changes.ingest.is_some() || changes.dispatch.is_some();
+    if switched && (wanted.ingest, wanted.dispatch) == (Ingest::Open, Dispatch::Open) {
+        wanted.reason = None;
+    }
+    replace(&mut wanted.reason, changes.reason);
+    replace(&mut wanted.quota, changes.quota);
+    wanted
+}
+
+/// Whether the two differ in what a dispatcher must know.
+pub(in crate::store) fn differ_for_dispatchers(old: &Tenant, new: &Tenant) -> bool {
+    let known =
+        |tenant: &Tenant| (tenant.effective_weight(), tenant.limits(), tenant.dispatch, tenant.status);
+    known(old) != known(new)
+}
+
+fn replace<T>(value: &mut T, wanted: Option<T>) {
+    if let Some(wanted) = wanted {
+        *value = wanted;
+    }
+}
