@@ -1,19 +1,15 @@
 //! The real binary in a process of its own.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+use std::process::{Command, ExitStatus};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::sync::watch;
-use tokio::time::timeout;
 
-use super::{Api, LONG};
+use super::Api;
+use super::process::{Process, without_settings};
 
 /// How an engine is started.
 #[derive(Clone, Default)]
@@ -39,7 +35,7 @@ impl Options {
 
 /// An engine that runs, and ends with its test.
 pub struct Engine {
-    child: Child,
+    process: Process,
     /// Its data.
     pub data_dir: PathBuf,
     /// An operator.
@@ -47,13 +43,8 @@ pub struct Engine {
     /// Where metrics are.
     pub metrics: SocketAddr,
     options: Options,
-    output: Output,
     own_directory: Option<TempDir>,
 }
-
-/// What a process says, line by line.
-#[derive(Clone)]
-pub struct Output(Arc<watch::Sender<Vec<String>>>);
 
 impl Engine {
     /// Starts one that may call receivers on this machine.
@@ -73,38 +64,36 @@ impl Engine {
     }
 
     async fn start_in(data_dir: PathBuf, options: Options, own_directory: Option<TempDir>) -> Self {
-        let mut child = spawn(serve(&data_dir, &options));
-        let output = Output::of(&mut child);
-        let base = output.word_after("API ").await;
-        let metrics = output.word_after("metrics ").await;
+        let process = Process::start(serve(&data_dir, &options));
+        let base = process.word_after("API ").await;
+        let metrics = process.word_after("metrics ").await;
         let metrics = metrics.trim_start_matches("http://").trim_end_matches("/metrics");
         let metrics = metrics.parse().expect("an address");
         let at = options.current_dir.as_deref().unwrap_or(Path::new("."));
         let key =
             std::fs::read_to_string(at.join(&data_dir).join("operator.key")).expect("the operator's key");
         let api = Api::new(&base, key.trim());
-        Self { child, data_dir, api, metrics, options, output, own_directory }
+        Self { process, data_dir, api, metrics, options, own_directory }
     }
 
     /// What it printed so far.
     pub fn printed(&self) -> Vec<String> {
-        self.output.lines()
+        self.process.printed()
     }
 
     /// Waits for a printed line with `text` in it.
     pub async fn prints(&self, text: &str) -> String {
-        self.output.line_with(text).await
+        self.process.prints(text).await
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).expect("it is our child and not reaped");
+        self.process.signal(signal);
     }
 
     /// `kill -9`, now.
@@ -130,17 +119,7 @@ impl Engine {
 
     /// Waits for its end.
     pub async fn exit(&mut self) -> ExitStatus {
-        wait(&mut self.child).await
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- what the engine said ---\n{}\n---", self.printed().join("\n"));
-        }
+        self.process.exit().await
     }
 }
 
@@ -181,72 +160,4 @@ fn serve(data_dir: &Path, options: &Options) -> Command {
     }
     without_settings(&mut command);
     command
-}
-
-/// Settings of whoever runs the tests are not the engine's.
-#[allow(clippy::disallowed_methods)]
-fn without_settings(command: &mut Command) {
-    let ours = std::env::vars_os().map(|(name, _)| name);
-    ours.filter(|name| name.to_string_lossy().starts_with("FAIRHOOK_")).for_each(|name| {
-        command.env_remove(name);
-    });
-}
-
-fn spawn(mut command: Command) -> Child {
-    // A test that is interrupted at the terminal must not leave its engine with the signal.
-    command.process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().expect("the binary starts")
-}
-
-/// Waits for a process's end without holding up the runtime.
-pub async fn wait(child: &mut Child) -> ExitStatus {
-    let ended = async {
-        loop {
-            if let Some(status) = child.try_wait().expect("our child") {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LONG, ended).await.expect("the process ends")
-}
-
-impl Output {
-    fn of(child: &mut Child) -> Self {
-        let output = Self(Arc::new(watch::Sender::new(Vec::new())));
-        output.follow("", child.stdout.take().expect("piped"));
-        output.follow("stderr: ", child.stderr.take().expect("piped"));
-        output
-    }
-
-    fn follow(&self, mark: &'static str, stream: impl std::io::Read + Send + 'static) {
-        let lines = self.0.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines() {
-                let Ok(line) = line else { return };
-                lines.send_modify(|lines| lines.push(format!("{mark}{line}")));
-            }
-        });
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.0.borrow().clone()
-    }
-
-    async fn line_with(&self, text: &str) -> String {
-        let find = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
-        let mut lines = self.0.subscribe();
-        let found = timeout(LONG, lines.wait_for(|lines| find(lines).is_some())).await;
-        match found {
-            Ok(Ok(lines)) => find(&lines).expect("was just found"),
-            _ => panic!("never printed: {text}\n{}", self.lines().join("\n")),
-        }
-    }
-
-    async fn word_after(&self, text: &str) -> String {
-        let line = self.line_with(text).await;
-        let (_, rest) = line.split_once(text).expect("the line has it");
-        rest.split_whitespace().next().expect("a word").to_owned()
-    }
 }

@@ -4,6 +4,7 @@
 mod api;
 mod engine;
 mod ledger;
+pub mod process;
 mod receiver;
 
 use std::future::Future;
@@ -19,12 +20,21 @@ pub const LONG: Duration = Duration::from_secs(60);
 
 /// Asks until the answer is `Some`. For what only the API can tell; a receiver's arrivals are signals.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    until_within(LONG, what, ask).await
+}
+
+/// The same, for what takes longer (or less) by design.
+pub async fn until_within<T, F: Future<Output = Option<T>>>(
+    deadline: Duration,
+    what: &str,
+    ask: impl Fn() -> F,
+) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(started.elapsed() < LONG, "never came true: {what}");
+        assert!(started.elapsed() < deadline, "did not come true within {deadline:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -37,6 +37,8 @@ impl Reply {
 #[derive(Debug, Clone)]
 pub struct Arrival {
     pub at: Instant,
+    /// When it was answered, or given up by whoever sent it.
+    pub ended: Option<Instant>,
     pub headers: HeaderMap,
     pub body: Bytes,
     pub replied: u16,
@@ -121,12 +123,26 @@ impl Drop for Receiver {
     }
 }
 
+/// Notes when a request ended, which may be in the middle of its answer.
+struct Ending(Desk, usize);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.arrivals.lock().expect("no panic under it")[self.1].ended = Some(Instant::now());
+    }
+}
+
 async fn receive(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
-    let mut arrival = Arrival { at: Instant::now(), headers, body, replied: 0 };
+    let mut arrival = Arrival { at: Instant::now(), ended: None, headers, body, replied: 0 };
     let script = desk.script.lock().expect("no panic under it").clone();
     let reply = script(&arrival);
     arrival.replied = reply.status;
-    desk.arrivals.lock().expect("no panic under it").push(arrival);
+    let place = {
+        let mut arrivals = desk.arrivals.lock().expect("no panic under it");
+        arrivals.push(arrival);
+        arrivals.len() - 1
+    };
+    let _ending = Ending(desk.clone(), place);
     desk.count.send_modify(|count| *count += 1);
     tokio::time::sleep(reply.after).await;
     StatusCode::from_u16(reply.status).expect("a status").into_response()
