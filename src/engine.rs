@@ -283,6 +283,7 @@ impl Starting<'_> {
             base_domain: self.config.base_domain.clone(),
             retention: self.config.retention,
         };
-        ingest::Parts { store: self.store.clone(), queue, egress, settings, families, health }
+        let sharing = ingest::Sharing::alone();
+        ingest::Parts { store: self.store.clone(), queue, egress, settings, families, health, sharing }
     }
 }

@@ -32,8 +32,13 @@ async fn readyz(State(health): State<Health>) -> Response {
     let reason = |(name, state): &(&str, Result<(), String>)| {
         state.as_ref().err().map(|reason| ((*name).to_owned(), Value::from(reason.as_str())))
     };
-    let parts: Map<String, Value> = states.iter().map(named).collect();
-    let reasons: Map<String, Value> = states.iter().filter_map(reason).collect();
+    let mut parts: Map<String, Value> = states.iter().map(named).collect();
+    let mut reasons: Map<String, Value> = states.iter().filter_map(reason).collect();
+    for (name, less_well) in health.helpers() {
+        let state = if less_well.is_some() { "degraded" } else { "ready" };
+        parts.insert(name.to_owned(), state.into());
+        reasons.extend(less_well.map(|reason| (name.to_owned(), reason.into())));
+    }
     let (code, status) =
         if is_ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
     (code, Json(json!({"status": status, "parts": parts, "reasons": reasons}))).into_response()

@@ -17,6 +17,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+type Standing = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// The checks of a process. Clones share them; parts add theirs as they start.
 #[derive(Clone, Default)]
 pub struct Health(Arc<Parts>);
@@ -24,6 +26,7 @@ pub struct Health(Arc<Parts>);
 #[derive(Default)]
 struct Parts {
     checks: RwLock<Vec<(&'static str, Check)>>,
+    helpers: RwLock<Vec<(&'static str, Standing)>>,
     /// What was last answered, and when. Locked while the parts are asked: who comes meanwhile shares the answer.
     last: Mutex<Option<(Instant, States)>>,
 }
@@ -39,6 +42,22 @@ impl Health {
         check: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     ) {
         self.0.checks.write().unwrap_or_else(|e| e.into_inner()).push((name, Arc::new(check)));
+    }
+
+    /// Adds a part without which this process works, if less well. It says in one sentence what is less well, without
+    /// secrets, and at once; `None`: nothing is.
+    pub fn add_helper(
+        &self,
+        name: &'static str,
+        standing: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) {
+        self.0.helpers.write().unwrap_or_else(|e| e.into_inner()).push((name, Arc::new(standing)));
+    }
+
+    /// How the parts stand that readiness does not hang on, with what is less well.
+    pub fn helpers(&self) -> Vec<(&'static str, Option<String>)> {
+        let helpers = self.0.helpers.read().unwrap_or_else(|e| e.into_inner());
+        helpers.iter().map(|(name, standing)| (*name, standing())).collect()
     }
 
     /// Asks every part at once and answers in the order in which they were added. A part that does not answer within

@@ -159,6 +159,24 @@ pub const GATHER_MAX: Duration = Duration::from_millis(3);
 pub const ADMIT_LINGER: Duration = Duration::from_secs(3);
 /// Failing transactions spent on finding what one of them cannot take.
 pub const ADMIT_BISECTIONS: u32 = 64;
+/// Tenants whose quotas one ingest remembers; beyond it the one that was idle longest is forgotten, and its burst with it. So
+/// many others have then sent to this ingest since: at the 20,000 events per second that an ingest hardly reaches that takes
+/// ten seconds, in which every plan's burst is full again.
+pub const QUOTA_TENANTS: u64 = 200_000;
+/// The shortest window in which all ingests together count a tenant's events: some round trips to Redis and leases fit in it.
+pub const QUOTA_WINDOW_MIN: Duration = Duration::from_millis(100);
+/// One lease is this part of a window's events (2 %): what three ingests hold unspent is little beside the limit.
+pub const QUOTA_LEASE_PART: u32 = 50;
+/// Tokens in one lease: with more, round trips are rare enough already and only the error grows.
+pub const QUOTA_LEASE_MAX: u32 = 1_000;
+/// What Redis knows of a tenant's saved burst is forgotten after this at the latest: a day without events is a quiet time.
+pub const QUOTA_KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a request waits for Redis before this ingest's share decides: hardly felt beside a commit.
+pub const REDIS_BUDGET: Duration = Duration::from_millis(50);
+/// How long a probe waits for a new connection to Redis; no request waits for it.
+pub const REDIS_DIAL_DEADLINE: Duration = Duration::from_secs(2);
+/// How often Redis is probed while it is away: the limits are whole again soon, and it is not stormed as it starts.
+pub const REDIS_PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// What a limit per tenant remembers is forgotten when the tenant is idle for so long.
 pub const QUOTA_IDLE: Duration = Duration::from_secs(3_600);
 /// A tenant's backlog is known at most this late.

@@ -16,6 +16,9 @@ use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::SharedStore;
 use tokio::task::JoinSet;
 
+use admission::quota::Quotas;
+
+pub use admission::shared::{BadRedisUrl, RedisAddress, Sharing};
 pub use api::auth::OperatorKey;
 pub use serve::serve;
 
@@ -33,6 +36,8 @@ pub struct Parts {
     pub families: Families,
     /// What `/readyz` asks.
     pub health: Health,
+    /// With whom the limits on events per second are shared.
+    pub sharing: Sharing,
 }
 
 /// What can be configured of the ingest.
@@ -48,7 +53,8 @@ pub struct IngestSettings {
 
 /// Starts what works behind the API and returns the API.
 pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Router {
+    let quotas = Quotas::start(parts.sharing.clone(), &parts.families, &parts.health, tasks, shutdown);
     let (store, queue) = (parts.store.clone(), parts.queue.clone());
-    let admission = admission::start(store, queue, &parts.families, tasks, shutdown);
+    let admission = admission::start(store, queue, quotas, &parts.families, tasks, shutdown);
     api::router(parts, admission)
 }

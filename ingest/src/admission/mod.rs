@@ -12,6 +12,7 @@ mod gathering;
 mod lineup;
 mod publisher;
 pub mod quota;
+pub mod shared;
 
 use std::sync::Arc;
 
@@ -72,16 +73,18 @@ pub struct AdmissionHandle {
 pub fn start(
     store: SharedStore,
     queue: Arc<dyn Queue>,
+    quotas: Quotas,
     families: &Families,
     tasks: &mut JoinSet<()>,
     shutdown: &Shutdown,
 ) -> AdmissionHandle {
-    start_over(Arc::new(store), queue, families, tasks, shutdown)
+    start_over(Arc::new(store), queue, quotas, families, tasks, shutdown)
 }
 
 pub(crate) fn start_over(
     ledger: Arc<dyn Ledger>,
     queue: Arc<dyn Queue>,
+    quotas: Quotas,
     families: &Families,
     tasks: &mut JoinSet<()>,
     shutdown: &Shutdown,
@@ -94,7 +97,7 @@ pub(crate) fn start_over(
     tasks.spawn(admitter.run(shutdown.clone()));
     AdmissionHandle {
         door,
-        quotas: Arc::new(Quotas::new()),
+        quotas: Arc::new(quotas),
         backlog: Backlog::new(ledger),
         _last: Arc::new(abandoned.drop_guard()),
     }

@@ -24,7 +24,7 @@ pub(super) async fn pass(edge: &Edge, tenant: &Tenant, shown: &mut Option<Decisi
         *shown = Some(peek());
         return Err(problem);
     }
-    let decision = quotas.take(tenant.id, &tenant.limits(), quotas.now());
+    let decision = quotas.take(tenant.id, &tenant.limits()).await;
     *shown = Some(decision);
     if decision.allowed { Ok(()) } else { Err(over_rate(&decision)) }
 }

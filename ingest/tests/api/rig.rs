@@ -14,7 +14,7 @@ use fairhook_common::queue::memory::MemoryQueue;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::SharedStore;
 use fairhook_common::store::sqlite::SqliteStore;
-use fairhook_ingest::{IngestSettings, OperatorKey, Parts};
+use fairhook_ingest::{IngestSettings, OperatorKey, Parts, Sharing};
 use prometheus::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -94,6 +94,7 @@ impl Rig {
             },
             families: Families::new(Registry::new()),
             health: health.clone(),
+            sharing: Sharing::alone(),
         };
         let mut tasks = JoinSet::new();
         let router = fairhook_ingest::start(parts, &mut tasks, &Shutdown::new());

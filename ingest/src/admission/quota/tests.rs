@@ -2,6 +2,7 @@ use fairhook_common::tenant::Plan;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::super::shared::Sharing;
 use super::*;
 
 const ORIGIN: i64 = 1_700_000_000_000;
@@ -11,7 +12,7 @@ fn at(ms: u64) -> Now {
 }
 
 fn allowance(per_second: u32, burst: u32) -> Allowance {
-    Allowance::new(Rate { per_second, burst }, at(0))
+    Allowance::new(Rate { per_second, burst }, NonZeroU32::MIN, at(0))
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn a_quota_is_reached_and_recovers() {
     assert!(allowance.take(at(100)).allowed);
     assert!(!allowance.take(at(100)).allowed);
     // The window is new after a second, but the bucket has only what was refilled.
-    assert_eq!(allowance.peek(at(1_000)).remaining, 9);
+    assert_eq!(allowance.peek(false, at(1_000)).remaining, 9);
     assert_eq!(allowance.sent(at(1_000)), 0);
     // And it is full again after a quiet time.
     assert_eq!((0..100).filter(|_| allowance.take(at(60_000)).allowed).count(), 20);
@@ -50,20 +51,76 @@ fn who_may_send_nothing_is_refused_for_long() {
 
 #[test]
 fn other_limits_count_at_once_and_what_was_sent_is_still_shown() {
-    let (quotas, tenant) = (Quotas::new(), TenantId::from_uuid(Uuid::from_u128(1)));
+    let (quotas, tenant) =
+        (Quotas::new(Sharing::alone().ingests, None), TenantId::from_uuid(Uuid::from_u128(1)));
     let narrow = QuotaLimits { max_events_per_sec: 1, burst: 1, ..Plan::Starter.limits() };
-    assert!(quotas.take(tenant, &narrow, at(0)).allowed);
-    assert!(!quotas.take(tenant, &narrow, at(0)).allowed);
+    assert!(quotas.take_share(tenant, &narrow, at(0)).allowed);
+    assert!(!quotas.take_share(tenant, &narrow, at(0)).allowed);
     let wide = Plan::Starter.limits();
-    let decision = quotas.take(tenant, &wide, at(0));
+    let decision = quotas.take_share(tenant, &wide, at(0));
     assert!(decision.allowed);
     assert_eq!(decision.remaining, 98);
     assert_eq!(quotas.events_sent(tenant, at(0)), 2);
     assert_eq!(quotas.events_sent(tenant, at(1_000)), 0);
     // Another tenant has its own.
     let other = TenantId::from_uuid(Uuid::from_u128(2));
-    assert!(quotas.take(other, &narrow, at(0)).allowed);
+    assert!(quotas.take_share(other, &narrow, at(0)).allowed);
     assert_eq!(quotas.events_sent(other, at(0)), 1);
+}
+
+fn many(ingests: u32) -> NonZeroU32 {
+    NonZeroU32::new(ingests).expect("at least one")
+}
+
+#[test]
+fn shares_add_up_to_the_limit_even_below_one_event_per_second() {
+    for (rate, ingests, seconds) in [(100, 3, 30), (1, 3, 30), (7, 5, 100), (1, 50, 500), (1_000, 1, 5)] {
+        let rate = Rate { per_second: rate, burst: rate };
+        let mut shares: Vec<_> = (0..ingests).map(|_| Allowance::new(rate, many(ingests), at(0))).collect();
+        let mut passed = 0;
+        for ms in 0..seconds * 1_000 {
+            for share in &mut shares {
+                passed += u64::from(share.take(at(ms)).allowed);
+            }
+        }
+        let first = u64::from(rate.burst.max(ingests));
+        let (least, most) =
+            (u64::from(rate.per_second) * seconds, first + u64::from(rate.per_second) * seconds);
+        let slack = u64::from(ingests);
+        assert!(
+            (least - slack..=most).contains(&passed),
+            "{passed} of {rate:?} over {ingests} in {seconds} s"
+        );
+    }
+}
+
+#[test]
+fn another_number_of_ingests_fills_nothing_up() {
+    let rate = Rate { per_second: 10, burst: 90 };
+    let mut share = Allowance::new(rate, many(3), at(0));
+    assert_eq!((0..100).filter(|_| share.take(at(0)).allowed).count(), 30);
+    for (ms, ingests) in [(0, 1), (1, 2), (2, 7), (3, 1)] {
+        share.fit(rate, many(ingests), at(ms));
+        assert!(!share.take(at(ms)).allowed, "{ingests} ingests");
+    }
+    // Alone now: ten more per second, and what is left of a full bucket is cut to the new share.
+    assert_eq!((0..100).filter(|_| share.take(at(1_003)).allowed).count(), 10);
+    assert_eq!(share.peek(false, at(60_000)).remaining, 10);
+    share.fit(rate, many(9), at(60_000));
+    assert_eq!((0..100).filter(|_| share.take(at(60_000)).allowed).count(), 10);
+    let shown = share.take(at(60_000));
+    assert_eq!((shown.allowed, shown.limit), (false, 10), "what is shown is the whole limit");
+}
+
+#[test]
+fn the_number_of_ingests_is_taken_from_who_knows_it() {
+    let (known, ingests) = tokio::sync::watch::channel(0);
+    let (quotas, tenant) = (Quotas::new(ingests, None), TenantId::from_uuid(Uuid::from_u128(1)));
+    let limits = QuotaLimits { max_events_per_sec: 1, burst: 6, ..Plan::Starter.limits() };
+    // An ingest that is told of none counts itself.
+    assert!(quotas.take_share(tenant, &limits, at(0)).allowed);
+    known.send_replace(3);
+    assert_eq!((0..10).filter(|_| quotas.take_share(tenant, &limits, at(0)).allowed).count(), 2);
 }
 
 #[test]
@@ -85,7 +142,7 @@ proptest! {
         let (mut now, mut passed) = (0u64, 0u64);
         for wait in waits {
             now += wait;
-            let shown = allowance.peek(at(now)).remaining;
+            let shown = allowance.peek(false, at(now)).remaining;
             let decision = allowance.take(at(now));
             prop_assert!(shown == 0 || decision.allowed, "{shown} were promised");
             if decision.allowed {

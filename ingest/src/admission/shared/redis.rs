@@ -1,0 +1,81 @@
+//! What is said to Redis: dialling, and the script that leases tokens. The only place that speaks to it.
+
+use std::fmt;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use fairhook_common::ids::TenantId;
+use fairhook_common::limits;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, Script};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::lease::{Grant, Window};
+use crate::admission::quota::Rate;
+
+static WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("window.lua")));
+
+/// Where Redis is. Its password is never shown.
+#[derive(Clone)]
+pub struct RedisAddress(Client);
+
+/// A URL that does not say where Redis is. It is not repeated: it may hold a password.
+#[derive(Debug, Error)]
+#[error("the URL of Redis is not understood ({0}); it looks like redis://user:password@host:6379/0")]
+pub struct BadRedisUrl(String);
+
+impl RedisAddress {
+    /// Reads a URL. Nothing is dialled.
+    pub fn parse(url: &str) -> Result<Self, BadRedisUrl> {
+        Client::open(url).map(Self).map_err(|error| BadRedisUrl(told(&error)))
+    }
+}
+
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisAddress({})", self.0.get_connection_info().addr())
+    }
+}
+
+/// A connection that has just answered a question within the budget: one that cannot do that is of no use.
+pub(super) async fn dial(address: &RedisAddress) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(limits::REDIS_DIAL_DEADLINE))
+        .set_response_timeout(Some(limits::REDIS_DIAL_DEADLINE));
+    let dialled = address.0.get_multiplexed_async_connection_with_config(&config);
+    let late = |_| RedisError::from((ErrorKind::Io, "no answer in time"));
+    let mut connection = timeout(limits::REDIS_DIAL_DEADLINE, dialled).await.map_err(late)??;
+    WINDOW.prepare_invoke().load_async(&mut connection).await?;
+    let ping = redis::cmd("PING");
+    timeout(limits::REDIS_BUDGET, ping.query_async::<()>(&mut connection)).await.map_err(late)??;
+    Ok(connection)
+}
+
+/// Leases a batch of tokens of `tenant`.
+pub(super) async fn lease(
+    mut connection: MultiplexedConnection,
+    tenant: TenantId,
+    rate: Rate,
+    window: Window,
+) -> RedisResult<Grant> {
+    // Another limit is another state, which begins full, as it does without Redis. The braces keep a tenant's keys on one
+    // node of a cluster.
+    let key = format!("fairhook:quota:{{{tenant}}}:{}:{}", rate.per_second, rate.burst);
+    let (tokens, left, wait, ends): (u32, u32, u64, u64) = WINDOW
+        .key(key)
+        .arg(window.events)
+        .arg(window.span.as_micros() as u64)
+        .arg(window.saved)
+        .arg(window.batch())
+        .arg(window.forget_after().as_millis() as u64)
+        .invoke_async(&mut connection)
+        .await?;
+    let (wait, ends) = (Duration::from_micros(wait), Duration::from_micros(ends));
+    Ok(Grant { tokens, left, wait, ends })
+}
+
+/// An error as it may be told: its kind and the server's own words, which hold no secret.
+pub(super) fn told(error: &RedisError) -> String {
+    error.to_string()
+}

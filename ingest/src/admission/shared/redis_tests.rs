@@ -1,0 +1,220 @@
+//! Three ingests over one Redis, reached through a relay that can be cut: no server that others use is ever stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fairhook_common::health::Health;
+use fairhook_common::ids::TenantId;
+use fairhook_common::limits;
+use fairhook_common::metrics::Families;
+use fairhook_common::shutdown::Shutdown;
+use fairhook_common::tenant::{Plan, QuotaLimits};
+use prometheus::Registry;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use url::Url;
+use uuid::Uuid;
+
+use super::{RedisAddress, Shared};
+use crate::admission::quota::Quotas;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    Open,
+    /// Connections end and are refused.
+    Cut,
+    /// Connections are taken and nothing is said any more.
+    Silent,
+}
+
+/// Stands before Redis.
+struct Relay {
+    way: watch::Sender<Way>,
+    dialled: Arc<AtomicUsize>,
+    url: Url,
+    _tasks: JoinSet<()>,
+}
+
+impl Relay {
+    #[expect(clippy::disallowed_methods, reason = "tests are told by the environment where the servers are")]
+    async fn start() -> Self {
+        let told = std::env::var("TEST_REDIS_URL");
+        let told = told.expect("TEST_REDIS_URL must name a Redis that these tests may write to");
+        let mut url = Url::parse(&told).expect("TEST_REDIS_URL is a URL");
+        let target = (url.host_str().expect("a host").to_owned(), url.port().unwrap_or(6379));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        url.set_ip_host(address.ip()).expect("a host");
+        url.set_port(Some(address.port())).expect("a port");
+        let (way, dialled, mut tasks) =
+            (watch::Sender::new(Way::Open), Arc::new(AtomicUsize::new(0)), JoinSet::new());
+        let (seen, counted) = (way.subscribe(), dialled.clone());
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let (seen, target) = (seen.clone(), target.clone());
+                connections.spawn(relay(client, target, seen));
+            }
+        });
+        Self { way, dialled, url, _tasks: tasks }
+    }
+}
+
+async fn relay(mut client: TcpStream, target: (String, u16), mut way: watch::Receiver<Way>) {
+    if *way.borrow() == Way::Open {
+        let mut server = TcpStream::connect(target).await.expect("Redis is there");
+        tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut server) => return,
+            _ = way.wait_for(|way| *way != Way::Open) => {}
+        }
+    }
+    // Silent: the connection stays until the way is another.
+    let _ = way.wait_for(|way| *way != Way::Silent).await;
+}
+
+struct Rig {
+    relay: Relay,
+    ingests: Vec<Arc<Quotas>>,
+    shared: Vec<Arc<Shared>>,
+    health: Health,
+    tenant: TenantId,
+    limits: QuotaLimits,
+    _known: watch::Sender<usize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Rig {
+    async fn start(per_second: u32, burst: u32) -> Self {
+        let relay = Relay::start().await;
+        let (known, live) = watch::channel(3);
+        let (health, shutdown, mut tasks) = (Health::default(), Shutdown::new(), JoinSet::new());
+        let address = RedisAddress::parse(relay.url.as_str()).expect("a URL");
+        let mut start = || {
+            let families = Families::new(Registry::new());
+            Shared::start(address.clone(), &families, &health, &mut tasks, &shutdown)
+        };
+        let shared: Vec<_> = (0..3).map(|_| start()).collect();
+        for one in &shared {
+            timeout(Duration::from_secs(10), one.line.becomes(true)).await.expect("Redis answers");
+        }
+        let ingests =
+            shared.iter().map(|one| Arc::new(Quotas::new(live.clone(), Some(one.clone())))).collect();
+        let limits = QuotaLimits { max_events_per_sec: per_second, burst, ..Plan::Starter.limits() };
+        let tenant = TenantId::from_uuid(Uuid::now_v7());
+        Self { relay, ingests, shared, health, tenant, limits, _known: known, _tasks: tasks }
+    }
+
+    /// Sends ten times the limit over all ingests for `span`: how many passed, and the longest that one waited.
+    async fn flood(&self, span: Duration) -> (f64, Duration) {
+        let end = Instant::now() + span;
+        let passed = Arc::new(AtomicU32::new(0));
+        let gap = Duration::from_secs(3) / (self.limits.max_events_per_sec * 10);
+        let mut senders = JoinSet::new();
+        for ingest in &self.ingests {
+            let (ingest, passed, tenant, limits) = (ingest.clone(), passed.clone(), self.tenant, self.limits);
+            senders.spawn(async move {
+                let (mut ticks, mut longest) = (interval(gap), Duration::ZERO);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+                while Instant::now() < end {
+                    ticks.tick().await;
+                    let asked = Instant::now();
+                    let decision = ingest.take(tenant, &limits).await;
+                    longest = longest.max(asked.elapsed());
+                    passed.fetch_add(u32::from(decision.allowed), Ordering::Relaxed);
+                }
+                longest
+            });
+        }
+        let longest = senders.join_all().await.into_iter().max().expect("three");
+        (f64::from(passed.load(Ordering::Relaxed)), longest)
+    }
+
+    fn away(&self) -> usize {
+        self.health.helpers().iter().filter(|(_, less_well)| less_well.is_some()).count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_ingests_keep_one_limit() {
+    let rig = Rig::start(200, 200).await;
+    rig.flood(Duration::from_millis(1_500)).await;
+    let asked: u64 = rig.shared.iter().map(|one| one.metrics.round_trips.get_sample_count()).sum();
+    let (passed, longest) = rig.flood(Duration::from_secs(6)).await;
+    println!("{passed} of 1200 passed; the longest took {longest:?}; {asked} round trips before");
+    assert!((1_140.0..=1_224.0).contains(&passed), "{passed} of 1200");
+    let asked = rig.shared.iter().map(|one| one.metrics.round_trips.get_sample_count()).sum::<u64>() - asked;
+    assert!(asked < 3_000, "{asked} round trips for 12,000 events");
+    assert_eq!(rig.away(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_burst_is_one_for_all_ingests() {
+    let rig = Rig::start(10, 300).await;
+    let began = Instant::now();
+    let mut passed = 0;
+    for event in 0..1_200 {
+        passed += u32::from(rig.ingests[event % 3].take(rig.tenant, &rig.limits).await.allowed);
+    }
+    let most = 301 + 10 * began.elapsed().as_secs() as u32 + 10;
+    assert!((297..=most).contains(&passed), "{passed} of a burst of 300");
+    let refused = rig.ingests[0].take(rig.tenant, &rig.limits).await;
+    assert!(
+        !refused.allowed && refused.limit == 10 && refused.reset_after <= Duration::from_secs(2),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_the_shares_decide_and_it_is_taken_up_again() {
+    for way in [Way::Cut, Way::Silent] {
+        let rig = Rig::start(200, 200).await;
+        rig.flood(Duration::from_millis(1_500)).await;
+        let (alive, _) = rig.flood(Duration::from_secs(2)).await;
+        let dialled = rig.relay.dialled.load(Ordering::Relaxed);
+        rig.relay.way.send_replace(way);
+        let (dead, longest) = rig.flood(Duration::from_secs(3)).await;
+        let probes = rig.relay.dialled.load(Ordering::Relaxed) - dialled;
+        println!(
+            "{way:?}: {alive} of 400, then {dead} of 600; the longest took {longest:?}; {probes} probes"
+        );
+        assert!((380.0..=410.0).contains(&alive), "{alive} of 400");
+        assert!((570.0..=630.0).contains(&dead), "{dead} of 600");
+        assert!(longest < limits::REDIS_BUDGET * 3, "one waited {longest:?}");
+        // 500 ms apart from each of three.
+        assert!((1..=21).contains(&probes), "{probes} probes");
+        assert_eq!(rig.away(), 3);
+        let shares: u64 = rig.shared.iter().map(|one| one.metrics.shares.get()).sum();
+        assert!(shares > 5_000, "{shares} decisions");
+        rig.relay.way.send_replace(Way::Open);
+        for one in &rig.shared {
+            timeout(Duration::from_secs(10), one.line.becomes(true)).await.expect("it is taken up again");
+        }
+        assert_eq!(rig.away(), 0);
+        let (again, _) = rig.flood(Duration::from_secs(2)).await;
+        assert!(again <= 640.0, "{again} of 400 and a second's that came back meanwhile");
+    }
+}
+
+/// Whoever waits for another one's question waits no longer than for its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_waits_no_longer_than_one() {
+    let rig = Rig::start(1_000, 1_000).await;
+    rig.relay.way.send_replace(Way::Silent);
+    let mut crowd = JoinSet::new();
+    for _ in 0..200 {
+        let (ingest, tenant, limits) = (rig.ingests[0].clone(), rig.tenant, rig.limits);
+        crowd.spawn(async move {
+            let asked = Instant::now();
+            ingest.take(tenant, &limits).await;
+            asked.elapsed()
+        });
+    }
+    let longest = crowd.join_all().await.into_iter().max().expect("a crowd");
+    assert!(longest < limits::REDIS_BUDGET * 3, "one waited {longest:?}");
+    assert_eq!(rig.shared[0].metrics.errors.get(), 1, "one asked for all");
+}
