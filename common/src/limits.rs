@@ -255,7 +255,11 @@ pub const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Deliveries per second that a replay may be limited to; beyond it a limit is none.
 pub const REPLAY_RATE: u32 = 100_000;
 
-// The queue.
+// The queue; RabbitMQ's bounds are in a file of their own.
+
+mod amqp;
+
+pub use amqp::*;
 
 /// Messages kept per tenant by the in-process queue; beyond it deliveries wait in the store.
 pub const MEMORY_QUEUE_MESSAGES: usize = 1_000;
