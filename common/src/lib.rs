@@ -12,6 +12,7 @@ pub mod health;
 pub mod ids;
 pub mod key;
 pub mod limits;
+pub mod membership;
 pub mod metrics;
 pub mod nearest;
 pub mod queue;

@@ -241,8 +241,6 @@ pub const PG_API_CONNECTIONS: usize = 6;
 pub const PG_DOOR_CONNECTIONS: usize = 3;
 /// How long a transaction may take, the wait for its connection included: as long as whoever waits for an admission.
 pub const PG_WRITE_DEADLINE: Duration = ADMIT_DEADLINE;
-/// An event is committed at the latest so long after its id was made: a transaction's deadline and, as clocks may differ, more.
-pub const PG_LATE_COMMIT: Duration = Duration::from_secs(30);
 /// How often a transaction is tried that others were in the way of.
 pub const PG_CONFLICTS: u32 = 5;
 /// Statements that a connection keeps prepared: every one of ours has one text, whatever its batch.
@@ -255,11 +253,7 @@ pub const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Deliveries per second that a replay may be limited to; beyond it a limit is none.
 pub const REPLAY_RATE: u32 = 100_000;
 
-// The queue; RabbitMQ's bounds are in a file of their own.
-
-mod amqp;
-
-pub use amqp::*;
+// The queue.
 
 /// Messages kept per tenant by the in-process queue; beyond it deliveries wait in the store.
 pub const MEMORY_QUEUE_MESSAGES: usize = 1_000;
@@ -388,10 +382,18 @@ pub const CAPACITY_STEP_PART: usize = 32;
 
 // Membership.
 
+/// Dispatchers that serve one tenant at most: enough to go on without one, few enough that a share is not crumbs, and that
+/// a bad tenant is felt by few.
+pub const DISPATCHERS_PER_TENANT: usize = 3;
 /// How often a process renews its lease in the store.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a process that falls silent is held alive: a few lost heartbeats, or a store that restarts, move no work.
 pub const NODE_LEASE: Duration = Duration::from_secs(8);
+/// How long the answer to one renewal is waited for; late, it is as good as lost.
+pub const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(3);
+/// How far a machine's clock may be off the store's before its process is not ready: nothing here follows the machine's, but
+/// what receivers and people see of signatures and logs does.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
 /// How long the dead are kept in mind. A process starts nothing after its lease, so that after this no attempt of its is
 /// under way, whatever the two clocks' rates and its last steps take.
 pub const NODE_QUARANTINE: Duration =

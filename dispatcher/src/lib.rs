@@ -3,8 +3,10 @@
 //! `schedule`, `verdict` and the plans in `engine` decide and never wait; `engine` waits and never decides. This crate
 //! knows nothing of the ingest: they meet in the store and the queue.
 
+pub mod assignment;
 pub mod attempt;
 pub mod engine;
+pub mod permits;
 pub mod schedule;
 pub mod verdict;
 

@@ -4,7 +4,6 @@
 //! published and never arrived becomes due in the store (see [`crate::store::Recovery`]).
 
 pub mod memory;
-pub mod rabbit;
 
 use std::sync::Arc;
 

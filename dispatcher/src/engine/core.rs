@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fairhook_common::delivery::{DeliveryState, Lane, Verdict};
 use fairhook_common::endpoint::Circuit;
-use fairhook_common::ids::{EndpointId, TenantId};
+use fairhook_common::ids::{EndpointId, NodeId, TenantId};
 use fairhook_common::limits;
 use fairhook_common::queue::Received;
 use fairhook_common::store::{Claim, ClaimFrom, Claimed, DueWork, Load, Loaded, Recorded, Roster, Ticket};
@@ -18,12 +18,14 @@ use super::metrics::Metrics;
 use super::recording::{Outbound, Told};
 use super::subscriptions::Subscriptions;
 use super::tenants::Tenants;
+use crate::permits::Permits;
 use crate::schedule::{Capacity, EndpointFacts, Moment, Scheduler, Settings, SlotEnd, Step, Waiting};
 
 /// The engine's state.
 pub struct Core {
     pub scheduler: Scheduler<Held>,
     pub tenants: Tenants,
+    pub permits: Permits,
     pub due: DuePlan,
     pub outbound: Outbound,
     pub metrics: Arc<Metrics>,
@@ -44,11 +46,18 @@ pub struct Ready {
 
 impl Core {
     /// Nothing is known yet.
-    pub fn new(slots: usize, subscriptions: Arc<Subscriptions>, metrics: Arc<Metrics>, now: Moment) -> Self {
+    pub fn new(
+        node: NodeId,
+        slots: usize,
+        subscriptions: Arc<Subscriptions>,
+        metrics: Arc<Metrics>,
+        now: Moment,
+    ) -> Self {
         metrics.slots_total.set(slots as i64);
         Self {
             scheduler: Scheduler::new(Settings::with_slots(slots)),
             tenants: Tenants::new(subscriptions, slots),
+            permits: Permits::new(node),
             due: DuePlan::new(now),
             outbound: Outbound::default(),
             metrics,
@@ -60,7 +69,7 @@ impl Core {
     }
 
     /// Tenants are new, changed or gone.
-    pub fn roster(&mut self, roster: &Roster) {
+    pub fn roster(&mut self, roster: &Roster, now: Moment, wall: Timestamp) {
         for changed in &roster.tenants {
             if changed.deleted {
                 // What waited is dropped: its deliveries are being discarded, its messages go with their queue.
@@ -70,8 +79,8 @@ impl Core {
                 self.due.forget(changed.id);
                 self.tenants.remove(changed);
             } else {
-                let share = self.tenants.put(changed).share;
-                self.scheduler.set_tenant(changed.id, changed.weight, share);
+                self.tenants.put(changed, &self.permits);
+                self.permit(changed.id, now, wall);
             }
         }
     }
@@ -88,11 +97,15 @@ impl Core {
         self.offer(Waiting { tenant, lane: Lane::First, endpoint, released: false, item }, now);
     }
 
-    /// A claim was answered.
-    pub fn claimed(&mut self, wants: &[Claim], got: &[Claimed], now: Moment) {
+    /// A claim was answered. What is not served here any more is given back.
+    pub fn claimed(&mut self, wants: &[Claim], got: &[Claimed], now: Moment, wall: Timestamp) {
         let released = matches!(wants.first(), Some(Claim { from: ClaimFrom::Parked(_), .. }));
         for claimed in got {
             let &Claimed { delivery, tenant, endpoint, lane, generation } = claimed;
+            if self.tenants.get(tenant).is_some_and(|tenant| tenant.share == 0) {
+                self.give_back_claimed(&[*claimed], now, wall);
+                continue;
+            }
             let item = Held { ticket: Ticket { delivery, generation }, since: now, receipt: None };
             self.offer(Waiting { tenant, lane, endpoint, released, item }, now);
         }
@@ -266,9 +279,8 @@ impl Core {
     /// The store said what is due; `next`: when there will be more. What is of tenants that are not served here is not kept:
     /// nobody would ever claim it.
     pub fn learned(&mut self, found: DueWork, next: Option<Moment>, now: Moment) {
-        let served = |tenant: TenantId| self.tenants.get(tenant).is_some();
-        let due = found.due.into_iter().filter(|(tenant, _)| served(*tenant));
-        let parked = found.parked.into_iter().filter(|(tenant, _)| served(*tenant));
+        let due = found.due.into_iter().filter(|(tenant, _)| self.tenants.serves(*tenant));
+        let parked = found.parked.into_iter().filter(|(tenant, _)| self.tenants.serves(*tenant));
         self.due.learned(now, due, parked, next);
     }
 
@@ -359,7 +371,7 @@ impl Room for Rooms<'_> {
     }
 
     fn at_endpoint(&self, tenant: TenantId, endpoint: EndpointId) -> u32 {
-        if self.tenants.get(tenant).is_none() { 0 } else { self.scheduler.endpoint_room(endpoint) }
+        if self.tenants.serves(tenant) { self.scheduler.endpoint_room(endpoint) } else { 0 }
     }
 }
 

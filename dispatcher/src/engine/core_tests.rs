@@ -1,9 +1,12 @@
 use fairhook_common::ids::{DeliveryId, EventId};
 use fairhook_common::metrics::Families;
-use fairhook_common::store::RosterTenant;
+use fairhook_common::store::book::Book;
+use fairhook_common::store::{Heartbeat, Roles, RosterTenant};
 use fairhook_common::tenant::Dispatch;
 
 use super::*;
+
+const WALL: Timestamp = Timestamp(1_700_000_000_000);
 
 fn ms(n: u64) -> Moment {
     Moment::from_micros(n * 1000)
@@ -24,7 +27,23 @@ fn roster(id: TenantId, max_concurrent: u32, deleted: bool) -> Roster {
 
 fn core(slots: usize) -> Core {
     let metrics = Arc::new(Metrics::new(&Families::new(prometheus::Registry::new())));
-    Core::new(slots, Arc::default(), metrics, ms(0))
+    let node = NodeId::generate();
+    let mut core = Core::new(node, slots, Arc::default(), metrics, ms(0));
+    core.heard(&Book::default().beat(&beat(node), WALL), ms(0), WALL);
+    core
+}
+
+fn beat(node: NodeId) -> Heartbeat {
+    Heartbeat {
+        node,
+        name: "test".into(),
+        roles: Roles { ingest: false, dispatcher: true },
+        lease: limits::NODE_LEASE,
+        applied: 0,
+        admitted: false,
+        leaving: false,
+        may_bury: false,
+    }
 }
 
 fn claimed(tenant: TenantId, endpoint: EndpointId, lane: Lane) -> Claimed {
@@ -45,7 +64,7 @@ fn claim_all(core: &mut Core, tenant: TenantId, endpoint: EndpointId) -> u32 {
             .flat_map(|want| (0..want.limit).map(|_| claimed(tenant, endpoint, Lane::Retry)))
             .collect();
         if !wants.is_empty() {
-            core.claimed(&wants, &got, now);
+            core.claimed(&wants, &got, now, WALL);
         }
     }
     core.scheduler.waiting(tenant).total()
@@ -54,7 +73,7 @@ fn claim_all(core: &mut Core, tenant: TenantId, endpoint: EndpointId) -> u32 {
 #[test]
 fn no_more_is_claimed_while_what_was_claimed_waits_to_be_parked() {
     let (tenant, endpoint, mut core) = (TenantId::generate(), EndpointId::generate(), core(100));
-    core.roster(&roster(tenant, 4, false));
+    core.roster(&roster(tenant, 4, false), ms(0), WALL);
     // More than the endpoint has places for, so that the rest, and whatever comes then, has to be parked; at its cap the
     // tenant gets no slot for that.
     for _ in 0..100 {
@@ -70,7 +89,7 @@ fn no_more_is_claimed_while_what_was_claimed_waits_to_be_parked() {
 #[test]
 fn what_is_claimed_ahead_is_bounded_by_the_slots_whatever_the_quota() {
     let (tenant, endpoint, mut core) = (TenantId::generate(), EndpointId::generate(), core(100));
-    core.roster(&roster(tenant, 1_000_000_000, false));
+    core.roster(&roster(tenant, 1_000_000_000, false), ms(0), WALL);
     let waits = claim_all(&mut core, tenant, endpoint);
     assert!((100..=200).contains(&waits), "{waits}");
 }
@@ -78,9 +97,28 @@ fn what_is_claimed_ahead_is_bounded_by_the_slots_whatever_the_quota() {
 #[test]
 fn what_is_due_of_a_tenant_that_is_gone_is_forgotten() {
     let (tenant, mut core) = (TenantId::generate(), core(100));
-    core.roster(&roster(tenant, 10, true));
+    core.roster(&roster(tenant, 10, true), ms(0), WALL);
     assert!(core.due.asking(ms(1)));
     let due = vec![(tenant, Lane::First)];
     core.learned(DueWork { due, ..DueWork::default() }, None, ms(1));
     assert_eq!(core.due.claims_at(), None, "nobody would ever claim it");
+}
+
+#[test]
+fn a_share_shrinks_at_once_and_what_others_serve_is_given_back() {
+    let (tenant, endpoint, mut core) = (TenantId::generate(), EndpointId::generate(), core(100));
+    core.roster(&roster(tenant, 1, false), ms(0), WALL);
+    assert_eq!(claim_all(&mut core, tenant, endpoint), 2);
+    let mut book = Book::default();
+    // Sooner or later one joins who ranks before us.
+    while core.tenants.serves(tenant) {
+        book.beat(&beat(NodeId::generate()), WALL);
+        let me = core.permits.me();
+        core.heard(&book.beat(&beat(me), WALL), ms(2_000), WALL);
+    }
+    assert_eq!(core.scheduler.waiting(tenant).total(), 0);
+    assert_eq!(core.outbound.len(), 2, "claims are given back to the store");
+    core.claimed(&[], &[claimed(tenant, endpoint, Lane::Retry)], ms(2_000), WALL);
+    assert_eq!(core.outbound.len(), 3, "a claim that is answered later as well");
+    assert!(core.has_applied());
 }

@@ -36,7 +36,7 @@ impl Core {
 
     /// A hold for which there is no reason makes a delivery due at once, in its lane: a claim that is not used would come back
     /// by its lease only, minutes later.
-    fn give_back(
+    pub(super) fn give_back(
         &mut self,
         held: Held,
         tenant: TenantId,

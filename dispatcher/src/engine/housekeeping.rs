@@ -1,4 +1,4 @@
-//! What nobody waits for: release of held deliveries, jobs, sweeps. Small steps with pauses, so that the store stays free for
+//! What nobody waits for: release of held deliveries, jobs, sweeps; by one of the dispatchers at a time. Small steps with pauses, so that the store stays free for
 //! the hot path; a step that fails is tried again in the next round.
 
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use fairhook_common::time::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::Clock;
+use super::keeper::Keeper;
 use super::metrics::Metrics;
 use super::outage::Outage;
 use super::pace::Pace;
@@ -25,6 +26,7 @@ pub struct Housekeeping {
     pub pokes: Arc<Pokes>,
     pub metrics: Arc<Metrics>,
     pub outage: Arc<Outage>,
+    pub keeper: Keeper,
     pub retention: Duration,
 }
 
@@ -33,6 +35,7 @@ impl Housekeeping {
     pub async fn release_held(self, shutdown: Shutdown) {
         let releasing = async {
             loop {
+                self.keeper.is_ours().await;
                 let began = Instant::now();
                 let released = self.store.release_held(limits::RELEASE_ROWS, Timestamp::now()).await;
                 let released = self.heard("releasing held deliveries", released).unwrap_or(0);
@@ -56,6 +59,7 @@ impl Housekeeping {
             let clock = Clock::start();
             let mut paces = HashMap::new();
             loop {
+                self.keeper.is_ours().await;
                 let open = self.store.open_jobs().await;
                 let open = self.heard("looking for jobs", open).unwrap_or_default();
                 self.metrics.jobs_open.set(open.len() as i64);
@@ -103,6 +107,7 @@ impl Housekeeping {
     pub async fn sweeps(self, shutdown: Shutdown) {
         let sweeping = async {
             loop {
+                self.keeper.is_ours().await;
                 let now = Timestamp::now();
                 let sweeps = [
                     Sweep::Expired,

@@ -65,6 +65,7 @@ impl Intake {
         while let Some(change) = self.subscriptions.take() {
             let done = match &change {
                 Change::Subscribe(address, prefetch) => consumer.subscribe(address, *prefetch).await,
+                Change::Unsubscribe(tenant) => consumer.unsubscribe(*tenant).await,
                 Change::Delete(address) => match consumer.unsubscribe(address.tenant).await {
                     Ok(()) => self.queue.delete(address).await,
                     Err(down) => Err(down),

@@ -21,11 +21,13 @@ mod due;
 mod held;
 mod housekeeping;
 mod intake;
+mod keeper;
 mod lag;
 mod loading;
 mod metrics;
 mod outage;
 mod pace;
+mod permitting;
 mod prefetch;
 mod recording;
 mod report;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairhook_common::limits;
+use fairhook_common::membership::Members;
 use fairhook_common::metrics::Families;
 use fairhook_common::queue::Queue;
 use fairhook_common::shutdown::Shutdown;
@@ -56,7 +59,7 @@ use self::lag::Lag;
 use self::metrics::Metrics;
 use self::outage::Outage;
 use self::roster::Pokes;
-use self::run::{Engine, UnderWay};
+use self::run::{Engine, OurStanding, UnderWay};
 use self::subscriptions::Subscriptions;
 pub use self::table::{Handle, Snapshot, TenantSnapshot};
 use crate::attempt::Attempter;
@@ -73,8 +76,8 @@ pub struct Parts {
     pub settings: DispatchSettings,
     /// Where its metrics go.
     pub families: Families,
-    /// The name under which it reports.
-    pub node: String,
+    /// This process among the others.
+    pub members: Members,
 }
 
 /// What can be set of a dispatcher.
@@ -102,7 +105,7 @@ impl Default for DispatchSettings {
 /// No task ends before that by itself. One that panics, or whose load or record panics, ends with that panic (an attempt's is that attempt's failure):
 /// whoever joins `tasks` gets it as an error and has to take the process down, for nothing may go on half served.
 pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Handle {
-    let Parts { store, queue, attempter, settings, families, node } = parts;
+    let Parts { store, queue, attempter, settings, families, members } = parts;
     let metrics = Arc::new(Metrics::new(&families));
     let outage = Arc::new(Outage::new("store"));
     let pokes = Arc::new(Pokes::default());
@@ -114,7 +117,13 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
     // A roster is a difference: the next one is read when this one is taken.
     let (rosters, roster) = mpsc::channel(1);
 
-    let core = Core::new(settings.slots, Arc::clone(&subscriptions), Arc::clone(&metrics), clock.now());
+    let (keys, keeper) = keeper::keeper(Arc::clone(&store), members.node().id, Arc::clone(&outage));
+    let mut view = members.view();
+    // What was heard before is news here.
+    view.mark_changed();
+
+    let node = members.node().id;
+    let core = Core::new(node, settings.slots, Arc::clone(&subscriptions), Arc::clone(&metrics), clock.now());
     let engine = Engine {
         core,
         tools: Arc::new(Tools { attempter, metrics: Arc::clone(&metrics), clock }),
@@ -126,7 +135,10 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
         inbox: messages,
         rosters: roster,
         disable_after: settings.disable_after,
-        node: node.into(),
+        _stay: members.stay(),
+        members,
+        view,
+        standing: OurStanding::default(),
         under_way: UnderWay::default(),
     };
     let intake = Intake { queue, subscriptions, outage: Outage::new("queue"), inbox };
@@ -137,7 +149,9 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
         Arc::clone(&outage),
         shutdown.clone(),
     );
-    let housekeeping = Housekeeping { store, pokes, metrics, outage, retention: settings.retention };
+    let retention = settings.retention;
+    let housekeeping = Housekeeping { store, pokes, metrics, outage, keeper, retention };
+    tasks.spawn(keys.keep(shutdown.clone()));
     tasks.spawn(engine.run(shutdown.clone()));
     tasks.spawn(intake.run(shutdown.clone()));
     tasks.spawn(following);

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairhook_common::limits;
+use fairhook_common::membership::{Members, Stay, View};
 use fairhook_common::queue::Received;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::{Claim, Claimed, DueWork, Load, Report, Roster, SharedStore, StoreError};
 use fairhook_common::time::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -37,8 +38,20 @@ pub struct Engine {
     pub inbox: mpsc::Receiver<Received>,
     pub rosters: mpsc::Receiver<Roster>,
     pub disable_after: Duration,
-    pub node: Arc<str>,
+    pub members: Members,
+    pub view: watch::Receiver<Option<View>>,
+    /// Until the end of the drain the others have to reckon with what is in flight here.
+    pub _stay: Stay,
+    pub standing: OurStanding,
     pub under_way: UnderWay,
+}
+
+/// How this process stands among the others.
+#[derive(Default)]
+pub struct OurStanding {
+    lease_until: Option<Instant>,
+    /// The version of the membership that was last said to be applied, and whether we were admitted.
+    said: (u64, bool),
 }
 
 /// What was sent out and has not come back.
@@ -76,7 +89,10 @@ impl Engine {
                 Some(ended) = self.under_way.attempts.join_next() => self.ended(ended),
                 Some(errand) = self.under_way.errands.join_next() => self.back(errand),
                 1.. = self.inbox.recv_many(&mut messages, limits::ENGINE_INBOX), if !self.under_way.draining => {}
-                Some(roster) = self.rosters.recv() => self.core.roster(&roster),
+                Some(roster) = self.rosters.recv() => {
+                    self.core.roster(&roster, self.tools.clock.now(), Timestamp::now());
+                }
+                Ok(()) = self.view.changed() => self.look_around(),
                 () = pokes.due.notified() => self.core.due.poke(self.tools.clock.now()),
                 () = sleep_until(wakeup) => {}
                 () = &mut draining, if !self.under_way.draining => self.begin_drain(),
@@ -93,7 +109,7 @@ impl Engine {
 
     fn wakeup(&self, beat: &Beat) -> Instant {
         let now = self.tools.clock.now();
-        let decided = self.core.wakeup(now).filter(|_| !self.under_way.draining);
+        let decided = self.core.wakeup(now).filter(|_| self.may_begin());
         let next = decided.map_or(beat.next(), |at| at.min(beat.next()));
         // A moment that has passed is waited for a little all the same: the loop must never spin.
         self.tools.clock.instant(next.max(now.after(Duration::from_micros(200))))
@@ -141,7 +157,7 @@ impl Engine {
                     self.core.give_back_claimed(&got, now, Timestamp::now());
                     self.core.due.not_claimed(now);
                 } else {
-                    self.core.claimed(&wants, &got, now);
+                    self.core.claimed(&wants, &got, now, Timestamp::now());
                 }
             }
             Some(Errand::Claimed(_, Err(error))) => {
@@ -156,7 +172,7 @@ impl Engine {
     fn loaded(&mut self, batch: Vec<(Started, Option<Load>)>) {
         self.under_way.loads -= 1;
         let now = self.tools.clock.now();
-        if self.under_way.draining {
+        if !self.may_begin() {
             for (started, _) in batch {
                 self.core.give_back_started(started, now, Timestamp::now());
             }
@@ -173,6 +189,7 @@ impl Engine {
         let now = self.tools.clock.now();
         let Some(due) = beat.due(now) else { return };
         self.core.adapt(self.lag.take(), now);
+        self.say_applied();
         if due.snapshot && self.handle.0.receiver_count() > 0 {
             self.handle.0.send_replace(Arc::new(self.core.snapshot(now)));
         }
@@ -194,15 +211,36 @@ impl Engine {
         self.under_way.reporting.circuits(circuits);
         let in_flight = self.core.scheduler.tenants_in_flight().collect();
         let Some(report) = self.under_way.reporting.begin(now, in_flight) else { return };
-        let (store, node) = (Arc::clone(&self.store), Arc::clone(&self.node));
+        let (store, members) = (Arc::clone(&self.store), self.members.clone());
         self.under_way.errands.spawn(async move {
-            let told = store.report(&node, report.clone(), Timestamp::now()).await;
+            let told = store.report(&members.node().name, report.clone(), Timestamp::now()).await;
             Errand::Reported(told.is_err().then_some(report))
         });
     }
 
+    /// Whether anything new may begin: others may have taken over what we serve once our lease has ended.
+    fn may_begin(&self) -> bool {
+        !self.under_way.draining && self.standing.lease_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn look_around(&mut self) {
+        let Some(View { membership, lease_until }) = self.view.borrow_and_update().clone() else { return };
+        self.standing.lease_until = Some(lease_until);
+        self.core.heard(&membership, self.tools.clock.now(), Timestamp::now());
+        self.say_applied();
+    }
+
+    /// Tells the others, once it is so, that what was heard is heeded: who has joined waits for it.
+    fn say_applied(&mut self) {
+        let heard = (self.core.permits.version(), self.core.permits.admitted());
+        if heard != self.standing.said && self.core.has_applied() {
+            self.standing.said = heard;
+            self.members.say(heard.0, heard.1);
+        }
+    }
+
     fn send_out(&mut self) {
-        if !self.under_way.draining {
+        if self.may_begin() {
             let now = self.tools.clock.now();
             self.core.start(now, Timestamp::now());
             self.send_loads();

@@ -1,4 +1,4 @@
-//! The tenants that this dispatcher serves.
+//! The tenants, and which part of each this dispatcher serves.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use fairhook_common::store::RosterTenant;
 
 use super::prefetch::Prefetch;
 use super::subscriptions::Subscriptions;
+use crate::permits::Permits;
 use crate::schedule::Moment;
 
 /// What is known of a tenant beside what the scheduler knows.
@@ -16,7 +17,11 @@ use crate::schedule::Moment;
 pub struct Tenant {
     /// For people.
     pub slug: Arc<str>,
-    /// This dispatcher's share of its concurrent deliveries.
+    /// Its share of dispatch time relative to others.
+    pub weight: u32,
+    /// Its concurrent deliveries over all dispatchers.
+    pub cap: u32,
+    /// This dispatcher's share of them. Without any it is not served here.
     pub share: u32,
     /// Deliveries that ended well here since the start.
     pub delivered: u64,
@@ -42,12 +47,13 @@ impl Tenants {
         Self { by_id: HashMap::new(), subscriptions, largest_share }
     }
 
-    /// A tenant is new or has changed; its share is all of its concurrency, for there is one dispatcher. (With several, this is
-    /// where a share becomes a part.)
-    pub fn put(&mut self, changed: &RosterTenant) -> &Tenant {
+    /// A tenant is new or has changed.
+    pub fn put(&mut self, changed: &RosterTenant, permits: &Permits) {
         let address = QueueAddress { tenant: changed.id, name: Arc::clone(&changed.queue) };
         let tenant = self.by_id.entry(changed.id).or_insert_with(|| Tenant {
             slug: Arc::clone(&changed.slug),
+            weight: changed.weight,
+            cap: changed.max_concurrent,
             share: 0,
             delivered: 0,
             dead: 0,
@@ -55,13 +61,27 @@ impl Tenants {
             prefetch: Prefetch::idle(),
         });
         tenant.slug = Arc::clone(&changed.slug);
-        let share = changed.max_concurrent.min(self.largest_share);
+        (tenant.weight, tenant.cap) = (changed.weight, changed.max_concurrent);
+        let share = permits.share(changed.id, tenant.cap).min(self.largest_share);
         if tenant.share != share || tenant.address != address {
             tenant.share = share;
             tenant.address = address;
             tenant.subscribe(&self.subscriptions);
         }
-        tenant
+    }
+
+    /// Other dispatchers have come or gone; returns the tenants whose share has changed.
+    pub fn share_anew(&mut self, permits: &Permits) -> Vec<TenantId> {
+        let mut changed = Vec::new();
+        for (id, tenant) in &mut self.by_id {
+            let share = permits.share(*id, tenant.cap).min(self.largest_share);
+            if tenant.share != share {
+                tenant.share = share;
+                tenant.subscribe(&self.subscriptions);
+                changed.push(*id);
+            }
+        }
+        changed
     }
 
     /// A tenant is gone, and its queue with it.
@@ -72,7 +92,9 @@ impl Tenants {
 
     /// A message of the tenant's came. Returns whether it is served here.
     pub fn message(&mut self, tenant: TenantId, now: Moment) -> bool {
-        let Some(tenant) = self.by_id.get_mut(&tenant) else { return false };
+        let Some(tenant) = self.by_id.get_mut(&tenant).filter(|tenant| tenant.share > 0) else {
+            return false;
+        };
         if tenant.prefetch.message(now) {
             tenant.subscribe(&self.subscriptions);
         }
@@ -88,12 +110,17 @@ impl Tenants {
         }
     }
 
-    /// A tenant, if it is served here.
+    /// Whether a tenant is served here.
+    pub fn serves(&self, tenant: TenantId) -> bool {
+        self.get(tenant).is_some_and(|tenant| tenant.share > 0)
+    }
+
+    /// A tenant, if it is known.
     pub fn get(&self, tenant: TenantId) -> Option<&Tenant> {
         self.by_id.get(&tenant)
     }
 
-    /// A tenant, if it is served here.
+    /// A tenant, if it is known.
     pub fn get_mut(&mut self, tenant: TenantId) -> Option<&mut Tenant> {
         self.by_id.get_mut(&tenant)
     }
@@ -106,6 +133,10 @@ impl Tenants {
 
 impl Tenant {
     fn subscribe(&self, subscriptions: &Subscriptions) {
-        subscriptions.want(self.address.clone(), self.prefetch.size(self.share));
+        if self.share > 0 {
+            subscriptions.want(self.address.clone(), self.prefetch.size(self.share));
+        } else {
+            subscriptions.leave(self.address.tenant);
+        }
     }
 }

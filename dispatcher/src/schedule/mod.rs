@@ -37,7 +37,6 @@ mod capacity;
 mod gate;
 mod lanes;
 mod line;
-mod lowered;
 mod moment;
 mod rate;
 mod settings;
@@ -110,7 +109,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Makes a tenant known, or changes its weight and its cap (this dispatcher's share of its concurrent deliveries). With
-    /// a cap of zero nothing of it starts, and what it has waits. For one that was lowered see `lowered`.
+    /// a cap of zero nothing of it starts, and what it has waits.
     pub fn set_tenant(&mut self, tenant: TenantId, weight: u32, cap: u32) {
         let now = self.now;
         let known =
@@ -121,8 +120,7 @@ impl<T> Scheduler<T> {
                 self.shares.deactivate(known.weight);
                 self.shares.activate(weight.max(1));
             }
-            known.weight = weight.max(1);
-            known.set_cap(cap, self.last_number);
+            (known.weight, known.cap) = (weight.max(1), cap);
             self.with_tenant(tenant, |tenant, around| tenant.settle_all(around));
         }
     }
@@ -136,6 +134,11 @@ impl<T> Scheduler<T> {
         });
         self.forget_removed(tenant);
         waited.into_iter().flatten().map(|waiting| waiting.item).collect()
+    }
+
+    /// Takes out what waits of a tenant.
+    pub fn take_waiting(&mut self, tenant: TenantId) -> Vec<Waiting<T>> {
+        self.with_tenant(tenant, |tenant, around| tenant.drain(around)).into_iter().flatten().collect()
     }
 
     /// Takes over a delivery; hands it back if its tenant is not known.

@@ -9,6 +9,7 @@ use fairhook_common::egress::EgressPolicy;
 use fairhook_common::endpoint::{BodyForm, Endpoint, EndpointSettings, EndpointStatus, StatusReason};
 use fairhook_common::event::{EventPattern, EventType, NewEvent};
 use fairhook_common::ids::{DeliveryId, EventId, TenantId};
+use fairhook_common::membership::{self, Node};
 use fairhook_common::metrics::Families;
 use fairhook_common::queue::memory::MemoryQueue;
 use fairhook_common::queue::{Message, Published, Queue, QueueAddress};
@@ -17,7 +18,7 @@ use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::sqlite::SqliteStore;
 use fairhook_common::store::{
     Admission, Browse, Control, Deliveries, DeliveryView, EndpointChanges, NewEndpoint, NewTenant, Recovery,
-    Settled, TenantChanges,
+    Roles, Settled, TenantChanges,
 };
 use fairhook_common::tenant::{DeliveryCounts, Dispatch, Plan, QuotaChanges, Tenant};
 use fairhook_common::time::Timestamp;
@@ -60,15 +61,18 @@ impl Rig {
     pub fn start(&mut self) -> Handle {
         let loopback = "127.0.0.0/8".parse().expect("a network");
         let policy = EgressPolicy::new(vec![loopback], None);
+        let (mut tasks, shutdown) = (JoinSet::new(), Shutdown::new());
+        let families = Families::new(prometheus::Registry::new());
+        let node = Node::new("test", Roles { ingest: false, dispatcher: true });
+        let members = membership::start(self.store.clone(), node, &families, &mut tasks, &shutdown);
         let parts = Parts {
             store: self.store.clone(),
             queue: Arc::new(self.queue.clone()),
             attempter: Attempter::new(policy, ResolverSettings::default()).expect("an attempter"),
             settings: DispatchSettings::default(),
-            families: Families::new(prometheus::Registry::new()),
-            node: "test".into(),
+            families,
+            members,
         };
-        let (mut tasks, shutdown) = (JoinSet::new(), Shutdown::new());
         let handle = fairhook_dispatcher::start(parts, &mut tasks, &shutdown);
         self.dispatcher = Some((tasks, shutdown, handle.clone()));
         handle
@@ -97,10 +101,6 @@ impl Rig {
             metadata: "{}".into(),
         };
         let tenant = self.store.create_tenant(new, None, Timestamp::now()).await.expect("a tenant");
-        self.set_concurrent(&tenant, concurrent).await
-    }
-
-    pub async fn set_concurrent(&self, tenant: &Tenant, concurrent: u32) -> Tenant {
         let quota = QuotaChanges { max_concurrent_deliveries: Some(concurrent), ..QuotaChanges::default() };
         let changes = TenantChanges { quota: Some(quota), ..TenantChanges::default() };
         self.store.update_tenant(tenant.id, changes, Timestamp::now()).await.expect("a quota")

@@ -1,0 +1,43 @@
+//! What the other dispatchers leave to this one, as far as the engine's state follows from it.
+
+use fairhook_common::ids::TenantId;
+use fairhook_common::store::Membership;
+use fairhook_common::time::Timestamp;
+
+use super::core::Core;
+use crate::schedule::{Moment, Waiting};
+
+impl Core {
+    /// The store said who is there.
+    pub fn heard(&mut self, membership: &Membership, now: Moment, wall: Timestamp) {
+        if !self.permits.heard(membership) {
+            return;
+        }
+        for tenant in self.tenants.share_anew(&self.permits) {
+            self.permit(tenant, now, wall);
+        }
+        // What became due of tenants that were not served here was not kept.
+        self.due.poke(now);
+    }
+
+    /// A tenant's share may have changed.
+    pub fn permit(&mut self, tenant: TenantId, now: Moment, wall: Timestamp) {
+        let Some(known) = self.tenants.get(tenant) else { return };
+        let share = known.share;
+        self.scheduler.set_tenant(tenant, known.weight, share);
+        if share == 0 {
+            self.due.forget(tenant);
+            for Waiting { endpoint, item, .. } in self.scheduler.take_waiting(tenant) {
+                self.give_back(item, tenant, endpoint, now, wall);
+            }
+        }
+    }
+
+    /// Whether no more is in flight than this dispatcher's shares by what it heard last.
+    pub fn has_applied(&self) -> bool {
+        self.scheduler.tenants_in_flight().all(|(id, in_flight)| {
+            // The cap of a tenant that is gone is nobody's concern.
+            self.tenants.get(id).is_none_or(|tenant| in_flight <= self.permits.bound(id, tenant.cap))
+        })
+    }
+}
