@@ -4,23 +4,42 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use fairhook_common::config::ServerUrl;
+
+use crate::engine::Addresses;
 use crate::operator_key::Origin;
 
 /// What the banner is made of.
 #[derive(Debug)]
 pub struct Banner<'a> {
-    /// The data directory as it was configured.
-    pub data_dir: &'a Path,
-    /// The API's address.
-    pub api: SocketAddr,
-    /// The built-in receiver's.
-    pub receiver: Option<SocketAddr>,
-    /// Health and metrics.
-    pub metrics: SocketAddr,
-    /// Where the operator's key came from.
-    pub key: &'a Origin,
+    /// What stands behind it.
+    pub mode: Mode<'a>,
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// Where the operator's key came from, if the API is here.
+    pub key: Option<&'a Origin>,
     /// Nothing was ever accepted here: lines to try it are welcome.
     pub is_new: bool,
+}
+
+/// What stands behind a process.
+#[derive(Debug)]
+pub enum Mode<'a> {
+    /// SQLite in the data directory, as it was configured.
+    Embedded(&'a Path),
+    /// Servers that other processes use too.
+    Distributed {
+        /// Postgres.
+        store: &'a ServerUrl,
+        /// RabbitMQ.
+        queue: &'a ServerUrl,
+        /// Redis, if quotas are counted there.
+        redis: Option<&'a ServerUrl>,
+        /// What this process does.
+        roles: &'a str,
+        /// Its name among the others.
+        node: &'a str,
+    },
 }
 
 impl Banner<'_> {
@@ -32,45 +51,75 @@ impl Banner<'_> {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let (version, data_dir) = (env!("CARGO_PKG_VERSION"), self.data_dir.display());
-        writeln!(
-            out,
-            "fairhook {version} · embedded · SQLite {data_dir} (202 = fsynced) · in-process queues"
-        )?;
-        writeln!(out, "  API       http://{}/v1", self.api)?;
-        if let Some(receiver) = self.receiver {
+        self.mode.write(out)?;
+        if let Some(api) = self.addresses.api {
+            writeln!(out, "  API       http://{api}/v1")?;
+        }
+        if let Some(receiver) = self.addresses.receiver {
             writeln!(out, "  receiver  http://{receiver}/hook   built in, to try things with")?;
         }
-        writeln!(out, "  metrics   http://{}/metrics", self.metrics)?;
+        writeln!(out, "  metrics   http://{}/metrics", self.addresses.metrics)?;
         match self.key {
-            Origin::Configured => writeln!(out, "  operator key: as configured")?,
-            Origin::Made(path) => {
+            None => {}
+            Some(Origin::Configured) => writeln!(out, "  operator key: as configured")?,
+            Some(Origin::Made(path)) => {
                 writeln!(out, "  operator key: made, kept in {} (mode 600)", path.display())?;
             }
-            Origin::Read(path) => writeln!(out, "  operator key: read from {}", path.display())?,
+            Some(Origin::Read(path)) => writeln!(out, "  operator key: read from {}", path.display())?,
         }
-        match self.receiver {
-            Some(receiver) if self.is_new => self.write_lines_to_paste(receiver, out),
+        match (self.addresses.api, self.addresses.receiver, self.key) {
+            (Some(api), Some(receiver), Some(key)) if self.is_new => {
+                write_lines_to_paste(api, receiver, key, out)
+            }
             _ => Ok(()),
         }
     }
+}
 
-    /// Each works word for word in bash.
-    fn write_lines_to_paste(&self, receiver: SocketAddr, out: &mut String) -> std::fmt::Result {
-        let base = format!("{}/v1/tenants/acme", reachable(self.api));
-        let key = match self.key {
-            Origin::Configured => "$FAIRHOOK_OPERATOR_KEY".to_owned(),
-            Origin::Made(path) | Origin::Read(path) => format!("$(cat {})", shell_word(path)),
-        };
-        writeln!(out, "Try it in another terminal:")?;
-        writeln!(
-            out,
-            "  api() {{ curl -s -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' \"$@\"; echo; }}"
-        )?;
-        writeln!(out, r#"  api -X PUT {base} -d '{{"name":"Acme"}}'"#)?;
-        writeln!(out, r#"  api {base}/endpoints -d '{{"url":"http://{receiver}/hook"}}'"#)?;
-        writeln!(out, r#"  api {base}/events -d '{{"type":"order.paid","payload":{{"id":7}}}}'"#)
+impl Mode<'_> {
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let version = env!("CARGO_PKG_VERSION");
+        match self {
+            Self::Embedded(data_dir) => writeln!(
+                out,
+                "fairhook {version} · embedded · SQLite {} (202 = fsynced) · in-process queues",
+                data_dir.display()
+            ),
+            Self::Distributed { store, queue, redis, roles, node } => {
+                write!(
+                    out,
+                    "fairhook {version} · distributed · Postgres {store} (202 = committed) · RabbitMQ {queue}"
+                )?;
+                match redis {
+                    Some(redis) => writeln!(out, " · Redis {redis}")?,
+                    None => writeln!(out)?,
+                }
+                writeln!(out, "  runs      {roles}, as {node}")
+            }
+        }
     }
+}
+
+/// Each works word for word in bash.
+fn write_lines_to_paste(
+    api: SocketAddr,
+    receiver: SocketAddr,
+    key: &Origin,
+    out: &mut String,
+) -> std::fmt::Result {
+    let base = format!("{}/v1/tenants/acme", reachable(api));
+    let key = match key {
+        Origin::Configured => "$FAIRHOOK_OPERATOR_KEY".to_owned(),
+        Origin::Made(path) | Origin::Read(path) => format!("$(cat {})", shell_word(path)),
+    };
+    writeln!(out, "Try it in another terminal:")?;
+    writeln!(
+        out,
+        "  api() {{ curl -s -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' \"$@\"; echo; }}"
+    )?;
+    writeln!(out, r#"  api -X PUT {base} -d '{{"name":"Acme"}}'"#)?;
+    writeln!(out, r#"  api {base}/endpoints -d '{{"url":"http://{receiver}/hook"}}'"#)?;
+    writeln!(out, r#"  api {base}/events -d '{{"type":"order.paid","payload":{{"id":7}}}}'"#)
 }
 
 /// How this machine reaches a listener.
@@ -96,6 +145,8 @@ fn shell_word(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fairhook_common::config::{Backends, Config, Environment};
+
     use super::*;
 
     #[test]
@@ -103,11 +154,13 @@ mod tests {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let key = Origin::Made("./fairhook-data/operator.key".into());
         let banner = Banner {
-            data_dir: Path::new("./fairhook-data"),
-            api: address(3000),
-            receiver: Some(address(3001)),
-            metrics: address(3002),
-            key: &key,
+            mode: Mode::Embedded(Path::new("./fairhook-data")),
+            addresses: Addresses {
+                api: Some(address(3000)),
+                receiver: Some(address(3001)),
+                metrics: address(3002),
+            },
+            key: Some(&key),
             is_new: true,
         };
         let expected = r#"fairhook 0.1.0 · embedded · SQLite ./fairhook-data (202 = fsynced) · in-process queues
@@ -121,6 +174,28 @@ Try it in another terminal:
   api localhost:3000/v1/tenants/acme/endpoints -d '{"url":"http://127.0.0.1:3001/hook"}'
   api localhost:3000/v1/tenants/acme/events -d '{"type":"order.paid","payload":{"id":7}}'
 "#;
+        assert_eq!(banner.text(), expected);
+    }
+
+    #[test]
+    fn a_process_among_others_says_what_it_is_and_no_password() {
+        let url = |name: &str, url: &str| (name.into(), url.into());
+        let given = [
+            url("FAIRHOOK_STORE_URL", "postgres://u:hunter2@db:5433/hooks"),
+            url("FAIRHOOK_QUEUE_URL", "amqp://u:hunter2@mq/hooks"),
+            url("FAIRHOOK_REDIS_URL", "redis://:hunter2@cache/2"),
+        ];
+        let told = Config::load(&[], &Environment::from_pairs(given)).expect("read");
+        let Backends::Distributed { store, queue } = told.config.backends() else { panic!("embedded") };
+        let redis = told.config.redis_url.as_ref();
+        let mode = Mode::Distributed { store, queue, redis, roles: "dispatcher", node: "host-1" };
+        let metrics = SocketAddr::from(([127, 0, 0, 1], 3002));
+        let addresses = Addresses { api: None, receiver: None, metrics };
+        let banner = Banner { mode, addresses, key: None, is_new: true };
+        let expected = "fairhook 0.1.0 · distributed · Postgres db:5433/hooks (202 = committed) · RabbitMQ mq/hooks · Redis cache/2
+  runs      dispatcher, as host-1
+  metrics   http://127.0.0.1:3002/metrics
+";
         assert_eq!(banner.text(), expected);
     }
 

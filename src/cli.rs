@@ -5,14 +5,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use fairhook_common::config::{Config, ConfigError, EXIT_USAGE, Effective, Environment, args};
+use fairhook_common::config::{Config, ConfigError, EXIT_USAGE, Effective, Environment, Purpose, args};
 
 use crate::{bench, demo, logging};
 
 /// What is to be run.
 pub enum Command {
-    /// Every role in this process.
-    Serve(Box<Effective>),
+    /// Some roles, or all.
+    Run(Purpose, Box<Effective>),
     /// The store's schema only.
     Migrate(Box<Effective>),
     /// Say what would be run.
@@ -58,17 +58,36 @@ impl From<ConfigError> for Refusal {
 /// Reads the command line and whatever configuration it needs.
 pub fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
     let matches = command().try_get_matches_from(given).map_err(Refusal::CommandLine)?;
+    let run = |purpose, flags: &[&ArgMatches]| Ok(Command::Run(purpose, configured(purpose, flags)?));
     match matches.subcommand() {
-        None => Ok(Command::Serve(configured(&[&matches])?)),
-        Some(("serve", behind)) => Ok(Command::Serve(configured(&[behind, &matches])?)),
-        Some(("migrate", behind)) => Ok(Command::Migrate(configured(&[behind, &matches])?)),
-        Some(("check-config", behind)) => Ok(Command::CheckConfig(configured(&[behind, &matches])?)),
+        None => run(Purpose::Serve, &[&matches]),
+        Some(("serve", behind)) => run(Purpose::Serve, &[behind, &matches]),
+        Some(("ingest", behind)) => run(Purpose::Ingest, &[behind, &matches]),
+        Some(("dispatcher", behind)) => run(Purpose::Dispatcher, &[behind, &matches]),
+        Some(("migrate", behind)) => Ok(Command::Migrate(configured(Purpose::Migrate, &[behind, &matches])?)),
+        Some(("check-config", behind)) => {
+            Ok(Command::CheckConfig(configured(checked_purpose(behind), &[behind, &matches])?))
+        }
         Some((name, _)) if matches.args_present() => Err(Refusal::CommandLine(without_settings(name))),
         Some(("demo", _)) => Ok(Command::Demo),
         Some(("bench", matches)) => Ok(Command::Bench(matches.clone())),
         Some(("bench-relay", matches)) => Ok(Command::BenchRelay(matches.clone())),
         Some((name, _)) => unreachable!("`{name}` is declared but has no arm here"),
     }
+}
+
+/// Reads the command line of a binary that has one role only.
+pub fn parse_role(
+    purpose: Purpose,
+    given: impl IntoIterator<Item = OsString>,
+) -> Result<Box<Effective>, Refusal> {
+    let command = clap::Command::new(format!("fairhook-{}", purpose.name()))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(about(purpose))
+        .after_help(AFTER_HELP)
+        .args(args());
+    let matches = command.try_get_matches_from(given).map_err(Refusal::CommandLine)?;
+    Ok(configured(purpose, &[&matches])?)
 }
 
 /// Prints the effective configuration with secrets hidden.
@@ -80,20 +99,47 @@ pub fn show_config(told: &Effective) -> ExitCode {
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+const AFTER_HELP: &str = "Every setting has a flag, an environment variable and a key in a TOML file.";
+
 fn command() -> clap::Command {
-    let configured =
-        |name: &'static str, about: &'static str| clap::Command::new(name).about(about).args(args());
+    let configured = |purpose: Purpose| clap::Command::new(purpose.name()).about(about(purpose)).args(args());
+    let check = clap::Command::new("check-config")
+        .about("Say what is wrong, or print the effective configuration")
+        .arg(
+            clap::Arg::new(CHECKED)
+                .value_name("COMMAND")
+                .help("What it is for [default: serve]")
+                .value_parser(Purpose::ALL.map(Purpose::name)),
+        )
+        .args(args());
     clap::Command::new("fairhook")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Delivers webhooks for many tenants; none of them can hurt another")
-        .after_help("Without a command: serve. Every setting has a flag, an environment variable and a key in a TOML file.")
+        .after_help(format!("Without a command: serve. {AFTER_HELP}"))
         .args(args())
-        .subcommand(configured("serve", "Every role in one process (the default)"))
-        .subcommand(configured("migrate", "Bring the store's schema up; serve does it by itself when embedded"))
+        .subcommands(Purpose::ALL.map(configured))
         .subcommand(demo::command())
         .subcommand(bench::command())
         .subcommand(bench::relay_command())
-        .subcommand(configured("check-config", "Say what is wrong, or print the effective configuration"))
+        .subcommand(check)
+}
+
+fn about(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Serve => "Every role in one process (the default)",
+        Purpose::Ingest => "The API and admission only, on Postgres and RabbitMQ",
+        Purpose::Dispatcher => "Deliveries only, on Postgres and RabbitMQ",
+        Purpose::Migrate => "Bring the store's schema up; whatever runs on it does so by itself",
+    }
+}
+
+/// The argument of `check-config`.
+const CHECKED: &str = "command";
+
+fn checked_purpose(matches: &ArgMatches) -> Purpose {
+    let named = matches.get_one::<String>(CHECKED);
+    let named = named.and_then(|name| Purpose::ALL.into_iter().find(|purpose| purpose.name() == name));
+    named.unwrap_or(Purpose::Serve)
 }
 
 /// A command that reads no settings was given some.
@@ -105,8 +151,9 @@ fn without_settings(name: &str) -> clap::Error {
 }
 
 /// Reads the settings; a flag behind the command counts before the same flag before it.
-fn configured(flags: &[&ArgMatches]) -> Result<Box<Effective>, ConfigError> {
+fn configured(purpose: Purpose, flags: &[&ArgMatches]) -> Result<Box<Effective>, ConfigError> {
     let told = Config::load(flags, &Environment::of_process())?;
+    told.check_for(purpose)?;
     logging::check(&told.config).map_err(|problem| told.refuse("log", problem))?;
     Ok(Box::new(told))
 }
@@ -137,6 +184,23 @@ mod tests {
         let both = parsed(&["--listen", "127.0.0.1:4", "check-config", "--slots", "9"]);
         let Ok(Command::CheckConfig(told)) = both else { panic!("refused") };
         assert_eq!((told.config.listen.port(), told.config.slots), (4, 9));
+    }
+
+    #[test]
+    fn a_role_is_a_command_and_a_binary_with_the_same_settings() {
+        let Err(Refusal::Config(as_command)) = parsed(&["ingest", "--slots", "9"]) else {
+            panic!("embedded")
+        };
+        let given = ["fairhook-ingest", "--slots", "9"].map(OsString::from);
+        let Err(Refusal::Config(as_binary)) = parse_role(Purpose::Ingest, given) else { panic!("embedded") };
+        assert_eq!(as_command, as_binary);
+        let Err(Refusal::Config(checked)) = parsed(&["check-config", "ingest"]) else { panic!("embedded") };
+        assert_eq!(checked, as_binary);
+        let given = ["fairhook-dispatcher", "--help"].map(OsString::from);
+        let Err(Refusal::CommandLine(help)) = parse_role(Purpose::Dispatcher, given) else {
+            panic!("no help")
+        };
+        assert!(help.to_string().contains("FAIRHOOK_SLOTS") && !help.use_stderr());
     }
 
     #[test]

@@ -5,21 +5,13 @@ use std::process::ExitCode;
 use fairhook::cli::{self, Command};
 use fairhook::{bench, demo, logging, serve};
 
-/// Buffers and rows are made by one thread and freed by another all the time, which is what the system's allocator is
-/// slowest at.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(refusal) => return refusal.tell(),
     };
     match command {
-        Command::Serve(told) => {
-            logging::start(&told.config);
-            serve::in_runtime(serve::run(*told))
-        }
+        Command::Run(purpose, told) => serve::start(purpose, *told),
         Command::Migrate(told) => {
             logging::start(&told.config);
             serve::in_runtime(serve::migrate(*told))

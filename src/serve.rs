@@ -6,14 +6,14 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use fairhook_common::config::Effective;
-use fairhook_common::store::sqlite::SqliteStore;
+use fairhook_common::config::{Backends, Config, Effective, Purpose};
+use fairhook_common::store::Roles;
 use fairhook_dispatcher as dispatcher;
 
-use crate::banner::Banner;
-use crate::data_dir;
-use crate::engine::{Engine, StartError};
-use crate::recovery::thousands;
+use crate::banner::{Banner, Mode};
+use crate::engine::{self, Engine};
+use crate::logging;
+use crate::recovery::{Found, thousands};
 use crate::signals::Signals;
 
 /// How often a stop says what it still waits for.
@@ -27,9 +27,15 @@ pub fn in_runtime(role: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Every role, until a signal. The code is 0 if everything under way came to its end in time, else 1: nothing accepted is
+/// Runs what `purpose` asks for to its end.
+pub fn start(purpose: Purpose, told: Effective) -> ExitCode {
+    logging::start(&told.config);
+    in_runtime(run(roles_of(purpose), told))
+}
+
+/// These roles, until a signal. The code is 0 if everything under way came to its end in time, else 1: nothing accepted is
 /// lost either way.
-pub async fn run(told: Effective) -> ExitCode {
+async fn run(roles: Roles, told: Effective) -> ExitCode {
     for warning in &told.warnings {
         tracing::warn!("{warning}");
     }
@@ -37,22 +43,17 @@ pub async fn run(told: Effective) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&format!("cannot catch signals: {error}")),
     };
-    let data_dir = told.config.data_dir.clone();
     let deadline = told.config.drain_deadline;
-    let mut engine = match Engine::start(told.config).await {
+    let started = tokio::select! {
+        started = Engine::start(told.config.clone(), roles) => started,
+        signal = signals.next() => return failed(&format!("{signal} before everything had started")),
+    };
+    let mut engine = match started {
         Ok(engine) => engine,
         Err(error) => return failed(&error.to_string()),
     };
-    let banner = Banner {
-        data_dir: &data_dir,
-        api: engine.api,
-        receiver: engine.receiver,
-        metrics: engine.metrics,
-        key: &engine.key_origin,
-        is_new: engine.found.counts.accepted == 0,
-    };
-    say(&banner.text());
-    if let Some(sentence) = engine.found.sentence() {
+    say(&banner(&told.config, roles, &engine));
+    if let Some(sentence) = engine.found.as_ref().and_then(Found::sentence) {
         say(&format!("{sentence}\n"));
     }
     tokio::select! {
@@ -62,6 +63,36 @@ pub async fn run(told: Effective) -> ExitCode {
             engine.stop(Duration::ZERO).await;
             failed(&what)
         }
+    }
+}
+
+fn roles_of(purpose: Purpose) -> Roles {
+    Roles { ingest: purpose.has_api(), dispatcher: purpose.delivers() }
+}
+
+fn banner(config: &Config, roles: Roles, engine: &Engine) -> String {
+    let mode = match config.backends() {
+        Backends::Embedded(_) => Mode::Embedded(&config.data_dir),
+        Backends::Distributed { store, queue } => {
+            let redis = config.redis_url.as_ref().filter(|_| roles.ingest);
+            Mode::Distributed { store, queue, redis, roles: spell(roles), node: &engine.node }
+        }
+    };
+    Banner {
+        mode,
+        addresses: engine.addresses,
+        key: engine.operator_key.as_ref().map(|(_, origin)| origin),
+        is_new: engine.found.as_ref().is_some_and(|found| found.counts.accepted == 0),
+    }
+    .text()
+}
+
+fn spell(roles: Roles) -> &'static str {
+    match (roles.ingest, roles.dispatcher) {
+        (true, true) => "ingest and dispatcher",
+        (true, false) => "ingest",
+        (false, true) => "dispatcher",
+        (false, false) => "nothing",
     }
 }
 
@@ -92,7 +123,8 @@ async fn stop(engine: Engine, mut signals: Signals, signal: &str, deadline: Dura
 }
 
 /// Says every now and then what a stop still waits for.
-async fn tell_what_is_waited_for(dispatcher: dispatcher::Handle) -> Infallible {
+async fn tell_what_is_waited_for(dispatcher: Option<dispatcher::Handle>) -> Infallible {
+    let Some(dispatcher) = dispatcher else { return std::future::pending().await };
     let mut table = dispatcher.watch();
     while table.changed().await.is_ok() {
         let in_flight = table.borrow_and_update().in_flight as u64;
@@ -107,14 +139,13 @@ async fn tell_what_is_waited_for(dispatcher: dispatcher::Handle) -> Infallible {
 
 /// Brings the store's schema up.
 pub async fn migrate(told: Effective) -> ExitCode {
-    let directory = told.config.store_directory();
-    let migrated = match data_dir::make(directory) {
-        Ok(()) => SqliteStore::open(directory).await.map_err(|e| StartError::Store(directory.into(), e)),
-        Err(error) => Err(StartError::DataDir(directory.into(), error)),
-    };
-    match migrated {
-        Ok(_) => {
-            say(&format!("the schema in {} is up to date\n", directory.display()));
+    match engine::migrate(&told.config).await {
+        Ok(()) => {
+            let place = match told.config.backends() {
+                Backends::Embedded(directory) => directory.display().to_string(),
+                Backends::Distributed { store, .. } => store.to_string(),
+            };
+            say(&format!("the schema in {place} is up to date\n"));
             ExitCode::SUCCESS
         }
         Err(error) => failed(&error.to_string()),

@@ -40,7 +40,6 @@ usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$SELF" >&2; exit 64; }
 fail() { echo "services.sh: $*" >&2; exit 1; }
 
 # --- all of them ---
-
 up() {
     local for=
     if [ "${1:-}" = --for ]; then for=${2:-}; shift 2; fi
@@ -350,7 +349,7 @@ rabbit_environment() {
 }
 
 start_rabbitmq() {
-    local dir=$1/rabbitmq name=localhost
+    local dir=$1/rabbitmq
     mkdir -p "$dir"/{home,data,log,schema,generated}
     rabbit_environment "$1"
     : > "$RABBITMQ_CONF_ENV_FILE"
@@ -372,6 +371,8 @@ END
         setsid epmd -port "$ERL_EPMD_PORT" -address "$ERL_EPMD_ADDRESS" </dev/null >"$dir/log/epmd" 2>&1 &
         echo $! > "$dir/epmd.pid"
     fi
+    # A killed one leaves no dump behind wherever it was started.
+    export ERL_CRASH_DUMP_SECONDS=0
     setsid "$RABBIT_BIN/rabbitmq-server" </dev/null >"$dir/log/stdout" 2>"$dir/log/stderr" &
     echo $! > "$dir/session.pid"
     until_within "$START_SECONDS" rabbit_answers "$!" "$dir/log/$RABBITMQ_NODENAME.log" \

@@ -241,6 +241,8 @@ pub const PG_API_CONNECTIONS: usize = 6;
 pub const PG_DOOR_CONNECTIONS: usize = 3;
 /// How long a transaction may take, the wait for its connection included: as long as whoever waits for an admission.
 pub const PG_WRITE_DEADLINE: Duration = ADMIT_DEADLINE;
+/// An event is committed at the latest so long after its id was made: a transaction's deadline and, as clocks may differ, more.
+pub const PG_LATE_COMMIT: Duration = Duration::from_secs(30);
 /// How often a transaction is tried that others were in the way of.
 pub const PG_CONFLICTS: u32 = 5;
 /// Statements that a connection keeps prepared: every one of ours has one text, whatever its batch.
@@ -253,7 +255,11 @@ pub const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Deliveries per second that a replay may be limited to; beyond it a limit is none.
 pub const REPLAY_RATE: u32 = 100_000;
 
-// The queue.
+// The queue; RabbitMQ's bounds are in a file of their own.
+
+mod amqp;
+
+pub use amqp::*;
 
 /// Messages kept per tenant by the in-process queue; beyond it deliveries wait in the store.
 pub const MEMORY_QUEUE_MESSAGES: usize = 1_000;

@@ -66,6 +66,7 @@ CREATE TABLE endpoints (
     uid             text,               -- NULL: none; freed by a delete
     url             text   NOT NULL,
     event_types     text   NOT NULL,    -- a JSON array of patterns
+    patterns        jsonb  NOT NULL GENERATED ALWAYS AS (event_types::jsonb) STORED, -- the same, read once
     description     text,
     metadata        text,               -- a JSON object
     headers         text   NOT NULL,    -- a JSON array of {name, value}; values are write-only
@@ -183,7 +184,7 @@ CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at);
 -- One row per admitted batch, until the queue has confirmed its deliveries.
 CREATE TABLE outbox (
     id          bigint  NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    events      uuid[]  NOT NULL,   -- those with deliveries to publish, ascending
+    events      uuid[]  NOT NULL,   -- those with deliveries to publish, ascending (others' lie between them)
     created_at  bigint  NOT NULL
 );
 ALTER TABLE outbox ALTER COLUMN events SET STORAGE EXTERNAL;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairhook_common::config::Config;
+use fairhook_common::store::Roles;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -84,11 +85,13 @@ async fn show() -> Result<Shown, DemoError> {
 async fn with_fairhook(directory: &TempDir, screen: &mut Screen) -> Result<(Tally, Tally), DemoError> {
     let ledger = Arc::new(Ledger::new(cast::STREAMS));
     let receivers = Receivers::start(cast::behaviours(), ledger.clone()).await?;
-    let engine = Engine::start(config(directory)).await?;
-    let mut api = ApiClient::new(&format!("http://{}", engine.api), engine.operator_key.reveal())?;
+    let engine = Engine::start(config(directory), Roles { ingest: true, dispatcher: true }).await?;
+    let (address, key) = engine.api().expect("an engine with every role has the API");
+    let mut api = ApiClient::new(&format!("http://{address}"), key.reveal())?;
     api.set_up(&streams(&receivers)).await?;
     let api = Arc::new(api);
-    let stage = Stage::new(ledger.clone(), Some((engine.dispatcher.watch(), engine.store.clone())));
+    let dispatcher = engine.dispatcher.as_ref().expect("an engine with every role has a dispatcher");
+    let stage = Stage::new(ledger.clone(), Some((dispatcher.watch(), engine.store.clone())));
 
     let from = ledger.elapsed();
     let load = drive(

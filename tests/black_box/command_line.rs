@@ -25,6 +25,9 @@ fn refusal(args: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String)
     (output.status.code(), sentence.to_owned())
 }
 
+const POSTGRES: (&str, &str) = ("FAIRHOOK_STORE_URL", "postgres://u:hunter2@db/x");
+const RABBITMQ: (&str, &str) = ("FAIRHOOK_QUEUE_URL", "amqp://u:hunter2@mq");
+
 #[test]
 fn a_bad_configuration_ends_with_64_and_one_sentence_that_names_the_setting() {
     for (args, environment, sentence) in [
@@ -40,8 +43,11 @@ fn a_bad_configuration_ends_with_64_and_one_sentence_that_names_the_setting() {
             "config (from the flag --config): cannot read /nowhere.toml",
         ),
         (&["check-config"], &[("FAIRHOOK_OPERATOR_KEY", "short")], "operator_key (from the environment"),
-        (&["serve"], &[("FAIRHOOK_STORE_URL", "postgres://u:hunter2@db/x")], "this version runs on SQLite"),
-        (&["serve"], &[("FAIRHOOK_QUEUE_URL", "amqp://u:hunter2@mq")], "this version runs on SQLite"),
+        (&["serve"], &[POSTGRES], "queue_url (the default): a Postgres store goes with a RabbitMQ queue"),
+        (&["serve"], &[RABBITMQ], "store_url (the default): a RabbitMQ queue goes with a Postgres store"),
+        (&["serve"], &[POSTGRES, RABBITMQ], "operator_key (the default): is needed on Postgres"),
+        (&["ingest"], &[], "store_url (the default): `ingest` shares its store and queue"),
+        (&["dispatcher"], &[], "store_url (the default): `dispatcher` shares its store and queue"),
         (&["serve", "--log", "info,=,"], &[], "log (from the flag --log): "),
         (&["serve", "--retention", "1s"], &[], "retention (from the flag --retention): `1s` is not within"),
     ] {

@@ -3,6 +3,7 @@
 //!
 //! [`settings::SETTINGS`] declares every setting; flags, help, file keys and `check-config` all follow from it.
 
+mod purpose;
 mod read;
 mod secret;
 mod settings;
@@ -16,10 +17,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use purpose::Purpose;
 pub use secret::OperatorKey;
 pub use settings::{SETTINGS, Secrecy, Setting};
 pub use sources::{Environment, Source, args};
-pub use urls::{QueueUrl, StoreUrl};
+pub use urls::{QueueUrl, ServerUrl, StoreUrl};
 
 /// The exit code of a process that was told something it cannot do (`EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -39,6 +41,14 @@ pub struct Config {
     pub store_url: StoreUrl,
     /// Which queue.
     pub queue_url: QueueUrl,
+    /// What RabbitMQ keeps the tenants' queues in.
+    pub queue_type: QueueType,
+    /// Where quotas over all ingests are counted, if anywhere.
+    pub redis_url: Option<ServerUrl>,
+    /// This process's name among the others, unless it is made of its host and its id.
+    pub node_name: Option<String>,
+    /// How long a start waits for a store that is not there yet.
+    pub start_deadline: Duration,
     /// The operator's key, unless it is made and kept in the data directory.
     pub operator_key: Option<OperatorKey>,
     /// Networks that endpoints may be on although they are not public.
@@ -59,6 +69,20 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// The two pairs of backends that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backends<'a> {
+    /// SQLite in this directory, and queues in this process.
+    Embedded(&'a Path),
+    /// Postgres and RabbitMQ.
+    Distributed {
+        /// Postgres.
+        store: &'a ServerUrl,
+        /// RabbitMQ.
+        queue: &'a ServerUrl,
+    },
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -66,6 +90,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// What RabbitMQ keeps a tenant's queue in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueType {
+    /// A durable classic queue.
+    Classic,
+    /// A quorum queue.
+    Quorum,
 }
 
 /// One sentence that names a setting, says where its value came from, and what is wrong with it.
@@ -97,10 +130,13 @@ impl Config {
     /// Reads the configuration from parsed [`args`], the environment and the file that they name. Of several parts of a
     /// command line that have a flag the first counts.
     pub fn load(flags: &[&clap::ArgMatches], environment: &Environment) -> Result<Effective, ConfigError> {
-        let found = sources::find(flags, environment)?;
+        let mut found = sources::find(flags, environment)?;
         let mut config = Self::blank();
         for value in &found.resolved {
             value.read_into(&mut config)?;
+        }
+        if config.is_distributed() && sources::default_to(&mut found.resolved, "receiver_listen", "off") {
+            config.receiver_listen = None;
         }
         config.check(&found.resolved)?;
         Ok(Effective { config, warnings: found.warnings, resolved: found.resolved })
@@ -119,10 +155,20 @@ impl Config {
         }
     }
 
-    /// The directory of the embedded store.
-    pub fn store_directory(&self) -> &Path {
-        let StoreUrl::Sqlite(directory) = &self.store_url;
-        directory.as_deref().unwrap_or(&self.data_dir)
+    /// What stands behind the seams.
+    pub fn backends(&self) -> Backends<'_> {
+        match (&self.store_url, &self.queue_url) {
+            (StoreUrl::Postgres(store), QueueUrl::RabbitMq(queue)) => Backends::Distributed { store, queue },
+            (StoreUrl::Sqlite(directory), QueueUrl::Memory) => {
+                Backends::Embedded(directory.as_deref().unwrap_or(&self.data_dir))
+            }
+            _ => unreachable!("any other pair is refused when the configuration is read"),
+        }
+    }
+
+    /// Whether other processes may share the store and the queue.
+    pub fn is_distributed(&self) -> bool {
+        matches!(self.store_url, StoreUrl::Postgres(_))
     }
 
     /// What every setting of the table is read into; none of these values survives [`Config::load`].
@@ -135,6 +181,10 @@ impl Config {
             data_dir: PathBuf::new(),
             store_url: StoreUrl::Sqlite(None),
             queue_url: QueueUrl::Memory,
+            queue_type: QueueType::Classic,
+            redis_url: None,
+            node_name: None,
+            start_deadline: Duration::ZERO,
             operator_key: None,
             allowed_networks: Vec::new(),
             slots: 0,
@@ -149,6 +199,34 @@ impl Config {
 
     /// What no single value can be blamed for.
     fn check(&self, resolved: &[sources::Resolved]) -> Result<(), ConfigError> {
+        self.check_backends(resolved)?;
+        self.check_listeners(resolved)
+    }
+
+    /// SQLite and queues in this process, or Postgres and RabbitMQ: a store that others share needs a queue that they
+    /// share, and the other way round.
+    fn check_backends(&self, resolved: &[sources::Resolved]) -> Result<(), ConfigError> {
+        let refuse =
+            |setting, problem| Err(ConfigError::new(setting, sources::source_of(resolved, setting), problem));
+        match (&self.store_url, &self.queue_url, &self.redis_url) {
+            (StoreUrl::Sqlite(_), QueueUrl::Memory, None)
+            | (StoreUrl::Postgres(_), QueueUrl::RabbitMq(_), _) => Ok(()),
+            (StoreUrl::Postgres(_), QueueUrl::Memory, _) => refuse(
+                "queue_url",
+                "a Postgres store goes with a RabbitMQ queue; set queue_url to amqp://…, or leave store_url out",
+            ),
+            (StoreUrl::Sqlite(_), QueueUrl::RabbitMq(_), _) => refuse(
+                "store_url",
+                "a RabbitMQ queue goes with a Postgres store; set store_url to postgres://…, or leave queue_url out",
+            ),
+            (StoreUrl::Sqlite(_), QueueUrl::Memory, Some(_)) => refuse(
+                "redis_url",
+                "quotas are shared by processes on Postgres and RabbitMQ; on SQLite there is one process, leave it out",
+            ),
+        }
+    }
+
+    fn check_listeners(&self, resolved: &[sources::Resolved]) -> Result<(), ConfigError> {
         let listeners = [
             ("listen", Some(self.listen)),
             ("receiver_listen", self.receiver_listen),

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+/// A process's name: a host's label, a process's id, and a little more.
+const NODE_NAME_CHARS: usize = 64;
+
 /// An address with a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let wrong = |_| format!("`{text}` is no address with a port, such as 127.0.0.1:3000");
@@ -94,6 +97,15 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
         .ok_or_else(|| format!("`{text}` is no domain name, such as hooks.example.com"))
 }
 
+/// A name for people: up to 64 letters, digits, dots, dashes and underscores.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let fits = text.len() <= NODE_NAME_CHARS && text.bytes().all(plain);
+    let wrong =
+        || format!("a name has up to {NODE_NAME_CHARS} letters, digits, dots, dashes and underscores");
+    fits.then(|| text.to_owned()).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +156,11 @@ mod tests {
         assert!(address("3000").is_err() && address("example.com:80").is_err());
         assert_eq!(loopback_or_off("off"), Ok(None));
         assert!(loopback_or_off("0.0.0.0:3001").is_err());
+    }
+
+    #[test]
+    fn names_are_plain() {
+        assert_eq!(name("dispatcher-2.eu_west"), Ok("dispatcher-2.eu_west".to_owned()));
+        assert!(name("two words").is_err() && name(&"n".repeat(65)).is_err());
     }
 }

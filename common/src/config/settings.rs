@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::secret::OperatorKey;
-use super::urls::{self, QueueUrl, StoreUrl};
-use super::{Config, LogFormat, read};
+use super::urls::{QueueUrl, ServerUrl, StoreUrl};
+use super::{Config, LogFormat, QueueType, read};
 
 /// A setting. Its name in the file is `name`; `--na-me` is its flag and `FAIRHOOK_NAME` its environment variable.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "receiver_listen",
         value: "ADDRESS|off",
         default: Some("127.0.0.1:3001"),
-        help: "Where the built-in receiver listens, to try things with; loopback only",
+        help: "Where the built-in receiver listens, to try things with; loopback only; off on Postgres unless set",
         secrecy: Secrecy::Public,
         read: |text, config| set(&mut config.receiver_listen, read::loopback_or_off(text)),
     },
@@ -79,7 +79,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "store_url",
         value: "URL",
         default: Some("sqlite:"),
-        help: "The store: `sqlite:` (in the data directory) or `sqlite:DIRECTORY`",
+        help: "The store: `sqlite:` (in the data directory), `sqlite:DIRECTORY`, or `postgres://USER:PASSWORD@HOST/DATABASE`",
         secrecy: Secrecy::Password,
         read: |text, config| set(&mut config.store_url, StoreUrl::parse(text)),
     },
@@ -87,23 +87,47 @@ pub const SETTINGS: &[Setting] = &[
         name: "queue_url",
         value: "URL",
         default: Some("memory:"),
-        help: "The queue: `memory:` (in this process)",
+        help: "The queue: `memory:` with SQLite; `amqp://USER:PASSWORD@HOST/VHOST` or `amqps://…` with Postgres",
         secrecy: Secrecy::Password,
         read: |text, config| set(&mut config.queue_url, QueueUrl::parse(text)),
+    },
+    Setting {
+        name: "queue_type",
+        value: "classic|quorum",
+        default: Some("classic"),
+        help: "The type of the tenants' queues in RabbitMQ; those that exist keep theirs",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.queue_type, queue_type(text)),
     },
     Setting {
         name: "redis_url",
         value: "URL",
         default: None,
-        help: "Redis for limits shared by several processes; not in this version",
+        help: "Redis, for quotas over all ingests: `redis://USER:PASSWORD@HOST/NUMBER`; without it each ingest enforces its share",
         secrecy: Secrecy::Password,
-        read: |_, _| Err(urls::not_in_this_version("Redis")),
+        read: |text, config| set(&mut config.redis_url, ServerUrl::redis(text).map(Some)),
+    },
+    Setting {
+        name: "node_name",
+        value: "NAME",
+        default: None,
+        help: "This process's name among the others, for people; the host's name and the process's id unless set",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.node_name, read::name(text).map(Some)),
+    },
+    Setting {
+        name: "start_deadline",
+        value: "TIME",
+        default: Some("60s"),
+        help: "How long a start waits for a Postgres that is not there yet",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.start_deadline, read::duration(text, Duration::ZERO, HOUR)),
     },
     Setting {
         name: "operator_key",
         value: "KEY",
         default: None,
-        help: "The operator's key, 16 characters or more; made and kept in the data directory when absent",
+        help: "The operator's key, 16 characters or more; made and kept in the data directory when absent, required on Postgres",
         secrecy: Secrecy::Secret,
         read: |text, config| set(&mut config.operator_key, OperatorKey::parse(text).map(Some)),
     },
@@ -183,5 +207,13 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("`{text}` is neither text nor json")),
+    }
+}
+
+fn queue_type(text: &str) -> Result<QueueType, String> {
+    match text {
+        "classic" => Ok(QueueType::Classic),
+        "quorum" => Ok(QueueType::Quorum),
+        _ => Err(format!("`{text}` is neither classic nor quorum")),
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::settings::{SETTINGS, Secrecy, Setting};
+use super::urls::has_password;
 use super::{Config, ConfigError};
 use crate::nearest::nearest;
 
@@ -93,10 +94,9 @@ impl Resolved {
         if text.trim().is_empty() {
             return Err(wrong("is empty; leave it out instead".to_owned()));
         }
-        if matches!(self.source, Source::Flag(_))
-            && self.setting.secrecy == Secrecy::Password
-            && has_password(text)
-        {
+        // A flag that names a file is no such flag.
+        let flag = Source::Flag(format!("--{}", dashed(self.setting.name)));
+        if self.source == flag && self.setting.secrecy == Secrecy::Password && has_password(text) {
             let name = self.setting.name;
             return Err(wrong(format!(
                 "a flag is seen by everybody on this machine and must not hold a password; use {} or {}",
@@ -127,10 +127,6 @@ impl fmt::Display for Resolved {
             (Some(text), _) => write!(f, "{name} = {}  # {source}", serde_json::Value::from(text.as_str())),
         }
     }
-}
-
-fn has_password(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or(rest).contains('@'))
 }
 
 /// What was found.
@@ -170,6 +166,13 @@ pub(super) fn find(flags: &[&clap::ArgMatches], environment: &Environment) -> Re
     let find_one = |setting| resolve(setting, flags, environment, file.as_ref());
     let resolved = SETTINGS.iter().map(find_one).collect::<Result<_, _>>()?;
     Ok(Found { resolved, warnings: environment.warnings() })
+}
+
+/// Gives a setting that nobody set another default; one that was set stays.
+pub(super) fn default_to(resolved: &mut [Resolved], name: &str, value: &str) -> bool {
+    let unset =
+        resolved.iter_mut().find(|found| found.setting.name == name && found.source == Source::Default);
+    unset.map(|found| found.value = Some(value.to_owned())).is_some()
 }
 
 pub(super) fn source_of(resolved: &[Resolved], name: &str) -> Source {

@@ -35,7 +35,7 @@ fn the_defaults_can_be_read_and_are_those_of_the_limits() {
     assert_eq!(config.retention, limits::RETENTION);
     assert_eq!(config.drain_deadline, limits::DRAIN_DEADLINE);
     assert_eq!(config.disable_after, tenant::DISABLE_AFTER);
-    assert_eq!(config.store_directory(), Path::new("./fairhook-data"));
+    assert_eq!(config.backends(), Backends::Embedded(Path::new("./fairhook-data")));
     let loaded = load(&[], &[]).expect("nothing said is fine").config;
     assert_eq!(format!("{loaded:?}"), format!("{config:?}"));
 }
@@ -79,23 +79,85 @@ fn an_error_is_one_sentence_that_names_the_setting_and_its_source() {
     assert!(twice.contains("127.0.0.1:3000 is the address of listen too"), "{twice}");
 }
 
+const POSTGRES: (&str, &str) = ("FAIRHOOK_STORE_URL", "postgres://fairhook:hunter2@db/hooks");
+const RABBITMQ: (&str, &str) = ("FAIRHOOK_QUEUE_URL", "amqp://fairhook:hunter2@mq");
+const REDIS: (&str, &str) = ("FAIRHOOK_REDIS_URL", "redis://:hunter2@cache");
+const KEY: (&str, &str) = ("FAIRHOOK_OPERATOR_KEY", "a-key-of-25-characters-yes");
+
 #[test]
-fn backends_of_the_distributed_mode_are_answered_without_their_password() {
-    for (variable, url) in [
-        ("FAIRHOOK_STORE_URL", "postgres://fairhook:hunter2@db/fairhook"),
-        ("FAIRHOOK_QUEUE_URL", "amqp://fairhook:hunter2@mq"),
-        ("FAIRHOOK_REDIS_URL", "redis://:hunter2@cache"),
+fn a_store_and_a_queue_go_together() {
+    for (environment, sentence) in [
+        (&[POSTGRES][..], "queue_url (the default): a Postgres store goes with a RabbitMQ queue; "),
+        (&[RABBITMQ], "store_url (the default): a RabbitMQ queue goes with a Postgres store; "),
+        (&[REDIS], "redis_url (from the environment variable FAIRHOOK_REDIS_URL): quotas are shared "),
+        (&[("FAIRHOOK_STORE_URL", "mysql://u:hunter2@db")], "a store is `sqlite:`"),
+        (&[POSTGRES, ("FAIRHOOK_QUEUE_URL", "kafka://u:hunter2@mq")], "a queue is `memory:`"),
+        (&[POSTGRES, RABBITMQ, ("FAIRHOOK_QUEUE_TYPE", "stream")], "`stream` is neither classic nor quorum"),
     ] {
-        let error = refused(&[], &[(variable, url)]);
-        assert!(error.contains("this version runs on SQLite and in-process queues"), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
+        let error = refused(&[], environment);
+        assert!(error.contains(sentence) && !error.contains("hunter2"), "{error}");
     }
-    let error = refused(&["--store-url", "postgres://fairhook:hunter2@db/fairhook"], &[]);
+    let both = load(&[], &[POSTGRES, RABBITMQ, REDIS]).expect("they go together");
     assert!(
-        error.contains("must not hold a password; use FAIRHOOK_STORE_URL or FAIRHOOK_STORE_URL_FILE"),
-        "{error}"
+        both.config.is_distributed() && !load(&[], &[]).expect("so do the defaults").config.is_distributed()
     );
-    assert!(!error.contains("hunter2"), "{error}");
+    assert!(!format!("{both} {both:?}").contains("hunter2"), "{both}");
+}
+
+#[test]
+fn a_password_in_a_flag_is_refused_and_one_in_a_file_is_not() {
+    for flag in ["store", "queue", "redis"] {
+        let error = refused(&[&format!("--{flag}-url"), "x://fairhook:hunter2@db/x"], &[]);
+        let upper = flag.to_uppercase();
+        let way_out =
+            format!("must not hold a password; use FAIRHOOK_{upper}_URL or FAIRHOOK_{upper}_URL_FILE");
+        assert!(error.contains(&way_out) && !error.contains("hunter2"), "{error}");
+    }
+    let (store, queue) = (file(POSTGRES.1), file(RABBITMQ.1));
+    let told =
+        load(&["--store-url-file", path(&store), "--queue-url-file", path(&queue)], &[]).expect("read");
+    let Backends::Distributed { store, queue } = told.config.backends() else { panic!("{told:?}") };
+    assert_eq!((store.reveal(), store.to_string().as_str()), (POSTGRES.1, "db/hooks"));
+    assert_eq!((queue.reveal(), queue.to_string().as_str()), (RABBITMQ.1, "mq/"));
+}
+
+#[test]
+fn a_purpose_refuses_what_does_not_do_for_it() {
+    let check = |purpose, environment: &[(&str, &str)]| {
+        let told = load(&[], environment).expect("read");
+        told.check_for(purpose).map_err(|error| error.to_string())
+    };
+    for purpose in [Purpose::Serve, Purpose::Migrate] {
+        assert_eq!(check(purpose, &[]), Ok(()), "{purpose:?}");
+    }
+    for purpose in [Purpose::Ingest, Purpose::Dispatcher] {
+        let error = check(purpose, &[]).expect_err("embedded");
+        assert!(
+            error.starts_with("store_url (the default): ") && error.contains("or run `serve`"),
+            "{error}"
+        );
+        let receiver = ("FAIRHOOK_RECEIVER_LISTEN", "127.0.0.1:9");
+        let error = check(purpose, &[POSTGRES, RABBITMQ, KEY, receiver]).expect_err("no receiver");
+        assert!(error.starts_with("receiver_listen (from the environment"), "{error}");
+    }
+    for purpose in Purpose::ALL {
+        assert_eq!(check(purpose, &[POSTGRES, RABBITMQ, KEY]), Ok(()), "{purpose:?}");
+        let needs_key = matches!(purpose, Purpose::Serve | Purpose::Ingest);
+        let without = check(purpose, &[POSTGRES, RABBITMQ]);
+        assert_eq!(without.is_err(), needs_key, "{purpose:?}: {without:?}");
+        if let Err(error) = without {
+            assert!(error.contains("set FAIRHOOK_OPERATOR_KEY or FAIRHOOK_OPERATOR_KEY_FILE"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_built_in_receiver_is_off_beside_other_processes_unless_it_is_wanted() {
+    let quiet = load(&[], &[POSTGRES, RABBITMQ]).expect("read");
+    assert_eq!(quiet.config.receiver_listen, None);
+    assert!(quiet.to_string().contains("receiver_listen = \"off\"  # the default"), "{quiet}");
+    let wanted = load(&["--receiver-listen", "127.0.0.1:9"], &[POSTGRES, RABBITMQ]).expect("read");
+    assert_eq!(wanted.config.receiver_listen.map(|address| address.port()), Some(9));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! published and never arrived becomes due in the store (see [`crate::store::Recovery`]).
 
 pub mod memory;
+pub mod rabbit;
 
 use std::sync::Arc;
 

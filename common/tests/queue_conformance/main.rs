@@ -1,13 +1,15 @@
 //! What every queue must do, whatever it is made of. A backend is named at the end of this file and nowhere else.
 //!
-//! Tests share a backend: each has tenants of its own.
+//! Each test has tenants of its own; where a backend is a server, also a place of its own, which is gone with the test.
 
+mod rabbitmq;
 mod suite;
 
 use std::sync::Arc;
 
 use fairhook_common::queue::Queue;
 use fairhook_common::queue::memory::MemoryQueue;
+use fairhook_common::queue::rabbit::QueueType;
 
 /// Runs every test of the suite against the queue that `$open` gives.
 macro_rules! conforms {
@@ -18,7 +20,7 @@ macro_rules! conforms {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    let queue: Arc<dyn Queue> = $open;
+                    let (queue, _home) = $open;
                     suite::$test(queue).await;
                 }
             )+
@@ -61,4 +63,10 @@ macro_rules! backend {
     };
 }
 
-backend!(memory, Arc::new(MemoryQueue::new()));
+fn memory_queue() -> (Arc<dyn Queue>, ()) {
+    (Arc::new(MemoryQueue::new()), ())
+}
+
+backend!(memory, memory_queue());
+backend!(rabbitmq_classic, rabbitmq::open(QueueType::Classic).await);
+backend!(rabbitmq_quorum, rabbitmq::open(QueueType::Quorum).await);

@@ -37,6 +37,7 @@ mod capacity;
 mod gate;
 mod lanes;
 mod line;
+mod lowered;
 mod moment;
 mod rate;
 mod settings;
@@ -109,7 +110,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Makes a tenant known, or changes its weight and its cap (this dispatcher's share of its concurrent deliveries). With
-    /// a cap of zero nothing of it starts, and what it has waits.
+    /// a cap of zero nothing of it starts, and what it has waits. For one that was lowered see `lowered`.
     pub fn set_tenant(&mut self, tenant: TenantId, weight: u32, cap: u32) {
         let now = self.now;
         let known =
@@ -120,7 +121,8 @@ impl<T> Scheduler<T> {
                 self.shares.deactivate(known.weight);
                 self.shares.activate(weight.max(1));
             }
-            (known.weight, known.cap) = (weight.max(1), cap);
+            known.weight = weight.max(1);
+            known.set_cap(cap, self.last_number);
             self.with_tenant(tenant, |tenant, around| tenant.settle_all(around));
         }
     }

@@ -11,6 +11,7 @@ use super::alarms::Alarms;
 use super::gate::{self, Company, Gate, Room, Speed};
 use super::lanes::{Lanes, Listing, Serve, Turn};
 use super::line::Line;
+use super::lowered::Lowered;
 use super::moment::{Moment, micros};
 use super::share::{Occupancy, Rank, Virtual};
 use super::{HeldBack, LaneCounts, Settings, Waiting};
@@ -53,6 +54,8 @@ pub(super) struct Tenant<T> {
     pub id: TenantId,
     pub weight: u32,
     pub cap: u32,
+    /// It holds at least its cap, which was larger.
+    lowered: Option<Lowered>,
     /// It is forgotten once its last slot is given back.
     pub removed: bool,
     pub in_flight: u32,
@@ -78,6 +81,7 @@ impl<T> Tenant<T> {
             id,
             weight,
             cap,
+            lowered: None,
             removed: false,
             in_flight: 0,
             virtual_time: Virtual::default(),
@@ -106,7 +110,7 @@ impl<T> Tenant<T> {
         let quick = self.lanes.has(Speed::Quick) || !self.parking.is_empty();
         let newcomer = self.lanes.has(Speed::Newcomer);
         let any = quick || newcomer || self.lanes.has(Speed::Slow);
-        (any && self.in_flight < self.cap).then(|| Rank {
+        (any && self.has_slot()).then(|| Rank {
             virtual_time: self.virtual_time,
             occupancy: Occupancy::of(self.in_flight, self.weight),
             quick,
@@ -147,14 +151,30 @@ impl<T> Tenant<T> {
         }
     }
 
+    /// Changes the cap; `last_slot` is the last one that was taken, by anybody.
+    pub fn set_cap(&mut self, cap: u32, last_slot: u64) {
+        let lowered = self.lowered.take().unwrap_or_else(|| Lowered::new(self.cap, last_slot));
+        self.cap = cap;
+        self.lowered = Some(lowered).filter(|lowered| self.in_flight >= cap && cap < lowered.from());
+    }
+
+    /// Whether it may hold one more slot.
+    pub fn has_slot(&self) -> bool {
+        let kept = self.lowered.as_ref().is_some_and(|lowered| lowered.has_slot(self.in_flight, self.cap));
+        self.in_flight < self.cap || kept
+    }
+
     pub fn take_slot(&mut self, now: Moment) {
         self.meter(now);
         self.in_flight += 1;
+        self.lowered.as_mut().into_iter().for_each(Lowered::take_slot);
     }
 
-    pub fn give_slot(&mut self, now: Moment) {
+    pub fn give_slot(&mut self, now: Moment, slot: u64) {
         self.meter(now);
         self.in_flight -= 1;
+        self.lowered.as_mut().into_iter().for_each(|lowered| lowered.give_slot(slot));
+        self.lowered.take_if(|_| self.in_flight < self.cap);
     }
 
     fn meter(&mut self, now: Moment) {
@@ -305,7 +325,7 @@ impl<T> Tenant<T> {
 
     /// Why it could start nothing even if all slots were free, if it could not.
     pub fn held_by_itself(&self, now: Moment, settings: &Settings) -> Option<HeldBack> {
-        if self.in_flight >= self.cap {
+        if !self.has_slot() {
             return Some(HeldBack::AtCap);
         }
         if self.standing().is_some() {

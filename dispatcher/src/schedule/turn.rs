@@ -104,7 +104,7 @@ impl<T> Scheduler<T> {
         let furthest = self.virtual_time.plus(self.shares.longest_debt(micros(settings.longest_attempt)));
         let mut circuit = None;
         self.with_tenant(flight.tenant, |tenant, around| {
-            tenant.give_slot(now);
+            tenant.give_slot(now, slot.0);
             let mut used = micros(now.since(flight.started)).saturating_add(micros(settings.handling_cost));
             if let SlotEnd::Attempted { new_connection: true, .. } = end {
                 used = used.saturating_add(micros(settings.new_connection_cost));

@@ -101,6 +101,10 @@ impl Rig {
             metadata: "{}".into(),
         };
         let tenant = self.store.create_tenant(new, None, Timestamp::now()).await.expect("a tenant");
+        self.set_concurrent(&tenant, concurrent).await
+    }
+
+    pub async fn set_concurrent(&self, tenant: &Tenant, concurrent: u32) -> Tenant {
         let quota = QuotaChanges { max_concurrent_deliveries: Some(concurrent), ..QuotaChanges::default() };
         let changes = TenantChanges { quota: Some(quota), ..TenantChanges::default() };
         self.store.update_tenant(tenant.id, changes, Timestamp::now()).await.expect("a quota")

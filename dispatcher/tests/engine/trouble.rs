@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fairhook_common::delivery::DeliveryState;
+use fairhook_common::limits;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
@@ -85,6 +86,31 @@ async fn a_hanging_endpoint_does_not_take_the_tenants_others_with_it() {
     assert!(took < Duration::from_secs(15), "{took:?}: less than one timeout of the other");
     bad.next().await;
     rig.until_delivered(&tenant, 300).await;
+    rig.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cap_that_is_lowered_below_what_hangs_does_not_stop_the_tenants_other_endpoints() {
+    let dir = TempDir::new().expect("a directory");
+    let mut rig = Rig::open(&dir).await;
+    let (mut good, mut bad) = (Receiver::good().await, Receiver::start(|_| Answer::Never).await);
+    rig.start();
+    let tenant = rig.tenant("acme", 40).await;
+    rig.endpoint(&tenant, bad.url(), "*", &[60]).await;
+    rig.endpoint(&tenant, good.url(), "*", &[60]).await;
+    rig.post(&tenant, "order.paid", 100).await;
+    good.take(100).await;
+    bad.take(10).await;
+
+    rig.set_concurrent(&tenant, 4).await;
+    let began = Instant::now();
+    // The dispatcher hears of it in the middle of this.
+    while began.elapsed() < 2 * limits::CONTROL_CACHE_TTL {
+        rig.post(&tenant, "order.paid", 1).await;
+        good.next().await;
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}: less than one timeout of the other");
     rig.kill().await;
 }
 

@@ -20,6 +20,7 @@ pub(super) enum Failure {
 /// Reads the SQLSTATE; <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 pub(super) fn failure(error: &sqlx::Error) -> Failure {
     match error {
+        sqlx::Error::AnyDriverError(e) if e.is::<ChangedUnderneath>() => Failure::Conflict,
         sqlx::Error::Database(e) => by_state(e.code().as_deref().unwrap_or_default()),
         sqlx::Error::Encode(_) => Failure::Data,
         sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => Failure::Slow,
@@ -43,6 +44,16 @@ fn by_state(state: &str) -> Failure {
         }
         _ => Failure::Internal,
     }
+}
+
+/// What was read has changed before it was written.
+#[derive(Debug, thiserror::Error)]
+#[error("changed underneath")]
+struct ChangedUnderneath;
+
+/// The error of a transaction that has to begin anew, for what it has read is not so any more.
+pub(super) fn changed_underneath() -> sqlx::Error {
+    sqlx::Error::AnyDriverError(Box::new(ChangedUnderneath))
 }
 
 /// The store's error for a statement's.

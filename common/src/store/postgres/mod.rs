@@ -6,8 +6,24 @@
 //!
 //! What locks more than one kind of row keeps the order that `migrations/postgres/0001_initial.sql` gives.
 
+mod admit;
+mod arrivals;
+mod attempts;
+mod claim;
+mod counts;
+mod culprits;
+mod dead_letters;
+mod due;
 mod error;
+mod facts;
+mod idempotency;
+mod load;
 mod pools;
+mod record;
+mod recover;
+mod routes;
+mod rows;
+mod waiting;
 
 use std::sync::{Arc, Mutex};
 

@@ -69,19 +69,20 @@ impl Pool {
         result
     }
 
-    /// The same for a job that may be run again: it is, at once, if somebody else was in the way.
-    pub(super) async fn run_again<T, F>(&self, begin: &str, job: F) -> Result<T, StoreError>
+    /// The same for a batch, whose job may be run again: at once if somebody else was in the way, and with `true` if the
+    /// database did not take its data: it has to find out whose it was.
+    pub(super) async fn run_batch<T, F>(&self, begin: &str, job: F) -> Result<T, StoreError>
     where
-        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
+        F: for<'c> Fn(&'c mut PgConnection, bool) -> BoxFuture<'c, Result<T, sqlx::Error>>,
     {
         let until = self.until();
-        let mut tries = 1;
+        let (mut conflicts, mut careful) = (0, false);
         let result = loop {
-            match self.lend(begin, until, &job).await {
-                Err(error) if failure(&error) == Failure::Conflict && tries < limits::PG_CONFLICTS => {
-                    tries += 1;
-                }
-                result => break result.map_err(store_error),
+            let result = self.lend(begin, until, |connection| job(connection, careful)).await;
+            match result.as_ref().map_err(failure) {
+                Err(Failure::Conflict) if conflicts < limits::PG_CONFLICTS => conflicts += 1,
+                Err(Failure::Data) if !careful => careful = true,
+                _ => break result.map_err(store_error),
             }
         };
         self.watch.note(&result);

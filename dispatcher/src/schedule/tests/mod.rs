@@ -1,8 +1,10 @@
-//! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), who gets the reserve ([`reserve`]), what virtual time does with one slot ([`virtual_time`]), and time shares and
+//! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), who gets the reserve ([`reserve`]), caps that
+//! are lowered ([`lowered`]), what virtual time does with one slot ([`virtual_time`]), and time shares and
 //! waits in a simulated dispatcher ([`simulation`]).
 
 mod capacity;
 mod gates;
+mod lowered;
 mod properties;
 mod reserve;
 mod simulation;

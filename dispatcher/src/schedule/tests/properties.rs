@@ -47,6 +47,8 @@ struct Model {
     scheduler: Scheduler<u32>,
     now: u64,
     caps: [Option<(u32, u32)>; TENANTS],
+    /// The cap before and the last slot then, of those that hold at least the cap they have now.
+    lowered: [Option<(u32, u64)>; TENANTS],
     slots: usize,
     offered: BTreeSet<u32>,
     held: Vec<(SlotId, usize)>,
@@ -65,6 +67,7 @@ impl Model {
             scheduler,
             now: 0,
             caps: caps.map(Some),
+            lowered: [None; TENANTS],
             slots: SLOTS,
             offered: BTreeSet::new(),
             held: Vec::new(),
@@ -88,7 +91,11 @@ impl Model {
                 self.scheduler.endpoint_known(self.now(), endpoint(tenant, e), facts);
             }
             Op::Cap { tenant: t, weight, cap } => {
+                // One that was removed may still hold slots, and is then the same one.
+                let known = self.scheduler.tenants.get(&tenant(t));
+                let before = self.lowered[t].or(known.map(|known| (known.cap, self.scheduler.last_number)));
                 self.caps[t] = Some((weight, cap));
+                self.lowered[t] = before.filter(|(from, _)| cap < *from && cap <= self.in_flight(t));
                 self.scheduler.set_tenant(tenant(t), weight, cap);
             }
             Op::Remove { tenant: t } => {
@@ -148,8 +155,8 @@ impl Model {
 
     fn may_start(&self, t: usize, free: usize, reserve: usize) -> bool {
         let Some(known) = self.scheduler.tenants.get(&tenant(t)) else { return false };
-        let (Some((weight, cap)), now) = (self.caps[t], self.now()) else { return false };
-        if self.in_flight(t) >= cap {
+        let (Some((weight, _)), now) = (self.caps[t], self.now()) else { return false };
+        if !self.has_slot(t) {
             return false;
         }
         let mut speeds = BTreeSet::new();
@@ -175,6 +182,16 @@ impl Model {
         below && (speeds.contains(&Speed::Quick) || (speeds.contains(&Speed::Newcomer) && newcomers))
     }
 
+    fn has_slot(&self, t: usize) -> bool {
+        let (Some((_, cap)), in_flight) = (self.caps[t], self.in_flight(t)) else { return false };
+        let kept = self.lowered[t].is_some_and(|(from, last)| {
+            let since =
+                self.held.iter().filter(|(slot, holder)| *holder == t && slot.0 > last).count() as u32;
+            cap > 0 && in_flight < from && since < (cap / 8).max(1)
+        });
+        in_flight < cap || kept
+    }
+
     fn in_flight(&self, t: usize) -> u32 {
         self.held.iter().filter(|(_, holder)| *holder == t).count() as u32
     }
@@ -191,7 +208,10 @@ impl Model {
         if self.held.is_empty() {
             return;
         }
-        let (slot, _) = self.held.swap_remove(which % self.held.len());
+        let (slot, t) = self.held.swap_remove(which % self.held.len());
+        if self.caps[t].is_some_and(|(_, cap)| self.in_flight(t) < cap) {
+            self.lowered[t] = None;
+        }
         let end = match end {
             0..3 => attempted(Class::Success),
             3 => attempted(Class::Answered),

@@ -1,0 +1,206 @@
+//! Where `lapin`'s thread leaves what a consumer's connection brings: messages to take, and news for the courier. It is
+//! bounded by the prefetches, which the broker keeps.
+
+use std::collections::VecDeque;
+use std::future::{Future, ready};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Waker};
+
+use lapin::message::{Delivery, DeliveryResult};
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::{Channel, ConsumerDelegate};
+use tokio::sync::Notify;
+
+use super::body;
+use super::desks::{Desks, Ticket};
+use super::metrics::Metrics;
+use crate::ids::TenantId;
+use crate::queue::{Message, QueueDown};
+
+/// The right to ack one message of a channel.
+pub struct Tag {
+    channel: Arc<Channel>,
+    number: u64,
+}
+
+impl Tag {
+    /// Acks it. Nobody waits: the frame is written after all that was asked before, and if the channel is gone, the
+    /// message has gone back.
+    pub fn ack(&self) {
+        begin(self.channel.basic_ack(self.number, BasicAckOptions::default()));
+    }
+
+    /// Gives it back to its queue, where it takes its old place.
+    pub fn give_back(&self) {
+        let options = BasicNackOptions { multiple: false, requeue: true };
+        begin(self.channel.basic_nack(self.number, options));
+    }
+
+    /// Whether it can still be acked.
+    pub fn is_alive(&self) -> bool {
+        self.channel.status().connected()
+    }
+}
+
+/// The first poll hands the frame to the writing thread; what comes after only tells that it was written.
+fn begin(sending: impl Future) {
+    let _ = pin!(sending).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// A message that waits to be taken.
+pub struct Arrival {
+    pub tenant: TenantId,
+    pub message: Message,
+    pub tag: Tag,
+}
+
+/// Bytes that nobody can read.
+pub struct Spoiled {
+    pub body: Vec<u8>,
+    pub tag: Tag,
+}
+
+/// A subscription of the broker's that is over.
+pub struct Ended {
+    pub desk: TenantId,
+    pub serial: u64,
+}
+
+/// Shared by a consumer, its courier, its receipts and `lapin`'s thread.
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    /// There may be something to take, or it is over.
+    arrived: Notify,
+    /// There is news for the courier.
+    happened: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    desks: Desks<Arrival>,
+    ended: Vec<Ended>,
+    spoiled: Vec<Spoiled>,
+    end: Option<QueueDown>,
+}
+
+impl Inbox {
+    /// The next message. Cancel safe: nothing is awaited once one is taken.
+    pub async fn next(&self) -> Result<(Ticket, Arrival), QueueDown> {
+        loop {
+            {
+                let mut state = self.state();
+                if let Some(end) = &state.end {
+                    return Err(end.clone());
+                }
+                if let Some(taken) = state.desks.take() {
+                    return Ok(taken);
+                }
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// As [`Desks::open`]; what has no room goes back.
+    pub fn open(&self, desk: TenantId, prefetch: u32) {
+        let surplus = self.state().desks.open(desk, prefetch as usize);
+        give_back(surplus);
+        self.arrived.notify_one();
+    }
+
+    /// As [`Desks::close`]; what waited goes back.
+    pub fn close(&self, desk: TenantId) {
+        let waiting = self.state().desks.close(desk);
+        give_back(waiting);
+    }
+
+    /// As [`Desks::forget`].
+    pub fn forget(&self, desk: TenantId) {
+        self.state().desks.forget(desk);
+    }
+
+    /// As [`Desks::settle`].
+    pub fn settle(&self, ticket: Ticket) {
+        if self.state().desks.settle(ticket) {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// It is over: everything goes back by itself.
+    pub fn end(&self, why: QueueDown) {
+        let mut state = self.state();
+        state.end.get_or_insert(why);
+        state.desks.clear();
+        state.spoiled.clear();
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// What the courier has to see to.
+    pub async fn news(&self) -> (Vec<Ended>, Vec<Spoiled>) {
+        self.happened.notified().await;
+        let mut state = self.state();
+        (std::mem::take(&mut state.ended), std::mem::take(&mut state.spoiled))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn give_back(arrivals: VecDeque<Arrival>) {
+    for arrival in arrivals {
+        arrival.tag.give_back();
+    }
+}
+
+/// Takes what one subscription brings. `lapin`'s thread calls it, in order.
+#[derive(Clone)]
+pub struct Sink {
+    pub desk: TenantId,
+    /// Whose messages they must be; `None` where anybody's are.
+    pub tenant: Option<TenantId>,
+    pub serial: u64,
+    pub channel: Arc<Channel>,
+    pub inbox: Arc<Inbox>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl ConsumerDelegate for Sink {
+    fn on_new_delivery(&self, delivery: DeliveryResult) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match delivery {
+            Ok(Some(delivery)) => self.received(delivery),
+            Ok(None) | Err(_) => self.ended(),
+        }
+        Box::pin(ready(()))
+    }
+}
+
+impl Sink {
+    fn received(&self, delivery: Delivery) {
+        let tag = Tag { channel: self.channel.clone(), number: delivery.delivery_tag };
+        let read = body::decode(&delivery.data);
+        let ours = read.filter(|(tenant, _)| self.tenant.is_none_or(|wanted| wanted == *tenant));
+        let Some((tenant, message)) = ours else {
+            self.metrics.poison.inc();
+            tracing::warn!(queue.desk = %self.desk, bytes = delivery.data.len(), "a message that cannot be read is put aside");
+            self.inbox.state().spoiled.push(Spoiled { body: delivery.data, tag });
+            self.inbox.happened.notify_one();
+            return;
+        };
+        if self.tenant.is_none() {
+            self.metrics.unrouted.inc();
+        }
+        let accepted = self.inbox.state().desks.accept(self.desk, Arrival { tenant, message, tag });
+        match accepted {
+            Ok(()) => self.inbox.arrived.notify_one(),
+            Err(unwanted) => unwanted.tag.give_back(),
+        }
+    }
+
+    fn ended(&self) {
+        self.inbox.state().ended.push(Ended { desk: self.desk, serial: self.serial });
+        self.inbox.happened.notify_one();
+    }
+}

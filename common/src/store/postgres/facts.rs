@@ -1,0 +1,184 @@
+//! What `record` reads before it decides: deliveries, which it locks, and what counts of their endpoints and tenants.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use sqlx::Row;
+use sqlx::postgres::{PgConnection, PgRow};
+use uuid::Uuid;
+
+use super::record::Changed;
+use super::rows::{Keys, damaged, delivery_id, lane, named, number};
+use crate::delivery::{DeliveryState, DiscardReason, Outcome, Verdict};
+use crate::endpoint::{EndpointStatus, StatusReason};
+use crate::ids::{DeliveryId, EndpointId, TenantId};
+use crate::store::standing::{EndpointFacts, Standing, TenantFacts, Wait, Waits};
+use crate::tenant::{DlqOverflow, Plan, QuotaChanges};
+use crate::time::Timestamp;
+
+/// The deliveries of a batch as they stand, locked: first all of them, then, in a statement of its own that sees what was
+/// waited for, what they are now.
+pub(super) async fn read_standings(
+    connection: &mut PgConnection,
+    outcomes: &[&Outcome],
+) -> Result<HashMap<DeliveryId, Changed>, sqlx::Error> {
+    const LOCK: &str = "SELECT 1 FROM unnest($1::uuid[], $2::integer[]) AS w (event, ordinal) \
+        JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 \
+        ORDER BY d.event, d.ordinal FOR UPDATE OF d";
+    // A delivery may come more than once in a batch; each of its rows may add a repeated attempt.
+    const STANDINGS: &str = "SELECT d.event, d.ordinal, d.tenant, d.endpoint, d.state, d.generation, d.attempts, \
+            d.schedule_position, d.expires_at, d.finished_at, s.lane, s.wait, s.due_at, \
+            CASE WHEN d.attempts > 0 AND EXISTS (SELECT 1 FROM attempts a WHERE a.event = w.event \
+                AND a.ordinal = w.ordinal AND a.event BETWEEN $3 AND $4 AND a.id = w.attempt) THEN w.attempt END, \
+            d.discarded_reason \
+        FROM unnest($1::uuid[], $2::integer[], $5::uuid[]) AS w (event, ordinal, attempt) \
+        JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 \
+        LEFT JOIN schedule s ON s.event = d.event AND s.ordinal = d.ordinal";
+    let keys = Keys::of(outcomes.iter().map(|outcome| outcome.delivery));
+    let attempts: Vec<Option<Uuid>> =
+        outcomes.iter().map(|outcome| outcome.attempt.as_ref().map(|attempt| attempt.id)).collect();
+    let lock = sqlx::query(LOCK).bind(&keys.events).bind(&keys.ordinals).bind(keys.least).bind(keys.greatest);
+    lock.execute(&mut *connection).await?;
+    let rows = sqlx::query(STANDINGS).bind(keys.events).bind(keys.ordinals).bind(keys.least);
+    let rows = rows.bind(keys.greatest).bind(attempts).fetch_all(connection).await?;
+    let mut standings: HashMap<_, Changed> = HashMap::with_capacity(outcomes.len());
+    for row in rows {
+        let standing = standing(&row)?;
+        let changed = standings.entry(standing.delivery).or_insert_with(|| Changed {
+            before: standing.clone(),
+            after: standing,
+            repeated: HashSet::new(),
+        });
+        changed.repeated.extend(row.try_get::<Option<Uuid>, _>(13)?);
+    }
+    Ok(standings)
+}
+
+fn standing(row: &PgRow) -> Result<Standing, sqlx::Error> {
+    let waits = match row.try_get::<Option<i64>, _>(12)? {
+        Some(due_at) => Some(Waits {
+            lane: lane(row, 10)?,
+            wait: named(row, 11, Wait::from_name)?,
+            due_at: Timestamp(due_at),
+        }),
+        None => None,
+    };
+    Ok(Standing {
+        delivery: delivery_id(row)?,
+        tenant: TenantId::from_uuid(row.try_get(2)?),
+        endpoint: EndpointId::from_uuid(row.try_get(3)?),
+        state: named(row, 4, DeliveryState::from_name)?,
+        generation: number(row, 5)?,
+        attempts: number(row, 6)?,
+        position: number(row, 7)?,
+        expires_at: Timestamp(row.try_get(8)?),
+        finished_at: row.try_get::<Option<i64>, _>(9)?.map(Timestamp),
+        reason: row.try_get::<Option<&str>, _>(14)?.and_then(DiscardReason::from_name),
+        waits,
+    })
+}
+
+/// The endpoints and tenants of a batch, before and after it.
+pub(super) struct Facts {
+    endpoints: HashMap<EndpointId, (EndpointFacts, EndpointFacts)>,
+    tenants: HashMap<TenantId, TenantFacts>,
+}
+
+/// An endpoint that a batch changes, as it was read and as it is to be.
+pub(super) struct Learnt {
+    pub id: EndpointId,
+    pub before: EndpointFacts,
+    pub after: EndpointFacts,
+}
+
+impl Learnt {
+    pub(super) fn stopped(&self) -> bool {
+        self.before.status != self.after.status
+    }
+}
+
+impl Facts {
+    pub(super) async fn read(
+        connection: &mut PgConnection,
+        outcomes: &[&Outcome],
+    ) -> Result<Self, sqlx::Error> {
+        // A delivery that arrived asks for nothing of its tenant's.
+        let asking = outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Delivered);
+        let tenants = read_tenants(connection, asking.map(|outcome| outcome.tenant).collect()).await?;
+        let endpoints = outcomes.iter().map(|outcome| outcome.endpoint).collect();
+        let endpoints = read_endpoints(connection, endpoints).await?;
+        Ok(Self { endpoints: endpoints.into_iter().map(|(id, f)| (id, (f, f))).collect(), tenants })
+    }
+
+    /// A delivery's endpoint and tenant; what is not there is deleted.
+    pub(super) fn of(&mut self, standing: &Standing) -> (&mut EndpointFacts, &mut TenantFacts) {
+        let gone = EndpointFacts {
+            tenant: standing.tenant,
+            status: EndpointStatus::Deleted,
+            reason: None,
+            failing_since: None,
+        };
+        let none =
+            TenantFacts { lives: false, dispatch_open: false, limits: Plan::Starter.limits(), dead: 0 };
+        let endpoint = self.endpoints.entry(standing.endpoint).or_insert((gone, gone));
+        (&mut endpoint.1, self.tenants.entry(standing.tenant).or_insert(none))
+    }
+
+    /// Tenants whose oldest dead letters have to go, and how many.
+    pub(super) fn surplus(&self) -> Vec<(TenantId, u64)> {
+        let surplus = self.tenants.iter().filter_map(|(id, facts)| {
+            let drops = facts.limits.dlq_overflow == DlqOverflow::DropOldest;
+            let surplus = facts.dead.saturating_sub(facts.limits.max_dlq_size.into());
+            (drops && surplus > 0).then_some((*id, surplus))
+        });
+        surplus.collect()
+    }
+
+    pub(super) fn learnt(&self) -> Vec<Learnt> {
+        let changed = self.endpoints.iter().filter(|(_, (before, after))| before != after);
+        changed.map(|(&id, &(before, after))| Learnt { id, before, after }).collect()
+    }
+}
+
+async fn read_endpoints(
+    connection: &mut PgConnection,
+    ids: BTreeSet<EndpointId>,
+) -> Result<Vec<(EndpointId, EndpointFacts)>, sqlx::Error> {
+    const ENDPOINTS: &str =
+        "SELECT id, tenant, status, status_reason, failing_since FROM endpoints WHERE id = ANY($1)";
+    let ids: Vec<Uuid> = ids.iter().map(EndpointId::uuid).collect();
+    let rows = sqlx::query(ENDPOINTS).bind(ids).fetch_all(connection).await?;
+    let facts = rows.iter().map(|row| {
+        let facts = EndpointFacts {
+            tenant: TenantId::from_uuid(row.try_get(1)?),
+            status: named(row, 2, EndpointStatus::from_name)?,
+            reason: row.try_get::<Option<&str>, _>(3)?.and_then(StatusReason::from_name),
+            failing_since: row.try_get::<Option<i64>, _>(4)?.map(Timestamp),
+        };
+        Ok((EndpointId::from_uuid(row.try_get(0)?), facts))
+    });
+    facts.collect()
+}
+
+async fn read_tenants(
+    connection: &mut PgConnection,
+    ids: BTreeSet<TenantId>,
+) -> Result<HashMap<TenantId, TenantFacts>, sqlx::Error> {
+    const TENANTS: &str = "SELECT t.id, t.status = 'active', t.dispatch = 'open', t.plan, t.quota, coalesce(c.dead, 0) \
+        FROM tenants t LEFT JOIN delivery_counts c ON c.tenant = t.id AND c.part = 0 WHERE t.id = ANY($1)";
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<Uuid> = ids.iter().map(TenantId::uuid).collect();
+    let rows = sqlx::query(TENANTS).bind(ids).fetch_all(connection).await?;
+    let facts = rows.iter().map(|row| {
+        let quota: QuotaChanges = serde_json::from_str(row.try_get(4)?).map_err(|e| damaged(4, e))?;
+        let facts = TenantFacts {
+            lives: row.try_get(1)?,
+            dispatch_open: row.try_get(2)?,
+            limits: quota.over(named(row, 3, Plan::from_name)?.limits()),
+            dead: row.try_get::<i64, _>(5)?.max(0) as u64,
+        };
+        Ok((TenantId::from_uuid(row.try_get(0)?), facts))
+    });
+    facts.collect()
+}

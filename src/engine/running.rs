@@ -1,0 +1,121 @@
+//! The roles of a process, started over its backends.
+
+use fairhook_common::config::{Config, OperatorKey};
+use fairhook_common::egress::EgressPolicy;
+use fairhook_common::health::Health;
+use fairhook_common::membership::{self, Members, Node};
+use fairhook_common::metrics::Families;
+use fairhook_common::store::Roles;
+use fairhook_dispatcher as dispatcher;
+use fairhook_dispatcher::attempt::{Attempter, ResolverSettings};
+use fairhook_ingest as ingest;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+
+use super::backends::Backends;
+use super::listeners::Listeners;
+use super::{StartError, Tasks, readiness};
+use crate::{metrics_listener, receiver};
+
+/// What a start has made so far.
+pub struct Starting<'a> {
+    pub config: &'a Config,
+    pub roles: Roles,
+    pub node: &'a str,
+    /// There if the API is.
+    pub key: Option<&'a OperatorKey>,
+    pub slots: usize,
+    pub backends: Backends,
+}
+
+impl Starting<'_> {
+    /// Runs the roles, then what surrounds them.
+    pub async fn run(
+        self,
+        listeners: Listeners,
+    ) -> Result<(Tasks, Tasks, Option<dispatcher::Handle>), StartError> {
+        let receiver_address = listeners.addresses().receiver;
+        let egress = EgressPolicy::new(self.config.allowed_networks.clone(), receiver_address);
+        let registry = Registry::new();
+        let families = Families::new(registry.clone());
+        tell_version(&families);
+        let health = readiness::of(self.backends.store.clone(), self.backends.queue.clone());
+        let (mut roles, mut surroundings): (Tasks, Tasks) = Default::default();
+        let node = Node::new(self.node, self.roles);
+        let store = self.backends.store.clone();
+        let members = membership::start(store, node, &families, &mut roles.1, &roles.0);
+        readiness::of_clock(&health, members.clone());
+        let handle = match self.roles.dispatcher {
+            true => Some(self.start_dispatcher(&egress, &families, members, &mut roles)?),
+            false => None,
+        };
+        if let (Some(listener), Some(key)) = (listeners.api, self.key) {
+            self.start_ingest(listener, key, egress, &families, &health, &mut roles);
+        }
+        let metrics = metrics_listener::router(registry, health);
+        surroundings.1.spawn(ingest::serve(listeners.metrics, metrics, surroundings.0.clone()));
+        if let (Some(listener), Some(address)) = (listeners.receiver, receiver_address) {
+            let (router, reporter) = receiver::new(self.backends.store.clone(), address);
+            surroundings.1.spawn(ingest::serve(listener, router, surroundings.0.clone()));
+            surroundings.1.spawn(reporter.run());
+        }
+        Ok((roles, surroundings, handle))
+    }
+
+    fn start_dispatcher(
+        &self,
+        egress: &EgressPolicy,
+        families: &Families,
+        members: Members,
+        tasks: &mut Tasks,
+    ) -> Result<dispatcher::Handle, StartError> {
+        let settings = dispatcher::DispatchSettings {
+            slots: self.slots,
+            retention: self.config.retention,
+            disable_after: self.config.disable_after,
+        };
+        let parts = dispatcher::Parts {
+            store: self.backends.store.clone(),
+            queue: self.backends.queue.clone(),
+            attempter: Attempter::new(egress.clone(), ResolverSettings::default())?,
+            settings,
+            families: families.clone(),
+            members,
+        };
+        Ok(dispatcher::start(parts, &mut tasks.1, &tasks.0))
+    }
+
+    fn start_ingest(
+        &self,
+        listener: TcpListener,
+        key: &OperatorKey,
+        egress: EgressPolicy,
+        families: &Families,
+        health: &Health,
+        tasks: &mut Tasks,
+    ) {
+        let settings = ingest::IngestSettings {
+            operator_key: ingest::OperatorKey::new(key.reveal()),
+            base_domain: self.config.base_domain.clone(),
+            retention: self.config.retention,
+        };
+        let parts = ingest::Parts {
+            store: self.backends.store.clone(),
+            queue: self.backends.queue.clone(),
+            egress,
+            settings,
+            families: families.clone(),
+            health: health.clone(),
+            sharing: ingest::Sharing::alone(),
+        };
+        let api = ingest::start(parts, &mut tasks.1, &tasks.0);
+        tasks.1.spawn(ingest::serve(listener, api, tasks.0.clone()));
+    }
+}
+
+fn tell_version(families: &Families) {
+    families
+        .gauges("fairhook_build_info", "The version that runs.", &["version"])
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
+}

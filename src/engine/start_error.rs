@@ -1,0 +1,34 @@
+//! Why an engine does not start, each in one sentence without a secret.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use fairhook_common::store::StoreError;
+use fairhook_dispatcher::attempt::AttempterError;
+
+/// Why an engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error("cannot use the data directory {directory}: {error}", directory = .0.display(), error = .1)]
+    DataDir(PathBuf, io::Error),
+    /// The embedded store.
+    #[error("cannot open the store in {directory}: {error}", directory = .0.display(), error = .1)]
+    Store(PathBuf, StoreError),
+    /// The other pair of backends.
+    #[error("this version runs on SQLite and in-process queues and cannot use Postgres and RabbitMQ")]
+    NotInThisVersion,
+    /// The operator's key.
+    #[error("cannot use the operator's key: {0}")]
+    OperatorKey(io::Error),
+    /// A port.
+    #[error("cannot listen on {1} (setting {0}): {2}")]
+    Listen(&'static str, SocketAddr, io::Error),
+    /// What the process before left behind cannot be read.
+    #[error("cannot take up what was left behind: {0}")]
+    Recovery(StoreError),
+    /// The HTTP client.
+    #[error("cannot make the HTTP client: {0}")]
+    Client(#[from] AttempterError),
+}
