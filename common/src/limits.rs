@@ -245,6 +245,12 @@ pub const PG_WRITE_DEADLINE: Duration = ADMIT_DEADLINE;
 pub const PG_LATE_COMMIT: Duration = Duration::from_secs(30);
 /// How often a transaction is tried that others were in the way of.
 pub const PG_CONFLICTS: u32 = 5;
+/// Days for which partitions are made ahead: a week without anybody to make more.
+pub const PARTITION_DAYS_AHEAD: i64 = 7;
+/// How long the making or dropping of a partition waits for whoever uses the tables, and others behind it.
+pub const PARTITION_LOCK_WAIT: Duration = Duration::from_millis(500);
+/// A connection that has heard no change of the control plane for so long is made anew: it may be dead and not know.
+pub const NOTICES_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Statements that a connection keeps prepared: every one of ours has one text, whatever its batch.
 pub const PG_STATEMENTS_CACHED: usize = 256;
 

@@ -66,6 +66,8 @@ pub enum Change {
     OperatorKeys,
     /// Deliveries of this tenant became due by an act of the API (a replay, a release).
     Due(TenantId),
+    /// What changed cannot be told: whoever remembers anything forgets it.
+    Everything,
 }
 
 /// Why a verb failed as a whole. It has changed nothing.

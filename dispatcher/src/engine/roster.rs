@@ -61,7 +61,7 @@ async fn tenant_changed(changes: &mut broadcast::Receiver<Change>, pokes: &Pokes
             }
             Ok(Change::Due(_)) => pokes.due.notify_one(),
             Ok(Change::OperatorKeys) => {}
-            Err(RecvError::Lagged(_)) => {
+            Ok(Change::Everything) | Err(RecvError::Lagged(_)) => {
                 pokes.due.notify_one();
                 pokes.held.notify_one();
                 return;

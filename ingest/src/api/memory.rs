@@ -104,7 +104,7 @@ impl Changes {
                 Ok(Change::Tenant(tenant)) => Some(tenant),
                 Ok(Change::OperatorKeys) => None,
                 Ok(Change::Due(_)) => continue,
-                Err(TryRecvError::Lagged(_)) => {
+                Ok(Change::Everything) | Err(TryRecvError::Lagged(_)) => {
                     seen.clock += 1;
                     seen.floor = seen.clock;
                     continue;
@@ -151,6 +151,17 @@ mod tests {
         sender.send(Change::OperatorKeys).expect("listens");
         changes.observe();
         assert!(!holds(after, Some(None)) && holds(after, Some(Some(b))));
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_told_ends_everything() {
+        let (sender, receiver) = broadcast::channel(1);
+        let changes = Changes::new(receiver);
+        let before = changes.observe();
+        sender.send(Change::Everything).expect("listens");
+        let after = changes.observe();
+        assert!(!changes.still_holds(before, Some(None)));
+        assert!(changes.still_holds(after, Some(None)));
     }
 
     #[test]

@@ -9,20 +9,38 @@
 mod admit;
 mod arrivals;
 mod attempts;
+mod browse;
 mod claim;
+mod columns;
+mod control;
 mod counts;
 mod culprits;
 mod dead_letters;
 mod due;
+mod endpoints;
 mod error;
 mod facts;
 mod idempotency;
+mod jobs;
+mod keys;
+mod lifecycle;
+mod listing;
 mod load;
+mod matching;
+mod nodes;
+mod notices;
+mod paging;
+mod partitions;
 mod pools;
 mod record;
 mod recover;
+mod removal;
+mod roster;
 mod routes;
 mod rows;
+mod sweep;
+mod teardown;
+mod tenants;
 mod waiting;
 
 use std::sync::{Arc, Mutex};
@@ -39,7 +57,9 @@ use super::turns::Turns;
 use super::{BoxFuture, Change, StoreError};
 use crate::ids::TenantId;
 use crate::limits;
+use crate::time::Timestamp;
 use error::store_error;
+use notices::Notices;
 use pools::Pool;
 
 /// A connection of this process to the database that all processes share.
@@ -52,6 +72,7 @@ pub struct PostgresStore {
     changing: Turns,
     event_ids: Arc<Mutex<EventIds>>,
     changes: broadcast::Sender<Change>,
+    notices: Notices,
 }
 
 impl PostgresStore {
@@ -60,7 +81,8 @@ impl PostgresStore {
         let options: PgConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::Internal(e.to_string()))?;
         migrate(&options).await?;
-        Ok(Self {
+        let changes = broadcast::channel(limits::CHANGES_WAITING).0;
+        let store = Self {
             admit: Pool::new(&options, "admit", limits::PG_ADMIT_CONNECTIONS, limits::PG_WRITE_DEADLINE),
             outcome: Pool::new(
                 &options,
@@ -73,12 +95,16 @@ impl PostgresStore {
             turns: Turns::default(),
             changing: Turns::default(),
             event_ids: Arc::new(Mutex::new(EventIds::behind(Uuid::nil()))),
-            changes: broadcast::channel(limits::CHANGES_WAITING).0,
-        })
+            notices: Notices::start(url, changes.clone()).await?,
+            changes,
+        };
+        store.make_partitions(Timestamp::now()).await?;
+        Ok(store)
     }
 
     /// Closes the idle connections.
     pub async fn close(&self) {
+        self.notices.close().await;
         for pool in [&self.admit, &self.outcome, &self.api, &self.doors] {
             pool.close().await;
         }
@@ -145,6 +171,36 @@ impl PostgresStore {
         self.doors.run("BEGIN READ ONLY", self.doors.until(), job).await
     }
 
+    /// Runs a change of the small tables that every process asks about each second: never behind a list. It is run again
+    /// if somebody else was in the way.
+    pub(in crate::store::postgres) async fn beside_lists<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        self.doors.run_batch("BEGIN", |db, _| job(db)).await
+    }
+
+    /// Runs a job as [`PostgresStore::write`] does, and again if somebody else was in the way.
+    pub(in crate::store::postgres) async fn rewrite<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    {
+        self.api.run_batch("BEGIN", |db, _| job(db)).await
+    }
+
+    /// Makes the partitions of the days to come.
+    pub(in crate::store::postgres) async fn make_partitions(
+        &self,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.write(move |db| Box::pin(partitions::make_ahead(db, now))).await
+    }
+
+    /// Tells whoever listens here; nobody listening is fine.
+    pub(in crate::store::postgres) fn announce(&self, change: Change) {
+        let _ = self.changes.send(change);
+    }
+
     /// What [`super::Store::changes`] answers.
     pub(in crate::store::postgres) fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
@@ -164,7 +220,10 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
 }
 
 fn migrations() -> Migrator {
-    let files = [(1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql"))];
+    let files = [
+        (1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql")),
+        (2, "tenant role", include_str!("../../../../migrations/postgres/0002_tenant_role.sql")),
+    ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };

@@ -1,0 +1,269 @@
+//! The control plane: each verb is one transaction of its module, which tells all processes with its commit.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+use tokio::time::Instant;
+
+use super::{PostgresStore, endpoints, jobs, keys, notices, tenants};
+use crate::endpoint::{Endpoint, EndpointStatus};
+use crate::ids::{EndpointId, KeyId, TenantId};
+use crate::key::ApiKey;
+use crate::limits;
+use crate::signature::SigningSecret;
+use crate::store::shared::Answer;
+use crate::store::{
+    BoxFuture, Change, Control, ControlError, EndpointChanges, EndpointRef, Job, KeyOwner, NewEndpoint,
+    NewTenant, Page, PageRequest, StoreError, TenantChanges, TenantRef, Usage,
+};
+use crate::tenant::{Dispatch, Tenant};
+use crate::time::Timestamp;
+
+impl PostgresStore {
+    /// Runs a change and tells everybody what `told` says of its result: others with the commit, who listens here after it.
+    pub(super) async fn change<T, F>(
+        &self,
+        job: F,
+        told: impl Fn(&T) -> Vec<Change> + Clone + Send + Sync + 'static,
+    ) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(
+                &'c mut PgConnection,
+            ) -> BoxFuture<'c, Result<Result<T, ControlError>, sqlx::Error>>
+            + Send
+            + 'static,
+    {
+        let (origin, tell) = (self.notices.origin, told.clone());
+        let answer = self.write(move |db| {
+            Box::pin(async move {
+                let answer = job(&mut *db).await?;
+                let changes = answer.as_ref().map(tell).unwrap_or_default();
+                notices::announce(db, origin, &changes).await?;
+                Ok(answer)
+            })
+        });
+        let value = answer.await??;
+        told(&value).into_iter().for_each(|change| self.announce(change));
+        Ok(value)
+    }
+
+    /// The same on a tenant's behalf, one at a time for each.
+    async fn change_of<T, F>(
+        &self,
+        tenant: TenantId,
+        job: F,
+        told: impl Fn(&T) -> Vec<Change> + Clone + Send + Sync + 'static,
+    ) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(
+                &'c mut PgConnection,
+            ) -> BoxFuture<'c, Result<Result<T, ControlError>, sqlx::Error>>
+            + Send
+            + 'static,
+    {
+        let _turn = self.changing.take(tenant, Instant::now() + limits::CONTROL_TURN_WAIT).await?;
+        self.change(job, told).await
+    }
+}
+
+/// What is told of a tenant's change.
+fn of<T>(tenant: TenantId) -> impl Fn(&T) -> Vec<Change> + Clone + Send + Sync + 'static {
+    move |_| vec![Change::Tenant(tenant)]
+}
+
+/// The same; and if deliveries may go on from now on, that too.
+fn of_opened<T>(
+    tenant: TenantId,
+    opened: bool,
+) -> impl Fn(&T) -> Vec<Change> + Clone + Send + Sync + 'static {
+    move |_| {
+        let due = opened.then_some(Change::Due(tenant));
+        [Change::Tenant(tenant)].into_iter().chain(due).collect()
+    }
+}
+
+/// What is told of a change that may have found nothing.
+fn if_found(change: Change) -> impl Fn(&bool) -> Vec<Change> + Clone + Send + Sync + 'static {
+    move |found| found.then_some(change).into_iter().collect()
+}
+
+/// A change that refuses nothing, as an answer.
+async fn sure<T>(found: impl Future<Output = Result<T, sqlx::Error>>) -> Answer<T> {
+    found.await.map(Ok)
+}
+
+/// The error of a verb that refuses nothing.
+fn store_failed(error: ControlError) -> StoreError {
+    match error {
+        ControlError::Store(error) => error,
+        refusal => StoreError::Internal(format!("refused: {refusal}")),
+    }
+}
+
+#[async_trait]
+impl Control for PostgresStore {
+    async fn create_tenant(
+        &self,
+        new: NewTenant,
+        key: Option<ApiKey>,
+        now: Timestamp,
+    ) -> Result<Tenant, ControlError> {
+        let told = |tenant: &Tenant| vec![Change::Tenant(tenant.id)];
+        self.change(move |db| Box::pin(tenants::create(db, new, key, now)), told).await
+    }
+
+    async fn put_tenant(&self, new: NewTenant, now: Timestamp) -> Result<(Tenant, bool), ControlError> {
+        let told = |(tenant, _): &(Tenant, bool)| vec![Change::Tenant(tenant.id)];
+        self.change(move |db| Box::pin(tenants::put(db, new, now)), told).await
+    }
+
+    async fn find_tenant(&self, tenant: &TenantRef) -> Result<Option<Tenant>, StoreError> {
+        let tenant = tenant.clone();
+        self.look_up(move |db| Box::pin(async move { tenants::find(db, &tenant).await })).await
+    }
+
+    async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {
+        let page = page.clone();
+        self.read(move |db| Box::pin(async move { tenants::list(db, &page).await })).await
+    }
+
+    async fn update_tenant(
+        &self,
+        tenant: TenantId,
+        changes: TenantChanges,
+        now: Timestamp,
+    ) -> Result<Tenant, ControlError> {
+        let opened = changes.dispatch == Some(Dispatch::Open);
+        let told = of_opened(tenant, opened);
+        self.change(move |db| Box::pin(tenants::update(db, tenant, changes, now)), told).await
+    }
+
+    async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError> {
+        let total = self.read_of(tenant, move |db| Box::pin(jobs::count_deliveries(db, tenant))).await?;
+        self.change(move |db| Box::pin(tenants::delete(db, tenant, total, now)), of(tenant)).await
+    }
+
+    async fn add_key(&self, key: ApiKey) -> Result<(), ControlError> {
+        match key.tenant {
+            Some(tenant) => self.change_of(tenant, move |db| Box::pin(keys::add(db, key)), of(tenant)).await,
+            None => {
+                let told = |_: &()| vec![Change::OperatorKeys];
+                self.change(move |db| Box::pin(keys::add(db, key)), told).await
+            }
+        }
+    }
+
+    async fn find_key(&self, key: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.look_up(move |db| Box::pin(keys::find(db, key))).await
+    }
+
+    async fn list_keys(&self, owner: KeyOwner, page: &PageRequest) -> Result<Page<ApiKey>, StoreError> {
+        let page = page.clone();
+        match owner {
+            KeyOwner::Tenant(tenant) => {
+                self.read_of(tenant, move |db| Box::pin(async move { keys::list(db, owner, &page).await }))
+                    .await
+            }
+            KeyOwner::Operator => {
+                self.read(move |db| Box::pin(async move { keys::list(db, owner, &page).await })).await
+            }
+        }
+    }
+
+    async fn revoke_key(&self, owner: KeyOwner, key: KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let told = if_found(match owner {
+            KeyOwner::Tenant(tenant) => Change::Tenant(tenant),
+            KeyOwner::Operator => Change::OperatorKeys,
+        });
+        let revoked = self.change(move |db| Box::pin(sure(keys::revoke(db, owner, key, now))), told);
+        revoked.await.map_err(store_failed)
+    }
+
+    async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint, ControlError> {
+        let tenant = new.tenant;
+        self.change_of(tenant, move |db| Box::pin(endpoints::create(db, new, now)), of(tenant)).await
+    }
+
+    async fn put_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<(Endpoint, bool), ControlError> {
+        let tenant = new.tenant;
+        self.change_of(tenant, move |db| Box::pin(endpoints::put(db, new, now)), of(tenant)).await
+    }
+
+    async fn find_endpoint(
+        &self,
+        tenant: TenantId,
+        endpoint: &EndpointRef,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let endpoint = endpoint.clone();
+        self.read_of(tenant, move |db| Box::pin(async move { endpoints::find(db, tenant, &endpoint).await }))
+            .await
+    }
+
+    async fn list_endpoints(
+        &self,
+        tenant: TenantId,
+        statuses: &[EndpointStatus],
+        page: &PageRequest,
+    ) -> Result<Page<Endpoint>, StoreError> {
+        let (statuses, page) = (statuses.to_vec(), page.clone());
+        self.read_of(tenant, move |db| {
+            Box::pin(async move { endpoints::list(db, tenant, &statuses, &page).await })
+        })
+        .await
+    }
+
+    async fn update_endpoint(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        changes: EndpointChanges,
+        now: Timestamp,
+    ) -> Result<Endpoint, ControlError> {
+        let activated = matches!(changes.status, Some((EndpointStatus::Active, _)));
+        let told = of_opened(tenant, activated);
+        self.change_of(
+            tenant,
+            move |db| Box::pin(endpoints::update(db, tenant, endpoint, changes, now)),
+            told,
+        )
+        .await
+    }
+
+    async fn delete_endpoint(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let told = if_found(Change::Tenant(tenant));
+        let deleted = self.change_of(
+            tenant,
+            move |db| Box::pin(sure(endpoints::delete(db, tenant, endpoint, now))),
+            told,
+        );
+        deleted.await.map_err(store_failed)
+    }
+
+    async fn rotate_secret(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        secret: SigningSecret,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Result<Endpoint, ControlError> {
+        self.change_of(
+            tenant,
+            move |db| Box::pin(endpoints::rotate(db, tenant, endpoint, secret, grace, now)),
+            of(tenant),
+        )
+        .await
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
+        self.look_up(move |db| Box::pin(tenants::usage(db, tenant))).await
+    }
+}

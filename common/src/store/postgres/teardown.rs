@@ -1,0 +1,57 @@
+//! The end of a tenant, in bounded steps. A step does the first thing that is left to do, so that it needs no cursor.
+
+use sqlx::postgres::PgConnection;
+
+use super::{lifecycle, removal, tenants};
+use crate::delivery::DiscardReason;
+use crate::store::Job;
+use crate::time::Timestamp;
+
+/// What waits. (What is in a queue is found when its row's turn to go comes.)
+const WAITING: &str = "SELECT d.event, d.ordinal, d.tenant, d.attempts FROM schedule s \
+     JOIN deliveries d ON d.event = s.event AND d.ordinal = s.ordinal WHERE s.tenant = $1 \
+     ORDER BY d.event, d.ordinal LIMIT $2 FOR UPDATE OF d, s";
+
+/// The small tables of a tenant, in the order in which they go. Its counts go last: until then they are whole.
+const TABLES: [&str; 8] = [
+    "DELETE FROM idempotency_keys WHERE (tenant, key) IN \
+     (SELECT tenant, key FROM idempotency_keys WHERE tenant = $1 LIMIT $2)",
+    "DELETE FROM schedule WHERE (event, ordinal) IN \
+     (SELECT event, ordinal FROM schedule WHERE tenant = $1 LIMIT $2)",
+    "DELETE FROM endpoints WHERE id IN (SELECT id FROM endpoints WHERE tenant = $1 AND status = 'deleted' LIMIT $2)",
+    "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE tenant = $1 LIMIT $2)",
+    "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE tenant = $1 AND kind <> 'delete_tenant' LIMIT $2)",
+    "DELETE FROM in_flight WHERE (node, tenant) IN (SELECT node, tenant FROM in_flight WHERE tenant = $1 LIMIT $2)",
+    "DELETE FROM lost_scans WHERE tenant = $1 AND $2 > 0",
+    "DELETE FROM delivery_counts WHERE tenant = $1 AND $2 > 0",
+];
+
+/// Returns whether that was the last step. `done` counts the deliveries that are gone.
+pub(super) async fn step(
+    db: &mut PgConnection,
+    job: &mut Job,
+    limit: u32,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let tenant = job.tenant;
+    let waiting = sqlx::query(WAITING).bind(tenant.uuid()).bind(i64::from(limit));
+    let waiting = waiting.fetch_all(&mut *db).await?;
+    let waiting = waiting.iter().map(lifecycle::read_unfinished).collect::<Result<Vec<_>, _>>()?;
+    if !waiting.is_empty() {
+        lifecycle::discard(db, &waiting, DiscardReason::TenantDeleted, now).await?;
+        return Ok(false);
+    }
+    let removed = removal::deliveries_of_tenant(db, tenant, limit, now).await?;
+    job.done += removed;
+    if removed > 0 || removal::events_of_tenant(db, tenant, limit).await? > 0 {
+        return Ok(false);
+    }
+    for table in TABLES {
+        let query = sqlx::query(table).bind(tenant.uuid()).bind(i64::from(limit));
+        if query.execute(&mut *db).await?.rows_affected() > 0 {
+            return Ok(false);
+        }
+    }
+    tenants::bury(db, tenant, now).await?;
+    Ok(true)
+}
