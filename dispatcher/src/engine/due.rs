@@ -1,7 +1,7 @@
 //! What waits in the store, as far as this dispatcher knows; when to look again and what to claim: pure.
 //!
 //! The sets here are hints and may be too large, never too small for longer than `limits::DUE_POLL`: something leaves them
-//! only when a claim found less than it asked for.
+//! only when a claim found less than it asked for, and nothing was told of it while that claim was under way.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -27,6 +27,9 @@ pub trait Room {
 pub struct DuePlan {
     due: BTreeSet<(TenantId, Lane)>,
     parked: BTreeSet<(TenantId, EndpointId)>,
+    /// What was told since the claim under way began: it may have looked before, so that it found none says nothing of these.
+    due_meanwhile: BTreeSet<(TenantId, Lane)>,
+    parked_meanwhile: BTreeSet<(TenantId, EndpointId)>,
     /// Where the last plan ended, so that the next begins behind it: tenants in turn.
     after_due: Option<(TenantId, Lane)>,
     after_parked: Option<(TenantId, EndpointId)>,
@@ -41,6 +44,8 @@ impl DuePlan {
         Self {
             due: BTreeSet::new(),
             parked: BTreeSet::new(),
+            due_meanwhile: BTreeSet::new(),
+            parked_meanwhile: BTreeSet::new(),
             after_due: None,
             after_parked: None,
             parked_turn: true,
@@ -77,6 +82,9 @@ impl DuePlan {
     /// A delivery of ours was parked.
     pub fn parked(&mut self, now: Moment, tenant: TenantId, endpoint: EndpointId) {
         self.parked.insert((tenant, endpoint));
+        if self.is_claiming() {
+            self.parked_meanwhile.insert((tenant, endpoint));
+        }
         self.claim.wish(now.after(limits::CLAIM_PAUSE));
     }
 
@@ -89,6 +97,8 @@ impl DuePlan {
     pub fn forget(&mut self, tenant: TenantId) {
         self.due.retain(|(whose, _)| *whose != tenant);
         self.parked.retain(|(whose, _)| *whose != tenant);
+        self.due_meanwhile.retain(|(whose, _)| *whose != tenant);
+        self.parked_meanwhile.retain(|(whose, _)| *whose != tenant);
     }
 
     /// Whether the store is to be asked now. If so it is taken as asked.
@@ -104,6 +114,11 @@ impl DuePlan {
         parked: impl IntoIterator<Item = (TenantId, EndpointId)>,
         next: Option<Moment>,
     ) {
+        let (due, parked): (Vec<_>, Vec<_>) = (due.into_iter().collect(), parked.into_iter().collect());
+        if self.is_claiming() {
+            self.due_meanwhile.extend(&due);
+            self.parked_meanwhile.extend(&parked);
+        }
         self.due.extend(due);
         self.parked.extend(parked);
         let rest = (self.ask.took(now) * limits::DUE_LOOK_REST).clamp(limits::CLAIM_PAUSE, limits::DUE_POLL);
@@ -129,6 +144,8 @@ impl DuePlan {
         if !self.claim.begin(now) {
             return Vec::new();
         }
+        self.due_meanwhile.clear();
+        self.parked_meanwhile.clear();
         let parked_first = self.parked_turn;
         self.parked_turn = !parked_first;
         let mut claims = if parked_first { self.parked_claims(room) } else { self.due_claims(room) };
@@ -195,9 +212,11 @@ impl DuePlan {
                 continue;
             }
             match want.from {
+                ClaimFrom::Due(lane) if self.due_meanwhile.contains(&(want.tenant, lane)) => {}
                 ClaimFrom::Due(lane) => {
                     self.due.remove(&(want.tenant, lane));
                 }
+                ClaimFrom::Parked(endpoint) if self.parked_meanwhile.contains(&(want.tenant, endpoint)) => {}
                 ClaimFrom::Parked(endpoint) => {
                     self.parked.remove(&(want.tenant, endpoint));
                     emptied.push(endpoint);

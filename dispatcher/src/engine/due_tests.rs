@@ -119,6 +119,31 @@ fn parked_deliveries_are_claimed_by_their_endpoints_room() {
 }
 
 #[test]
+fn what_is_told_while_a_claim_is_under_way_is_claimed_next_though_that_one_comes_back_short() {
+    let mut plan = DuePlan::new(ms(0));
+    let mut room = Rooms::default();
+    room.gates.insert(endpoint(9), 3);
+    asked(&mut plan, ms(0), &[], &[(tenant(1), endpoint(9))]);
+    let wants = plan.claims(ms(0), &room);
+    // Parked after the claim has looked, and told before the claim is answered.
+    plan.parked(ms(3), tenant(1), endpoint(9));
+    assert!(plan.claimed(ms(4), &wants, &[]).is_empty(), "it still has something parked");
+    let again = ms(4).after(limits::CLAIM_PAUSE);
+    let wants = plan.claims(again, &room);
+    assert_eq!(wants.len(), 1);
+    assert_eq!(plan.claimed(again, &wants, &[]), [endpoint(9)], "not for ever");
+
+    room.lanes.insert((tenant(1), Lane::Retry), 2);
+    let now = plan.asks_at().expect("it looks again and again");
+    asked(&mut plan, now, &[(tenant(1), Lane::Retry)], &[]);
+    let wants = plan.claims(now, &room);
+    let later = plan.asks_at().expect("it looks again and again");
+    asked(&mut plan, later, &[(tenant(1), Lane::Retry)], &[]);
+    plan.claimed(later, &wants, &[]);
+    assert_eq!(plan.claims(later.after(limits::CLAIM_PAUSE), &room).len(), 1);
+}
+
+#[test]
 fn tenants_have_their_turn_when_not_all_of_them_fit_in_one_claim() {
     let mut plan = DuePlan::new(ms(0));
     let mut room = Rooms::default();
