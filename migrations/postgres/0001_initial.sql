@@ -27,7 +27,7 @@ CREATE INDEX tenants_version ON tenants (version);
 
 -- The greatest version of a tenant. Whoever raises it keeps the row until its commit, so that versions are seen in order.
 CREATE TABLE roster (
-    only        boolean NOT NULL PRIMARY KEY DEFAULT true CONSTRAINT roster_only CHECK (only),
+    one         boolean NOT NULL PRIMARY KEY DEFAULT true CONSTRAINT roster_one CHECK (one),
     version     bigint  NOT NULL
 );
 INSERT INTO roster (version) VALUES (0);
@@ -227,7 +227,7 @@ CREATE INDEX in_flight_by_tenant ON in_flight (tenant);
 
 -- The processes of the engine. Whoever reads or changes them holds the one row of `cluster`.
 CREATE TABLE cluster (
-    only        boolean NOT NULL PRIMARY KEY DEFAULT true CONSTRAINT cluster_only CHECK (only),
+    one         boolean NOT NULL PRIMARY KEY DEFAULT true CONSTRAINT cluster_one CHECK (one),
     version     bigint  NOT NULL,   -- raised when a dispatcher joins, begins to leave, leaves or is buried
     queue_epoch uuid                -- marks the queue's data as the ones we know
 );
