@@ -123,6 +123,17 @@ fn the_number_of_ingests_is_taken_from_who_knows_it() {
     assert_eq!((0..10).filter(|_| quotas.take_share(tenant, &limits, at(0)).allowed).count(), 2);
 }
 
+/// Each of them has spent its burst; so many that an earlier bound forgot some, who had a burst again.
+#[test]
+fn a_crowd_of_tenants_pushes_nobody_out() {
+    let quotas = Quotas::new(Sharing::alone().ingests, None);
+    let narrow = QuotaLimits { max_events_per_sec: 1, burst: 1, ..Plan::Starter.limits() };
+    let tenants: Vec<_> = (1..=30_000).map(|n| TenantId::from_uuid(Uuid::from_u128(n))).collect();
+    assert!(tenants.iter().all(|tenant| quotas.take_share(*tenant, &narrow, at(0)).allowed));
+    let again = tenants.iter().filter(|tenant| quotas.take_share(**tenant, &narrow, at(0)).allowed).count();
+    assert_eq!(again, 0);
+}
+
 #[test]
 fn a_wall_clock_that_steps_back_refuses_nobody() {
     let mut allowance = allowance(1, 1);

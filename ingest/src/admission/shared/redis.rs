@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, Script};
 use thiserror::Error;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::lease::{Grant, Window};
 use crate::admission::quota::Rate;
@@ -38,17 +39,18 @@ impl fmt::Debug for RedisAddress {
     }
 }
 
-/// A connection that has just answered a question within the budget: one that cannot do that is of no use.
+/// A connection that has just leased a token within the budget: one that cannot do that is of no use.
 pub(super) async fn dial(address: &RedisAddress) -> RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limits::REDIS_DIAL_DEADLINE))
         .set_response_timeout(Some(limits::REDIS_DIAL_DEADLINE));
     let dialled = address.0.get_multiplexed_async_connection_with_config(&config);
     let late = |_| RedisError::from((ErrorKind::Io, "no answer in time"));
-    let mut connection = timeout(limits::REDIS_DIAL_DEADLINE, dialled).await.map_err(late)??;
-    WINDOW.prepare_invoke().load_async(&mut connection).await?;
-    let ping = redis::cmd("PING");
-    timeout(limits::REDIS_BUDGET, ping.query_async::<()>(&mut connection)).await.map_err(late)??;
+    let connection = timeout(limits::REDIS_DIAL_DEADLINE, dialled).await.map_err(late)??;
+    // A probe leases, of a tenant that is nobody: a server that answers but takes no writes would be of no use either.
+    let probe = Rate { per_second: 1, burst: 1 };
+    let leased = lease(connection.clone(), TenantId::from_uuid(Uuid::nil()), probe, Window::from(probe));
+    timeout(limits::REDIS_BUDGET, leased).await.map_err(late)??;
     Ok(connection)
 }
 
@@ -78,4 +80,19 @@ pub(super) async fn lease(
 /// An error as it may be told: its kind and the server's own words, which hold no secret.
 pub(super) fn told(error: &RedisError) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        let address = RedisAddress::parse("redis://user:hunter2@redis.test:6380/1").expect("a URL");
+        assert_eq!(format!("{address:?}"), "RedisAddress(redis.test:6380)");
+        for bad in ["http://user:hunter2@redis.test", "redis://user:hunter2@redis.test:port", "hunter2"] {
+            let error = RedisAddress::parse(bad).expect_err("no URL of Redis");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
 }

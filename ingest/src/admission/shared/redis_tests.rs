@@ -19,8 +19,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use url::Url;
 use uuid::Uuid;
 
+use super::lease::{Grant, Window};
+use super::simulation_tests::{Dice, Twin};
 use super::{RedisAddress, Shared};
-use crate::admission::quota::Quotas;
+use crate::admission::quota::{Quotas, Rate};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
@@ -217,4 +219,55 @@ async fn a_crowd_waits_no_longer_than_one() {
     let longest = crowd.join_all().await.into_iter().max().expect("a crowd");
     assert!(longest < limits::REDIS_BUDGET * 3, "one waited {longest:?}");
     assert_eq!(rig.shared[0].metrics.errors.get(), 1, "one asked for all");
+}
+
+/// The simulation's twin of the script decides as the script does, to the microsecond.
+#[tokio::test]
+async fn the_script_and_its_twin_agree() {
+    let relay = Relay::start().await;
+    let client = redis::Client::open(relay.url.as_str()).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
+    let text = include_str!("window.lua");
+    let timed = text.replace("redis.call('TIME')", "{ ARGV[6], ARGV[7] }");
+    assert_ne!(timed, text, "the script reads its server's clock in one place");
+    let script = redis::Script::new(&timed);
+    for seed in 0..40 {
+        let mut dice = Dice(seed);
+        let (per_second, burst) = (1 + dice.below(2_000) as u32, 1 + dice.below(4_000) as u32);
+        let mut twin = Twin::new(Window::from(Rate { per_second, burst }));
+        let key = format!("fairhook:test:{{{}}}", Uuid::now_v7());
+        let (mut now, window) = (1_700_000_000_000_000 + dice.below(1_000_000), twin.window);
+        let longest = 1 + dice.below(100_000);
+        for step in 0..60 {
+            now += dice.below(longest) * u64::from(dice.below(4) == 0);
+            let leased: (u64, u64, u64, u64) = script
+                .key(&key)
+                .arg(window.events)
+                .arg(window.span.as_micros() as u64)
+                .arg(window.saved)
+                .arg(window.batch())
+                .arg(60_000)
+                .arg(now / 1_000_000)
+                .arg(now % 1_000_000)
+                .invoke_async(&mut connection)
+                .await
+                .expect("the script runs");
+            let Grant { tokens, left, wait, ends } = twin.grant(now);
+            let micros = |span: Duration| span.as_micros() as u64;
+            let (wait, got_wait) = if tokens == 0 { (micros(wait), leased.2) } else { (0, 0) };
+            let (of_twin, of_script) =
+                ((tokens.into(), left.into(), wait, micros(ends)), (leased.0, leased.1, got_wait, leased.3));
+            assert_eq!(of_script, of_twin, "seed {seed}, step {step}, {per_second}/s, burst {burst}");
+        }
+    }
+}
+
+/// Redis at a provider is reached by TLS. Here nobody speaks it, which is an error like any other.
+#[tokio::test]
+async fn tls_that_fails_is_told() {
+    let mut relay = Relay::start().await;
+    relay.url.set_scheme("rediss").expect("a scheme");
+    let address = RedisAddress::parse(relay.url.as_str()).expect("a URL");
+    let error = super::redis::dial(&address).await.map(drop).expect_err("no TLS there");
+    assert!(!super::redis::told(&error).is_empty());
 }

@@ -11,15 +11,19 @@ use crate::admission::quota::allowance::Allowance;
 use crate::admission::quota::{Now, Rate};
 
 /// What `window.lua` does, with the time given.
-struct Twin {
-    window: Window,
+pub(super) struct Twin {
+    pub(super) window: Window,
     state: Option<(u64, u64, u64, u64)>,
     /// A server's time goes on, whoever asks.
     now: u64,
 }
 
 impl Twin {
-    fn grant(&mut self, now: u64) -> Grant {
+    pub(super) fn new(window: Window) -> Self {
+        Self { window, state: None, now: 0 }
+    }
+
+    pub(super) fn grant(&mut self, now: u64) -> Grant {
         self.now = self.now.max(now);
         let now = self.now;
         let Window { events, saved: most_saved, .. } = self.window;
@@ -57,10 +61,10 @@ impl Twin {
 }
 
 /// Numbers that a seed determines.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         (mixed ^ (mixed >> 27)) % bound
@@ -79,7 +83,7 @@ const SECOND: u64 = 1_000_000;
 /// from `killed` on.
 fn passed(rate: Rate, times: u64, end: u64, killed: u64, dice: &mut Dice) -> Vec<u64> {
     let origin = dice.below(SECOND);
-    let mut twin = Twin { window: Window::from(rate), state: None, now: 0 };
+    let mut twin = Twin::new(Window::from(rate));
     let ingests = NonZeroU32::new(INGESTS).expect("three");
     let mut nodes: Vec<_> =
         (0..INGESTS).map(|_| (Allowance::new(rate, ingests, at(origin)), 0_u64)).collect();
