@@ -17,7 +17,6 @@ mod job;
 mod loading;
 mod nodes;
 mod outage;
-#[allow(dead_code)] // Until its verbs are here.
 pub mod postgres;
 mod roster;
 mod shared;

@@ -6,14 +6,16 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Mutex;
 
+use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::counts::Moves;
-use super::culprits::Culprits;
+use super::culprits::{Batch, Culprits};
 use super::due::make_due;
 use super::idempotency::{self, Known};
 use super::routes::Routes;
@@ -26,8 +28,33 @@ use crate::store::locked;
 use crate::store::{AcceptedEvent, Admission, Admitted, NewDelivery, OutboxId, Settled};
 use crate::time::Timestamp;
 
-/// See [`crate::store::Deliveries::admit`]. `culprits`, whose data the database does not take, are refused.
-pub(super) async fn admit(
+/// See [`crate::store::Deliveries::admit`].
+pub(super) struct Admitting<'a> {
+    pub events: &'a [NewEvent],
+    pub ids: &'a Mutex<EventIds>,
+    pub now: Timestamp,
+}
+
+#[async_trait]
+impl Batch for Admitting<'_> {
+    type Answer = Admitted;
+
+    fn count(&self) -> usize {
+        self.events.len()
+    }
+
+    async fn store(
+        &self,
+        connection: &mut PgConnection,
+        range: Range<usize>,
+        culprits: &Culprits,
+    ) -> Result<Admitted, sqlx::Error> {
+        admit(connection, &self.events[range], culprits, self.ids, self.now).await
+    }
+}
+
+/// `culprits`, whose data the database does not take, are refused.
+async fn admit(
     connection: &mut PgConnection,
     events: &[NewEvent],
     culprits: &Culprits,
@@ -89,6 +116,7 @@ impl<'a> Sorted<'a> {
         let mut ids = locked(ids);
         for (index, event) in events.iter().enumerate() {
             if let Some(reason) = culprits.get(&index) {
+                tracing::warn!(tenant = %event.tenant, %reason, "an event's data cannot be stored");
                 sorted.answered.insert(index, Admission::Refused(reason.clone()));
                 continue;
             }

@@ -3,34 +3,54 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
 use super::error::{Failure, failure};
-use crate::store::BoxFuture;
 
-/// Items of a batch, by their index, whose own data cannot be stored, with the reason.
+/// Items of a batch, by their index in what is run, whose own data cannot be stored, with the reason.
 pub(super) type Culprits = BTreeMap<usize, String>;
 
-/// Tries what `attempt` does with ever smaller parts of a batch of `count`, takes everything back, and returns the items
-/// that fail on their own.
-pub(super) async fn find<F>(
+/// Items that are stored together unless one of them cannot be.
+#[async_trait]
+pub(super) trait Batch: Sync {
+    /// What is answered.
+    type Answer: Send;
+
+    /// How many items there are.
+    fn count(&self) -> usize;
+
+    /// Stores those of `range` but the data of `culprits`.
+    async fn store(
+        &self,
+        connection: &mut PgConnection,
+        range: Range<usize>,
+        culprits: &Culprits,
+    ) -> Result<Self::Answer, sqlx::Error>;
+}
+
+/// Stores a batch; if it is `careful`, which costs more, but those whose own data cannot be stored.
+pub(super) async fn run<B: Batch>(
+    batch: &B,
     connection: &mut PgConnection,
-    count: usize,
-    attempt: F,
-) -> Result<Culprits, sqlx::Error>
-where
-    F: for<'c> Fn(&'c mut PgConnection, Range<usize>) -> BoxFuture<'c, Result<(), sqlx::Error>> + Sync,
-{
+    careful: bool,
+) -> Result<B::Answer, sqlx::Error> {
+    let culprits = if careful { find(batch, connection).await? } else { Culprits::new() };
+    batch.store(connection, 0..batch.count(), &culprits).await
+}
+
+/// Tries ever smaller parts of a batch, takes everything back, and returns the items that fail on their own.
+async fn find<B: Batch>(batch: &B, connection: &mut PgConnection) -> Result<Culprits, sqlx::Error> {
     let mut culprits = Culprits::new();
     let mut ranges = Vec::new();
-    ranges.push(0..count);
+    ranges.push(0..batch.count());
     while let Some(range) = ranges.pop() {
         sqlx::raw_sql("SAVEPOINT part").execute(&mut *connection).await?;
-        let tried = attempt(connection, range.clone()).await;
+        let tried = batch.store(connection, range.clone(), &Culprits::new()).await;
         if let Err(error) = &tried
             && failure(error) != Failure::Data
         {
-            return tried.map(|()| culprits);
+            return tried.map(|_| culprits);
         }
         sqlx::raw_sql("ROLLBACK TO part; RELEASE part").execute(&mut *connection).await?;
         let Err(error) = tried else { continue };

@@ -16,6 +16,7 @@ mod control;
 mod counts;
 mod culprits;
 mod dead_letters;
+mod deliveries;
 mod due;
 mod endpoints;
 mod error;
@@ -177,7 +178,7 @@ impl PostgresStore {
     where
         F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
-        self.doors.run_batch("BEGIN", |db, _| job(db)).await
+        self.doors.run_again("BEGIN", job).await
     }
 
     /// Runs a job as [`PostgresStore::write`] does, and again if somebody else was in the way.
@@ -185,7 +186,7 @@ impl PostgresStore {
     where
         F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     {
-        self.api.run_batch("BEGIN", |db, _| job(db)).await
+        self.api.run_again("BEGIN", job).await
     }
 
     /// Makes the partitions of the days to come.
@@ -204,6 +205,12 @@ impl PostgresStore {
     /// What [`super::Store::changes`] answers.
     pub(in crate::store::postgres) fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+}
+
+impl super::Store for PostgresStore {
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.subscribe()
     }
 }
 

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use super::culprits::{self, Batch};
 use super::error::{Failure, failure, store_error};
 use crate::limits;
 use crate::store::outage::Watch;
@@ -69,16 +70,36 @@ impl Pool {
         result
     }
 
-    /// The same for a batch, whose job may be run again: at once if somebody else was in the way, and with `true` if the
-    /// database did not take its data: it has to find out whose it was.
-    pub(super) async fn run_batch<T, F>(&self, begin: &str, job: F) -> Result<T, StoreError>
+    /// The same for a job that may be run again: it is, at once, if somebody else was in the way.
+    pub(super) async fn run_again<T, F>(&self, begin: &str, job: F) -> Result<T, StoreError>
     where
-        F: for<'c> Fn(&'c mut PgConnection, bool) -> BoxFuture<'c, Result<T, sqlx::Error>>,
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
     {
+        let until = self.until();
+        let mut conflicts = 0;
+        let result = loop {
+            match self.lend(begin, until, &job).await {
+                Err(error) if failure(&error) == Failure::Conflict && conflicts < limits::PG_CONFLICTS => {
+                    conflicts += 1;
+                }
+                result => break result.map_err(store_error),
+            }
+        };
+        self.watch.note(&result);
+        result
+    }
+
+    /// The same for a batch; if the database does not take its data, it finds out whose it was and goes on without.
+    pub(super) async fn run_batch<B: Batch>(&self, begin: &str, batch: &B) -> Result<B::Answer, StoreError> {
         let until = self.until();
         let (mut conflicts, mut careful) = (0, false);
         let result = loop {
-            let result = self.lend(begin, until, |connection| job(connection, careful)).await;
+            let transaction = async {
+                let mut lent = self.take(begin).await?;
+                let result = culprits::run(batch, &mut lent.connection, careful).await;
+                lent.end(result).await
+            };
+            let result = timeout_at(until, transaction).await.unwrap_or_else(|_| Err(too_late()));
             match result.as_ref().map_err(failure) {
                 Err(Failure::Conflict) if conflicts < limits::PG_CONFLICTS => conflicts += 1,
                 Err(Failure::Data) if !careful => careful = true,
@@ -94,18 +115,16 @@ impl Pool {
         F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
     {
         let transaction = async {
-            let _permit = self.permits.acquire().await.expect("nobody closes the semaphore");
-            let mut connection = self.begin(begin).await?;
-            let result = job(&mut connection).await;
-            let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-            let ended = sqlx::raw_sql(end).execute(&mut connection).await;
-            if ended.is_ok() {
-                locked(&self.idle).push(connection);
-            }
-            let result = result?;
-            ended.map(|_| result)
+            let mut lent = self.take(begin).await?;
+            let result = job(&mut lent.connection).await;
+            lent.end(result).await
         };
         timeout_at(until, transaction).await.unwrap_or_else(|_| Err(too_late()))
+    }
+
+    async fn take(&self, begin: &str) -> Result<Lent<'_>, sqlx::Error> {
+        let permit = self.permits.acquire().await.expect("nobody closes the semaphore");
+        Ok(Lent { connection: self.begin(begin).await?, pool: self, _permit: permit })
     }
 
     /// A connection with a transaction begun on it.
@@ -131,6 +150,27 @@ impl Pool {
             // It is gone either way.
             let _ = connection.close().await;
         }
+    }
+}
+
+/// A connection with a transaction on it; closed when dropped, which rolls back.
+struct Lent<'a> {
+    connection: PgConnection,
+    pool: &'a Pool,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Lent<'_> {
+    /// Commits if it went well, and gives the connection back.
+    async fn end<T>(self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        let Self { mut connection, pool, .. } = self;
+        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = sqlx::raw_sql(end).execute(&mut connection).await;
+        if ended.is_ok() {
+            locked(&pool.idle).push(connection);
+        }
+        let result = result?;
+        ended.map(|_| result)
     }
 }
 

@@ -3,27 +3,62 @@
 //! table by table. What was read of endpoints is not locked: if one has changed before it is written, all begins anew.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::arrivals::arrivals;
 use super::attempts::{Attempt, keep};
 use super::counts::{self, Moves};
-use super::culprits::Culprits;
+use super::culprits::{Batch, Culprits};
 use super::dead_letters::{bury, make_room};
 use super::error::changed_underneath;
 use super::facts::{Facts, Learnt, read_standings};
+use super::notices::{Origin, announce};
 use super::rows::{Keys, bound};
 use crate::delivery::{DeliveryState, Outcome, Verdict};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
-use crate::store::Recorded;
 use crate::store::standing::{Standing, Waits};
+use crate::store::{Change, Recorded};
 
-/// See [`crate::store::Deliveries::record`]. The attempts of `culprits`, whose data the database does not take, are not
-/// kept. Returns the tenants whose endpoints were stopped, too.
-pub(super) async fn record(
+/// See [`crate::store::Deliveries::record`]. Answers the tenants whose endpoints were stopped, too.
+pub(super) struct Recording<'a> {
+    pub outcomes: &'a [Outcome],
+    pub disable_after: Duration,
+    pub origin: Origin,
+}
+
+#[async_trait]
+impl Batch for Recording<'_> {
+    type Answer = (Vec<Recorded>, Vec<TenantId>);
+
+    fn count(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    async fn store(
+        &self,
+        connection: &mut PgConnection,
+        range: Range<usize>,
+        culprits: &Culprits,
+    ) -> Result<Self::Answer, sqlx::Error> {
+        for (index, reason) in culprits {
+            let delivery = self.outcomes[range.start + index].delivery;
+            tracing::error!(%delivery, %reason, "an attempt's data cannot be stored");
+        }
+        let outcomes = &self.outcomes[range];
+        let (recorded, stopped) = record(connection, outcomes, culprits, self.disable_after).await?;
+        let changes: Vec<_> = stopped.iter().copied().map(Change::Tenant).collect();
+        announce(connection, self.origin, &changes).await?;
+        Ok((recorded, stopped))
+    }
+}
+
+/// The attempts of `culprits`, whose data the database does not take, are not kept.
+async fn record(
     connection: &mut PgConnection,
     outcomes: &[Outcome],
     culprits: &Culprits,
