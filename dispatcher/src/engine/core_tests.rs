@@ -122,3 +122,25 @@ fn a_share_shrinks_at_once_and_what_others_serve_is_given_back() {
     assert_eq!(core.outbound.len(), 3, "a claim that is answered later as well");
     assert!(core.has_applied());
 }
+
+#[test]
+fn a_smaller_share_is_applied_when_no_more_than_it_is_in_flight_nor_can_be() {
+    let (tenant, endpoint, mut core) = (TenantId::generate(), EndpointId::generate(), core(100));
+    core.roster(&roster(tenant, 40, false), ms(0), WALL);
+    claim_all(&mut core, tenant, endpoint);
+    core.scheduler.endpoint_known(ms(1), endpoint, EndpointFacts::default());
+    core.start(ms(1_000), WALL);
+    let mut started = core.take_load();
+    assert_eq!(started.len(), 35, "all that one endpoint may take");
+    // Another one joins; that we were here before it is known.
+    let (mut book, me) = (Book::default(), core.permits.me());
+    book.beat(&beat(me), WALL);
+    book.beat(&beat(NodeId::generate()), WALL);
+    core.heard(&book.beat(&beat(me), WALL), ms(2_000), WALL);
+    while started.len() >= 20 {
+        assert!(!core.has_applied(), "{} are in flight, and one more may start", started.len());
+        let slot = started.pop().map(|started| started.slot).expect("it is under way");
+        core.scheduler.finish(ms(2_000), slot, SlotEnd::NotAttempted);
+    }
+    assert!(core.has_applied());
+}

@@ -33,11 +33,13 @@ impl Core {
         }
     }
 
-    /// Whether no more is in flight than this dispatcher's shares by what it heard last.
+    /// Whether no more is in flight than this dispatcher's shares by what it heard last, nor will be: a tenant whose share
+    /// has become smaller than what hangs may still start a little.
     pub fn has_applied(&self) -> bool {
-        self.scheduler.tenants_in_flight().all(|(id, in_flight)| {
+        self.scheduler.tenants_in_flight().all(|(id, _)| {
             // The cap of a tenant that is gone is nobody's concern.
-            self.tenants.get(id).is_none_or(|tenant| in_flight <= self.permits.bound(id, tenant.cap))
+            let keeps_to = |cap| self.scheduler.keeps_to(id, self.permits.bound(id, cap));
+            self.tenants.get(id).is_none_or(|tenant| keeps_to(tenant.cap))
         })
     }
 }

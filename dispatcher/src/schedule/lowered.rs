@@ -6,7 +6,7 @@
 //! of it, for it has more than its new ceiling.
 //!
 //! The tenant never holds more than its cap was before. And as what starts meanwhile is less than the new cap, it comes below
-//! that as soon as the attempts have ended that were under way: then this is over.
+//! that as soon as the attempts have ended that were under way: then this is over. A cap of zero keeps nothing.
 
 /// What is kept of a tenant's former cap until it holds less than the new one.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Lowered {
 
     /// Whether one more may be taken by a tenant that holds so many, under its new cap.
     pub fn has_slot(&self, in_flight: u32, cap: u32) -> bool {
-        cap > 0 && in_flight < self.from && self.taken < (cap / 8).max(1)
+        in_flight < self.from && self.taken < (cap / 8).max(1)
     }
 
     pub fn take_slot(&mut self) {

@@ -234,6 +234,11 @@ impl<T> Scheduler<T> {
         self.tenants.get(&tenant).map_or(0, |tenant| tenant.in_flight)
     }
 
+    /// Whether a tenant holds no more than so many slots, nor may still exceed its cap because that was lowered.
+    pub fn keeps_to(&self, tenant: TenantId, cap: u32) -> bool {
+        self.tenants.get(&tenant).is_none_or(|tenant| tenant.in_flight <= cap && !tenant.may_exceed_cap())
+    }
+
     /// The tenants that hold slots, and how many.
     pub fn tenants_in_flight(&self) -> impl Iterator<Item = (TenantId, u32)> {
         let holding = self.tenants.values().filter(|tenant| tenant.in_flight > 0);

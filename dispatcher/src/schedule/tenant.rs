@@ -155,7 +155,13 @@ impl<T> Tenant<T> {
     pub fn set_cap(&mut self, cap: u32, last_slot: u64) {
         let lowered = self.lowered.take().unwrap_or_else(|| Lowered::new(self.cap, last_slot));
         self.cap = cap;
-        self.lowered = Some(lowered).filter(|lowered| self.in_flight >= cap && cap < lowered.from());
+        let is_lowered = cap > 0 && self.in_flight >= cap && cap < lowered.from();
+        self.lowered = Some(lowered).filter(|_| is_lowered);
+    }
+
+    /// Whether it may still come to hold more than its cap, for that was larger.
+    pub fn may_exceed_cap(&self) -> bool {
+        self.lowered.is_some()
     }
 
     /// Whether it may hold one more slot.

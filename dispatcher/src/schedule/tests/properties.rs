@@ -95,7 +95,8 @@ impl Model {
                 let known = self.scheduler.tenants.get(&tenant(t));
                 let before = self.lowered[t].or(known.map(|known| (known.cap, self.scheduler.last_number)));
                 self.caps[t] = Some((weight, cap));
-                self.lowered[t] = before.filter(|(from, _)| cap < *from && cap <= self.in_flight(t));
+                self.lowered[t] =
+                    before.filter(|(from, _)| cap > 0 && cap < *from && cap <= self.in_flight(t));
                 self.scheduler.set_tenant(tenant(t), weight, cap);
             }
             Op::Remove { tenant: t } => {
@@ -187,7 +188,7 @@ impl Model {
         let kept = self.lowered[t].is_some_and(|(from, last)| {
             let since =
                 self.held.iter().filter(|(slot, holder)| *holder == t && slot.0 > last).count() as u32;
-            cap > 0 && in_flight < from && since < (cap / 8).max(1)
+            in_flight < from && since < (cap / 8).max(1)
         });
         in_flight < cap || kept
     }
