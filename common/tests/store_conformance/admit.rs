@@ -5,7 +5,7 @@ use fairhook_common::event::NewEvent;
 use fairhook_common::ids::{EndpointId, TenantId};
 use fairhook_common::store::{Admission, Recovery, Settled};
 
-use crate::harness::{LIFE, START, World, accepted, at, event, keyed};
+use super::harness::{LIFE, START, World, accepted, at, event, keyed};
 
 #[tokio::test]
 async fn an_event_goes_to_whoever_subscribes_and_to_nobody_else() {
@@ -206,7 +206,7 @@ async fn what_the_queue_did_not_take_becomes_due_once() {
     let batch = (0..4).map(|_| event(tenant, "order.paid")).collect();
     let admitted = world.store.admit(batch, START).await.unwrap();
     let outbox = admitted.outbox.expect("something was queued");
-    let sent = accepted(&admitted.results).into_iter().map(|event| crate::harness::Sent {
+    let sent = accepted(&admitted.results).into_iter().map(|event| super::harness::Sent {
         id: fairhook_common::ids::DeliveryId { event, ordinal: 0 },
         tenant,
         endpoint,

@@ -7,7 +7,7 @@ use fairhook_common::delivery::{DeliveryState, Lane, Verdict};
 use fairhook_common::store::{Claim, ClaimFrom, Recorded, Recovery};
 use fairhook_common::tenant::Dispatch;
 
-use crate::harness::{LEASE, START, World, applied, at};
+use super::harness::{LEASE, START, World, applied, at};
 
 fn due(tenant: fairhook_common::ids::TenantId, lane: Lane, limit: u32) -> Claim {
     Claim { tenant, from: ClaimFrom::Due(lane), limit }

@@ -5,7 +5,7 @@ use fairhook_common::endpoint::{EndpointStatus, StatusReason};
 use fairhook_common::store::{Recorded, Replayed, TenantChanges};
 use fairhook_common::tenant::{DlqOverflow, QuotaChanges};
 
-use crate::harness::{Sent, World, applied, at};
+use super::harness::{Sent, World, applied, at};
 
 /// The deliveries in the order in which they are to die, in batches of 1, 2, 3, …
 async fn die(world: &World, sent: &[Sent]) -> Vec<Recorded> {

@@ -9,8 +9,8 @@ use fairhook_common::store::{
 };
 use fairhook_common::tenant::TenantStatus;
 
-use crate::given::{first_page, made, new_endpoint, new_tenant, states};
-use crate::harness::{START, World, at, event, event_at, keyed};
+use super::given::{first_page, made, new_endpoint, new_tenant, states};
+use super::harness::{START, World, at, event, event_at, keyed};
 
 #[tokio::test]
 async fn a_deleted_tenant_is_refused_at_once() {

@@ -14,8 +14,8 @@ use fairhook_common::store::{
 };
 use fairhook_common::tenant::QuotaChanges;
 
-use crate::given::{first_page, make_endpoint, new_endpoint, settings};
-use crate::harness::{START, World, at};
+use super::given::{first_page, make_endpoint, new_endpoint, settings};
+use super::harness::{START, World, at};
 
 async fn find(world: &World, endpoint: &Endpoint) -> Endpoint {
     world.find_endpoint(endpoint.tenant, endpoint.id).await

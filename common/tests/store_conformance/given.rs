@@ -9,7 +9,7 @@ use fairhook_common::retry::RetrySchedule;
 use fairhook_common::store::{JobFilter, NewEndpoint, NewTenant, Order, Page, PageRequest, StoreError};
 use fairhook_common::tenant::{Plan, Tenant};
 
-use crate::harness::{START, World};
+use super::harness::{START, World};
 
 pub fn new_tenant(slug: &str) -> NewTenant {
     NewTenant {

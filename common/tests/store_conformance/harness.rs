@@ -19,7 +19,7 @@ use fairhook_common::tenant::{DeliveryCounts, Dispatch, DlqOverflow, Plan, Quota
 use fairhook_common::time::Timestamp;
 use uuid::Uuid;
 
-pub use crate::backend::Home;
+pub use super::backend::Home;
 
 /// The time at which every test begins.
 pub const START: Timestamp = Timestamp(1_700_000_000_000);

@@ -9,8 +9,8 @@ use fairhook_common::limits;
 use fairhook_common::store::{Change, ControlError, Job, JobFilter, JobKind, JobStatus};
 use fairhook_common::tenant::DlqOverflow;
 
-use crate::given::states;
-use crate::harness::{START, Sent, World, at, event_at};
+use super::given::states;
+use super::harness::{START, Sent, World, at, event_at};
 
 async fn create(world: &World, tenant: TenantId, kind: JobKind, filter: JobFilter, seconds: u64) -> Job {
     world.store.create_job(tenant, kind, filter, at(seconds)).await.expect("a job")

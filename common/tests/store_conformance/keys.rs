@@ -8,8 +8,8 @@ use fairhook_common::limits;
 use fairhook_common::store::{Change, ControlError, KeyOwner};
 use fairhook_common::time::Timestamp;
 
-use crate::given::first_page;
-use crate::harness::{START, World, at};
+use super::given::first_page;
+use super::harness::{START, World, at};
 
 fn key(tenant: Option<TenantId>, now: Timestamp) -> ApiKey {
     let text = KeyText::generate();

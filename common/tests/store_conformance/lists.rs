@@ -11,8 +11,8 @@ use fairhook_common::store::{
     Admission, DeliveryFilter, DeliveryView, EventFilter, JobKind, Order, PageRequest, TenantRef,
 };
 
-use crate::given::{all_pages, first_page, made, states};
-use crate::harness::{START, World, accepted, at, event_at};
+use super::given::{all_pages, first_page, made, states};
+use super::harness::{START, World, accepted, at, event_at};
 
 const ORDERS: [Order; 2] = [Order::Ascending, Order::Descending];
 /// Sizes of pages: smaller and greater than an event's deliveries, and than the whole.

@@ -9,7 +9,7 @@ use fairhook_common::signature::SigningSecret;
 use fairhook_common::store::Load;
 use fairhook_common::tenant::Dispatch;
 
-use crate::harness::{LIFE, START, Sent, World, at};
+use super::harness::{LIFE, START, Sent, World, at};
 
 #[tokio::test]
 async fn an_attempt_gets_all_it_needs() {

@@ -1,26 +1,60 @@
-//! What every store must do, verb by verb. Written against the seam only: a backend is named in `backend` and nowhere
-//! else.
+//! What every store must do, verb by verb, on every backend. Written against the seam only: a backend is named in its own
+//! `backend` and nowhere else.
 
 #![allow(clippy::unwrap_used)]
 
-mod backend;
-mod harness;
+mod contradictions;
 
-mod admit;
-mod claim;
-mod dead_letters;
-mod load;
-mod record;
-mod walk;
+/// The whole suite, once more for each backend.
+macro_rules! suite {
+    () => {
+        mod backend;
 
-mod deletion;
-mod endpoints;
-mod given;
-mod jobs;
-mod keys;
-mod lists;
-mod nodes;
-mod replays;
-mod reports;
-mod sweeps;
-mod tenants;
+        #[path = "../given.rs"]
+        mod given;
+        #[path = "../harness.rs"]
+        mod harness;
+
+        #[path = "../admit.rs"]
+        mod admit;
+        #[path = "../claim.rs"]
+        mod claim;
+        #[path = "../dead_letters.rs"]
+        mod dead_letters;
+        #[path = "../load.rs"]
+        mod load;
+        #[path = "../record.rs"]
+        mod record;
+        #[path = "../walk.rs"]
+        mod walk;
+
+        #[path = "../deletion.rs"]
+        mod deletion;
+        #[path = "../endpoints.rs"]
+        mod endpoints;
+        #[path = "../jobs.rs"]
+        mod jobs;
+        #[path = "../keys.rs"]
+        mod keys;
+        #[path = "../lists.rs"]
+        mod lists;
+        #[path = "../nodes.rs"]
+        mod nodes;
+        #[path = "../replays.rs"]
+        mod replays;
+        #[path = "../reports.rs"]
+        mod reports;
+        #[path = "../sweeps.rs"]
+        mod sweeps;
+        #[path = "../tenants.rs"]
+        mod tenants;
+    };
+}
+
+mod sqlite {
+    suite!();
+}
+
+mod postgres {
+    suite!();
+}

@@ -7,7 +7,7 @@ use fairhook_common::ids::NodeId;
 use fairhook_common::store::{Heartbeat, Roles, Standing};
 use uuid::Uuid;
 
-use crate::harness::World;
+use super::harness::World;
 
 /// Longer than any test takes.
 const LEASE: Duration = Duration::from_secs(600);

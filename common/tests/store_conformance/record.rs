@@ -9,7 +9,7 @@ use fairhook_common::ids::DeliveryId;
 use fairhook_common::store::{Change, Load, Recorded, Replayed};
 use fairhook_common::tenant::Dispatch;
 
-use crate::harness::{DISABLE_AFTER, LIFE, START, Sent, World, applied, at};
+use super::harness::{DISABLE_AFTER, LIFE, START, Sent, World, applied, at};
 
 #[tokio::test]
 async fn every_verdict_leads_where_the_picture_says() {
@@ -178,8 +178,8 @@ async fn what_a_tenant_did_meanwhile_counts() {
         (world.endpoint_for(tenant, &["a"]).await, world.endpoint_for(tenant, &["b"]).await);
     let mut sent = vec![];
     for kind in ["a", "b", "b", "b", "b"] {
-        let event = world.admit(vec![crate::harness::event(tenant, kind)], START).await;
-        let event = crate::harness::accepted(&event)[0];
+        let event = world.admit(vec![super::harness::event(tenant, kind)], START).await;
+        let event = super::harness::accepted(&event)[0];
         let endpoint = if kind == "a" { kept } else { deleted };
         sent.push(Sent { id: DeliveryId { event, ordinal: 0 }, tenant, endpoint, generation: 0 });
     }

@@ -6,7 +6,7 @@ use fairhook_common::ids::{DeliveryId, TenantId};
 use fairhook_common::store::{Change, Claim, ClaimFrom, Recorded, Replayed};
 use fairhook_common::tenant::DlqOverflow;
 
-use crate::harness::{LIFE, START, Sent, World, accepted, applied, at, event};
+use super::harness::{LIFE, START, Sent, World, accepted, applied, at, event};
 
 async fn replay(world: &World, sent: &Sent, seconds: u64) -> Replayed {
     let replayed = world.store.replay(sent.tenant, sent.id, at(seconds)).await.expect("asked");

@@ -7,8 +7,8 @@ use fairhook_common::limits;
 use fairhook_common::store::{Report, TenantChanges};
 use fairhook_common::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaChanges};
 
-use crate::given::made;
-use crate::harness::{START, World, at};
+use super::given::made;
+use super::harness::{START, World, at};
 
 #[tokio::test]
 async fn the_roster_tells_what_changed_since() {

@@ -9,8 +9,8 @@ use fairhook_common::limits;
 use fairhook_common::store::{Admission, JobKind, Recorded, Sweep};
 use fairhook_common::time::Timestamp;
 
-use crate::given::states;
-use crate::harness::{LEASE, LIFE, START, Sent, World, accepted, at, event, keyed};
+use super::given::states;
+use super::harness::{LEASE, LIFE, START, Sent, World, accepted, at, event, keyed};
 
 /// Sweeps until nothing is left; how many rows, each step.
 async fn sweep(world: &World, what: Sweep, limit: u32, now: Timestamp) -> Vec<u64> {

@@ -5,8 +5,8 @@ use fairhook_common::key::{ApiKey, KeyText, Scope};
 use fairhook_common::store::{Change, ControlError, NewTenant, TenantChanges, TenantRef};
 use fairhook_common::tenant::{Dispatch, Ingest, Plan, QuotaChanges, TenantStatus};
 
-use crate::given::{made, new_tenant};
-use crate::harness::{START, World, at};
+use super::given::{made, new_tenant};
+use super::harness::{START, World, at};
 
 #[tokio::test]
 async fn a_tenant_is_found_by_its_id_and_by_its_slug() {

@@ -15,7 +15,7 @@ use fairhook_common::tenant::{Dispatch, DlqOverflow};
 use fairhook_common::time::Timestamp;
 use proptest::prelude::*;
 
-use crate::harness::{DISABLE_AFTER, Sent, World, at, event_at, keyed};
+use super::harness::{DISABLE_AFTER, Sent, World, at, event_at, keyed};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 200, ..ProptestConfig::default() })]

@@ -115,11 +115,6 @@ impl<'a> Sorted<'a> {
         let mut firsts = HashMap::new();
         let mut ids = locked(ids);
         for (index, event) in events.iter().enumerate() {
-            if let Some(reason) = culprits.get(&index) {
-                tracing::warn!(tenant = %event.tenant, %reason, "an event's data cannot be stored");
-                sorted.answered.insert(index, Admission::Refused(reason.clone()));
-                continue;
-            }
             if let Some(idempotency) = &event.idempotency {
                 match firsts.entry((event.tenant, idempotency.key.as_str())) {
                     Entry::Occupied(first) => {
@@ -128,6 +123,11 @@ impl<'a> Sorted<'a> {
                     }
                     Entry::Vacant(first) => first.insert(index),
                 };
+            }
+            if let Some(reason) = culprits.get(&index) {
+                tracing::warn!(tenant = %event.tenant, %reason, "an event's data cannot be stored");
+                sorted.answered.insert(index, Admission::Refused(reason.clone()));
+                continue;
             }
             match routes.of(event) {
                 Ok(targets) => {

@@ -48,7 +48,7 @@ use std::sync::{Arc, Mutex};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, SqlSafeStr};
+use sqlx::{ConnectOptions, Row, SqlSafeStr};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -81,7 +81,7 @@ impl PostgresStore {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options: PgConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::Internal(e.to_string()))?;
-        migrate(&options).await?;
+        let greatest = migrate(&options).await?;
         let changes = broadcast::channel(limits::CHANGES_WAITING).0;
         let store = Self {
             admit: Pool::new(&options, "admit", limits::PG_ADMIT_CONNECTIONS, limits::PG_WRITE_DEADLINE),
@@ -95,7 +95,7 @@ impl PostgresStore {
             doors: Pool::new(&options, "look up", limits::PG_DOOR_CONNECTIONS, limits::READ_DEADLINE),
             turns: Turns::default(),
             changing: Turns::default(),
-            event_ids: Arc::new(Mutex::new(EventIds::behind(Uuid::nil()))),
+            event_ids: Arc::new(Mutex::new(EventIds::behind(greatest))),
             notices: Notices::start(url, changes.clone()).await?,
             changes,
         };
@@ -220,10 +220,15 @@ fn begin_read(until: Instant) -> String {
     format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}")
 }
 
-/// Brings the schema up; whoever comes second waits for the first and finds it done.
-async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
+/// Brings the schema up; whoever comes second waits for the first and finds it done. Returns the greatest event id, so that
+/// a process whose clock has stepped back goes on behind what it admitted before.
+async fn migrate(options: &PgConnectOptions) -> Result<Uuid, StoreError> {
     let mut connection = options.clone().connect().await.map_err(store_error)?;
-    migrations().run(&mut connection).await.map_err(|e| StoreError::Internal(e.to_string()))
+    migrations().run(&mut connection).await.map_err(|e| StoreError::Internal(e.to_string()))?;
+    let greatest =
+        sqlx::query("SELECT id FROM events ORDER BY id DESC LIMIT 1").fetch_optional(&mut connection);
+    let greatest = greatest.await.and_then(|row| row.map(|row| row.try_get(0)).transpose());
+    Ok(greatest.map_err(store_error)?.unwrap_or_default())
 }
 
 fn migrations() -> Migrator {
