@@ -5,24 +5,27 @@ mod backends;
 mod listeners;
 mod readiness;
 mod running;
+mod sharing;
 mod start_error;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use fairhook_common::config::{Config, OperatorKey};
+use fairhook_common::metrics::Families;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::{Roles, SharedStore};
 use fairhook_dispatcher as dispatcher;
+use prometheus::Registry;
 use tokio::task::JoinSet;
 
-use self::backends::Backends;
 pub use self::backends::migrate;
+use self::backends::{Backends, Hold};
 pub use self::listeners::Addresses;
 use self::listeners::Listeners;
 use self::running::Starting;
 pub use self::start_error::StartError;
-use crate::data_dir::InUse;
 use crate::operator_key::{self, Origin};
 use crate::recovery::Found;
 use crate::{node, open_files};
@@ -44,7 +47,7 @@ pub struct Engine {
     pub store: SharedStore,
     /// What the dispatcher shows of itself, if it is here.
     pub dispatcher: Option<dispatcher::Handle>,
-    in_use: InUse,
+    hold: Hold,
     /// The roles; they end first.
     roles: Tasks,
     /// Metrics and receiver; attempts under way need them to the end.
@@ -59,17 +62,18 @@ impl Engine {
     pub async fn start(config: Config, roles: Roles) -> Result<Self, StartError> {
         let open_files = open_files::raise();
         let node = node::name(&config);
-        let backends = Backends::open(&config).await?;
+        let registry = Registry::new();
+        let backends = Backends::open(&config, &node, &Families::new(registry.clone())).await?;
         let listeners = Listeners::bind(&config, roles).await?;
         let addresses = listeners.addresses();
         let operator_key = operator_key(&config, roles)?;
-        let (in_use, found) = backends.take_up().await?;
+        let (hold, found) = backends.take_up().await?;
         let slots = slots(&config, open_files);
         let key = operator_key.as_ref().map(|(key, _)| key);
         let store = backends.store.clone();
-        let starting = Starting { config: &config, roles, node: &node, key, slots, backends };
+        let starting = Starting { config: &config, roles, node: &node, key, slots, backends, registry };
         let (roles, surroundings, dispatcher) = starting.run(listeners).await?;
-        Ok(Self { addresses, operator_key, found, node, store, dispatcher, in_use, roles, surroundings })
+        Ok(Self { addresses, operator_key, found, node, store, dispatcher, hold, roles, surroundings })
     }
 
     /// The API and the key to all of it, if it is here.
@@ -106,7 +110,7 @@ impl Engine {
         surroundings.drain();
         surroundings.join(tasks, SURROUNDINGS_DEADLINE).await;
         if in_time {
-            self.in_use.ended_in_order();
+            self.hold.ended_in_order().await;
         }
         in_time
     }

@@ -10,11 +10,10 @@ use fairhook_dispatcher as dispatcher;
 use fairhook_dispatcher::attempt::{Attempter, ResolverSettings};
 use fairhook_ingest as ingest;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 
 use super::backends::Backends;
 use super::listeners::Listeners;
-use super::{StartError, Tasks, readiness};
+use super::{StartError, Tasks, readiness, sharing};
 use crate::{metrics_listener, receiver};
 
 /// What a start has made so far.
@@ -26,6 +25,7 @@ pub struct Starting<'a> {
     pub key: Option<&'a OperatorKey>,
     pub slots: usize,
     pub backends: Backends,
+    pub registry: Registry,
 }
 
 impl Starting<'_> {
@@ -36,23 +36,21 @@ impl Starting<'_> {
     ) -> Result<(Tasks, Tasks, Option<dispatcher::Handle>), StartError> {
         let receiver_address = listeners.addresses().receiver;
         let egress = EgressPolicy::new(self.config.allowed_networks.clone(), receiver_address);
-        let registry = Registry::new();
-        let families = Families::new(registry.clone());
+        let families = Families::new(self.registry.clone());
         tell_version(&families);
         let health = readiness::of(self.backends.store.clone(), self.backends.queue.clone());
         let (mut roles, mut surroundings): (Tasks, Tasks) = Default::default();
-        let node = Node::new(self.node, self.roles);
-        let store = self.backends.store.clone();
-        let members = membership::start(store, node, &families, &mut roles.1, &roles.0);
-        readiness::of_clock(&health, members.clone());
+        let members = self.join(&families, &health, &mut roles);
         let handle = match self.roles.dispatcher {
-            true => Some(self.start_dispatcher(&egress, &families, members, &mut roles)?),
+            true => Some(self.start_dispatcher(&egress, &families, &members, &mut roles)?),
             false => None,
         };
         if let (Some(listener), Some(key)) = (listeners.api, self.key) {
-            self.start_ingest(listener, key, egress, &families, &health, &mut roles);
+            let parts = self.ingest_parts(key, egress, families, &health, &members, &mut roles)?;
+            let api = ingest::start(parts, &mut roles.1, &roles.0);
+            roles.1.spawn(ingest::serve(listener, api, roles.0.clone()));
         }
-        let metrics = metrics_listener::router(registry, health);
+        let metrics = metrics_listener::router(self.registry, health);
         surroundings.1.spawn(ingest::serve(listeners.metrics, metrics, surroundings.0.clone()));
         if let (Some(listener), Some(address)) = (listeners.receiver, receiver_address) {
             let (router, reporter) = receiver::new(self.backends.store.clone(), address);
@@ -62,11 +60,21 @@ impl Starting<'_> {
         Ok((roles, surroundings, handle))
     }
 
+    /// Every process tells the others that it is there, whatever its roles are.
+    fn join(&self, families: &Families, health: &Health, tasks: &mut Tasks) -> Members {
+        let (store, node) = (self.backends.store.clone(), Node::new(self.node, self.roles));
+        let members = membership::start(store, node, families, &mut tasks.1, &tasks.0);
+        if self.config.is_distributed() {
+            readiness::among_others(health, &members);
+        }
+        members
+    }
+
     fn start_dispatcher(
         &self,
         egress: &EgressPolicy,
         families: &Families,
-        members: Members,
+        members: &Members,
         tasks: &mut Tasks,
     ) -> Result<dispatcher::Handle, StartError> {
         let settings = dispatcher::DispatchSettings {
@@ -80,36 +88,34 @@ impl Starting<'_> {
             attempter: Attempter::new(egress.clone(), ResolverSettings::default())?,
             settings,
             families: families.clone(),
-            members,
+            members: members.clone(),
         };
         Ok(dispatcher::start(parts, &mut tasks.1, &tasks.0))
     }
 
-    fn start_ingest(
+    fn ingest_parts(
         &self,
-        listener: TcpListener,
         key: &OperatorKey,
         egress: EgressPolicy,
-        families: &Families,
+        families: Families,
         health: &Health,
+        members: &Members,
         tasks: &mut Tasks,
-    ) {
+    ) -> Result<ingest::Parts, StartError> {
         let settings = ingest::IngestSettings {
             operator_key: ingest::OperatorKey::new(key.reveal()),
             base_domain: self.config.base_domain.clone(),
             retention: self.config.retention,
         };
-        let parts = ingest::Parts {
+        Ok(ingest::Parts {
             store: self.backends.store.clone(),
             queue: self.backends.queue.clone(),
             egress,
             settings,
-            families: families.clone(),
+            families,
             health: health.clone(),
-            sharing: ingest::Sharing::alone(),
-        };
-        let api = ingest::start(parts, &mut tasks.1, &tasks.0);
-        tasks.1.spawn(ingest::serve(listener, api, tasks.0.clone()));
+            sharing: sharing::of(self.config, members, tasks)?,
+        })
     }
 }
 

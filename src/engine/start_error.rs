@@ -4,8 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use fairhook_common::config::ServerUrl;
+use fairhook_common::queue::QueueDown;
 use fairhook_common::store::StoreError;
 use fairhook_dispatcher::attempt::AttempterError;
+use fairhook_ingest::BadRedisUrl;
 
 /// Why an engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +19,15 @@ pub enum StartError {
     /// The embedded store.
     #[error("cannot open the store in {directory}: {error}", directory = .0.display(), error = .1)]
     Store(PathBuf, StoreError),
-    /// The other pair of backends.
-    #[error("this version runs on SQLite and in-process queues and cannot use Postgres and RabbitMQ")]
-    NotInThisVersion,
+    /// Postgres.
+    #[error("cannot use Postgres at {0}: {1}")]
+    Postgres(ServerUrl, StoreError),
+    /// RabbitMQ.
+    #[error("cannot use RabbitMQ at {0}: {1}")]
+    RabbitMq(ServerUrl, QueueDown),
+    /// Redis.
+    #[error("cannot use Redis (setting redis_url): {0}")]
+    Redis(#[from] BadRedisUrl),
     /// The operator's key.
     #[error("cannot use the operator's key: {0}")]
     OperatorKey(io::Error),

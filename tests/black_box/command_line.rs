@@ -74,6 +74,23 @@ fn a_command_line_that_is_none_ends_with_64_and_help_with_0() {
     assert_eq!(text(&version.stdout).trim(), concat!("fairhook ", env!("CARGO_PKG_VERSION")));
 }
 
+/// A port that nothing listens on is as good as a database that is not there yet.
+#[test]
+fn a_start_waits_for_its_database_so_long_says_so_and_names_no_password() {
+    let nowhere =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port");
+    let (store, queue) =
+        (format!("postgres://u:hunter2@{nowhere}/hooks"), format!("amqp://u:hunter2@{nowhere}"));
+    let environment = [("FAIRHOOK_STORE_URL", store.as_str()), ("FAIRHOOK_QUEUE_URL", &queue)];
+    let output =
+        run(&["dispatcher", "--start-deadline", "1s", "--metrics-listen", "127.0.0.1:0"], &environment);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the store is not there yet; trying again"), "{said}");
+    assert!(said.contains(&format!("fairhook: cannot use Postgres at {nowhere}/hooks: ")), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
 #[test]
 fn check_config_shows_where_each_value_comes_from_and_no_secret() {
     let secret = "a-key-that-nobody-may-see";

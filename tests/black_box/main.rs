@@ -5,9 +5,11 @@ mod harness;
 
 mod command_line;
 mod dead_letters;
+mod deployment;
 mod disk_full;
 mod isolation;
 mod kill_switch;
+mod operations;
 mod refusals;
 mod restarts;
 mod signatures;

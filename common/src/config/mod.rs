@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::queue::rabbit::QueueType;
+
 pub use purpose::Purpose;
 pub use secret::OperatorKey;
 pub use settings::{SETTINGS, Secrecy, Setting};
@@ -90,15 +92,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
-}
-
-/// What RabbitMQ keeps a tenant's queue in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueType {
-    /// A durable classic queue.
-    Classic,
-    /// A quorum queue.
-    Quorum,
 }
 
 /// One sentence that names a setting, says where its value came from, and what is wrong with it.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::secret::OperatorKey;
 use super::urls::{QueueUrl, ServerUrl, StoreUrl};
-use super::{Config, LogFormat, QueueType, read};
+use super::{Config, LogFormat, read};
+use crate::queue::rabbit::QueueType;
 
 /// A setting. Its name in the file is `name`; `--na-me` is its flag and `FAIRHOOK_NAME` its environment variable.
 #[derive(Debug, Clone, Copy)]

@@ -64,8 +64,8 @@ impl QueueUrl {
 impl ServerUrl {
     /// Reads Redis' URL; the error does not quote it, it may hold a password.
     pub(super) fn redis(text: &str) -> Result<Self, String> {
-        let wrong = "Redis is `redis://USER:PASSWORD@HOST/NUMBER`; this version does not speak TLS with it";
-        let url = read(text, &["redis"]).ok_or(wrong)?;
+        let wrong = "Redis is `redis://USER:PASSWORD@HOST/NUMBER`, or `rediss://…` with TLS";
+        let url = read(text, &["redis", "rediss"]).ok_or(wrong)?;
         let host = host(&url).ok_or(wrong)?;
         let number = inner_path(&url).unwrap_or_default();
         Ok(Self { url: text.to_owned(), place: format!("{host}/{number}") })
@@ -153,7 +153,10 @@ mod tests {
         for text in ["amqp:mq", "amqp:///x", "postgres://db", "memory", ""] {
             assert!(QueueUrl::parse(text).is_err(), "{text}");
         }
-        assert!(ServerUrl::redis("rediss://cache").expect_err("no TLS").contains("TLS"));
+        for text in ["redis:cache", "redis:///2", "http://cache", ""] {
+            assert!(ServerUrl::redis(text).is_err(), "{text}");
+        }
+        assert!(ServerUrl::redis("rediss://cache").is_ok());
     }
 
     #[test]
