@@ -13,7 +13,7 @@ use crate::retry::RetrySchedule;
 use crate::time::Timestamp;
 
 /// What is to be loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// The delivery.
     pub delivery: DeliveryId,

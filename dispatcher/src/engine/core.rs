@@ -15,9 +15,11 @@ use fairhook_common::time::Timestamp;
 use super::due::{DuePlan, Room};
 use super::held::{Ended, Held, Started};
 use super::metrics::Metrics;
+use super::places::Places;
 use super::recording::{Outbound, Told};
 use super::subscriptions::Subscriptions;
 use super::tenants::Tenants;
+use super::twins::Twins;
 use crate::permits::Permits;
 use crate::schedule::{Capacity, EndpointFacts, Moment, Scheduler, Settings, SlotEnd, Step, Waiting};
 
@@ -28,6 +30,7 @@ pub struct Core {
     pub permits: Permits,
     pub due: DuePlan,
     pub outbound: Outbound,
+    pub twins: Twins,
     pub metrics: Arc<Metrics>,
     capacity: Capacity,
     to_load: Vec<Started>,
@@ -50,16 +53,18 @@ impl Core {
         node: NodeId,
         slots: usize,
         subscriptions: Arc<Subscriptions>,
+        places: Arc<Places>,
         metrics: Arc<Metrics>,
         now: Moment,
     ) -> Self {
         metrics.slots_total.set(slots as i64);
         Self {
             scheduler: Scheduler::new(Settings::with_slots(slots)),
-            tenants: Tenants::new(subscriptions, slots),
+            tenants: Tenants::new(subscriptions, places, slots),
             permits: Permits::new(node),
             due: DuePlan::new(now),
             outbound: Outbound::default(),
+            twins: Twins::default(),
             metrics,
             capacity: Capacity::new(slots),
             to_load: Vec::new(),
@@ -88,10 +93,14 @@ impl Core {
     /// A message came. One of a tenant that is not served here goes back to its queue.
     pub fn received(&mut self, received: Received, now: Moment) {
         let Received { tenant, message, receipt } = received;
+        let ticket = Ticket { delivery: message.delivery, generation: message.generation };
+        let Some(receipt) = self.twins.take(ticket, receipt) else {
+            self.metrics.twins.inc();
+            return;
+        };
         if !self.tenants.message(tenant, now) {
             return;
         }
-        let ticket = Ticket { delivery: message.delivery, generation: message.generation };
         let item = Held { ticket, since: now, receipt: Some(receipt) };
         let endpoint = message.endpoint;
         self.offer(Waiting { tenant, lane: Lane::First, endpoint, released: false, item }, now);

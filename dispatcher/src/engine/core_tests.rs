@@ -28,7 +28,7 @@ fn roster(id: TenantId, max_concurrent: u32, deleted: bool) -> Roster {
 fn core(slots: usize) -> Core {
     let metrics = Arc::new(Metrics::new(&Families::new(prometheus::Registry::new())));
     let node = NodeId::generate();
-    let mut core = Core::new(node, slots, Arc::default(), metrics, ms(0));
+    let mut core = Core::new(node, slots, Arc::default(), Arc::default(), metrics, ms(0));
     core.heard(&Book::default().beat(&beat(node), WALL), ms(0), WALL);
     core
 }

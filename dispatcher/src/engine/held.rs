@@ -2,10 +2,10 @@
 
 use fairhook_common::delivery::{Lane, Outcome, Verdict};
 use fairhook_common::ids::{EndpointId, TenantId};
-use fairhook_common::queue::Receipt;
 use fairhook_common::store::Ticket;
 use fairhook_common::time::Timestamp;
 
+use super::twins::Taken;
 use crate::schedule::{Moment, SlotId};
 use crate::verdict::Class;
 
@@ -16,7 +16,7 @@ pub struct Held {
     /// Since when we hold it.
     pub since: Moment,
     /// The message it came by; `None`: claimed.
-    pub receipt: Option<Box<dyn Receipt>>,
+    pub receipt: Option<Taken>,
 }
 
 /// A delivery that holds a slot.
@@ -50,7 +50,7 @@ pub struct Unrecorded {
     /// The verdict.
     pub outcome: Outcome,
     /// The message to ack afterwards.
-    pub receipt: Option<Box<dyn Receipt>>,
+    pub receipt: Option<Taken>,
     /// Since when it waits to be recorded.
     pub since: Moment,
 }

@@ -172,7 +172,7 @@ fn touched(job: &Job) -> u64 {
     job.done + job.skipped + job.failed
 }
 
-async fn until_drained(work: impl Future<Output = ()>, shutdown: &Shutdown) {
+pub(super) async fn until_drained(work: impl Future<Output = ()>, shutdown: &Shutdown) {
     tokio::select! {
         () = work => {}
         () = shutdown.draining() => {}

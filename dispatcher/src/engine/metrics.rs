@@ -65,12 +65,15 @@ pub struct Metrics {
     pub held: IntCounter,
     pub stale: IntCounter,
     pub overdue: IntCounter,
+    pub twins: IntCounter,
     pub endpoints_stopped: IntCounter,
     pub circuits_open: IntGauge,
     pub jobs_open: IntGauge,
     pub job_rows: IntCounter,
     pub released: IntCounter,
     pub recovered: IntCounter,
+    pub lost: IntCounter,
+    pub unrouted: IntCounter,
     swept: IntCounterVec,
 }
 
@@ -89,7 +92,7 @@ impl Metrics {
             families.counters("fairhook_deliveries_ended_total", "Deliveries that ended here.", &["state"]);
         let passed = families.counters(
             "fairhook_not_attempted_total",
-            "Deliveries taken up and not attempted: parked, held, stale, or held too long.",
+            "Deliveries taken up and not attempted: parked, held, stale, held too long, or a message that came again (twin).",
             &["why"],
         );
         Self {
@@ -117,6 +120,7 @@ impl Metrics {
             held: passed.with_label_values(&["held"]),
             stale: passed.with_label_values(&["stale"]),
             overdue: passed.with_label_values(&["overdue"]),
+            twins: passed.with_label_values(&["twin"]),
             endpoints_stopped: families
                 .counter("fairhook_endpoints_stopped_total", "Endpoints that were disabled or paused here."),
             circuits_open: families.gauge("fairhook_circuits_open", "Endpoints whose circuit is not closed."),
@@ -125,6 +129,14 @@ impl Metrics {
             released: families.counter("fairhook_released_total", "Held deliveries that were released."),
             recovered: families
                 .counter("fairhook_recovered_total", "Deliveries made due from unsettled outbox rows."),
+            lost: families.counter(
+                "fairhook_lost_messages_total",
+                "Deliveries made due because the queue had lost their messages.",
+            ),
+            unrouted: families.counter(
+                "fairhook_unrouted_messages_total",
+                "Deliveries made due because their messages found no queue.",
+            ),
             swept: families.counters(
                 "fairhook_swept_rows_total",
                 "Rows that housekeeping changed.",

@@ -18,16 +18,19 @@ mod clock;
 mod core;
 mod drain;
 mod due;
+mod epoch;
 mod held;
 mod housekeeping;
 mod intake;
 mod keeper;
 mod lag;
 mod loading;
+mod lost;
 mod metrics;
 mod outage;
 mod pace;
 mod permitting;
+mod places;
 mod prefetch;
 mod recording;
 mod report;
@@ -36,6 +39,7 @@ mod run;
 mod subscriptions;
 mod table;
 mod tenants;
+mod twins;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +60,10 @@ use self::core::Core;
 use self::housekeeping::Housekeeping;
 use self::intake::Intake;
 use self::lag::Lag;
+use self::lost::Lost;
 use self::metrics::Metrics;
 use self::outage::Outage;
+use self::places::Places;
 use self::roster::Pokes;
 use self::run::{Engine, OurStanding, UnderWay};
 use self::subscriptions::Subscriptions;
@@ -123,7 +129,15 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
     view.mark_changed();
 
     let node = members.node().id;
-    let core = Core::new(node, settings.slots, Arc::clone(&subscriptions), Arc::clone(&metrics), clock.now());
+    let places = Arc::new(Places::default());
+    let core = Core::new(
+        node,
+        settings.slots,
+        Arc::clone(&subscriptions),
+        Arc::clone(&places),
+        Arc::clone(&metrics),
+        clock.now(),
+    );
     let engine = Engine {
         core,
         tools: Arc::new(Tools { attempter, metrics: Arc::clone(&metrics), clock }),
@@ -141,6 +155,14 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
         standing: OurStanding::default(),
         under_way: UnderWay::default(),
     };
+    let lost = Lost {
+        store: Arc::clone(&store),
+        queue: Arc::clone(&queue),
+        places,
+        pokes: Arc::clone(&pokes),
+        metrics: Arc::clone(&metrics),
+        outage: Arc::clone(&outage),
+    };
     let intake = Intake { queue, subscriptions, outage: Outage::new("queue"), inbox };
     let following = roster::follow(
         Arc::clone(&store),
@@ -152,6 +174,9 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
     let retention = settings.retention;
     let housekeeping = Housekeeping { store, pokes, metrics, outage, keeper, retention };
     tasks.spawn(keys.keep(shutdown.clone()));
+    tasks.spawn(lost.clone().look_after_queues(shutdown.clone()));
+    tasks.spawn(lost.clone().take_unrouted(shutdown.clone()));
+    tasks.spawn(lost.watch_epoch(housekeeping.keeper.clone(), shutdown.clone()));
     tasks.spawn(engine.run(shutdown.clone()));
     tasks.spawn(intake.run(shutdown.clone()));
     tasks.spawn(following);

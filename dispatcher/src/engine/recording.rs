@@ -7,13 +7,13 @@ use std::time::Duration;
 use fairhook_common::delivery::Verdict;
 use fairhook_common::ids::{DeliveryId, EndpointId, TenantId};
 use fairhook_common::limits;
-use fairhook_common::queue::Receipt;
 use fairhook_common::store::{Recorded, SharedStore};
 use tokio::time::Instant;
 
 use super::held::Unrecorded;
 use super::metrics::Metrics;
 use super::outage::Outage;
+use super::twins::Taken;
 use crate::schedule::Moment;
 
 /// What waits to be recorded and acked.
@@ -21,7 +21,7 @@ use crate::schedule::Moment;
 pub struct Outbound {
     waiting: VecDeque<Unrecorded>,
     /// Messages whose delivery needs no record: stale ones.
-    acks: Vec<Box<dyn Receipt>>,
+    acks: Vec<Taken>,
     /// The batch under way: how many, and since when its oldest waits.
     under_way: Option<(usize, Option<Moment>)>,
 }
@@ -29,7 +29,7 @@ pub struct Outbound {
 /// One recording's worth.
 pub struct Batch {
     outcomes: Vec<Unrecorded>,
-    acks: Vec<Box<dyn Receipt>>,
+    acks: Vec<Taken>,
 }
 
 /// What recording did to one delivery.
@@ -53,7 +53,7 @@ impl Outbound {
     }
 
     /// A message is to be acked, without any record.
-    pub fn ack(&mut self, receipt: Option<Box<dyn Receipt>>) {
+    pub fn ack(&mut self, receipt: Option<Taken>) {
         self.acks.extend(receipt);
     }
 

@@ -199,6 +199,7 @@ impl Engine {
         }
         if due.tidy {
             self.core.tenants.tick(now);
+            self.core.twins.tidy();
             self.core.scheduler.forget_idle(now);
             if !self.under_way.draining {
                 self.core.park_overdue(now, Timestamp::now());

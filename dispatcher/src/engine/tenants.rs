@@ -7,6 +7,7 @@ use fairhook_common::ids::TenantId;
 use fairhook_common::queue::QueueAddress;
 use fairhook_common::store::RosterTenant;
 
+use super::places::Places;
 use super::prefetch::Prefetch;
 use super::subscriptions::Subscriptions;
 use crate::permits::Permits;
@@ -36,15 +37,16 @@ pub struct Tenant {
 pub struct Tenants {
     by_id: HashMap<TenantId, Tenant>,
     subscriptions: Arc<Subscriptions>,
+    places: Arc<Places>,
     /// No share is larger: what is fetched and claimed ahead follows from it, and a quota may be any number.
     largest_share: u32,
 }
 
 impl Tenants {
-    /// None; `subscriptions` is told what they need. No tenant can have more than `slots` in flight.
-    pub fn new(subscriptions: Arc<Subscriptions>, slots: usize) -> Self {
+    /// None; `subscriptions` is told what they need, and `places` where their queues are. No tenant can have more than `slots` in flight.
+    pub fn new(subscriptions: Arc<Subscriptions>, places: Arc<Places>, slots: usize) -> Self {
         let largest_share = u32::try_from(slots).unwrap_or(u32::MAX).max(1);
-        Self { by_id: HashMap::new(), subscriptions, largest_share }
+        Self { by_id: HashMap::new(), subscriptions, places, largest_share }
     }
 
     /// A tenant is new or has changed.
@@ -61,6 +63,7 @@ impl Tenants {
             prefetch: Prefetch::idle(),
         });
         tenant.slug = Arc::clone(&changed.slug);
+        self.places.put(address.clone(), permits.is_first(changed.id));
         (tenant.weight, tenant.cap) = (changed.weight, changed.max_concurrent);
         let share = permits.share(changed.id, tenant.cap).min(self.largest_share);
         if tenant.share != share || tenant.address != address {
@@ -74,6 +77,7 @@ impl Tenants {
     pub fn share_anew(&mut self, permits: &Permits) -> Vec<TenantId> {
         let mut changed = Vec::new();
         for (id, tenant) in &mut self.by_id {
+            self.places.put(tenant.address.clone(), permits.is_first(*id));
             let share = permits.share(*id, tenant.cap).min(self.largest_share);
             if tenant.share != share {
                 tenant.share = share;
@@ -87,6 +91,7 @@ impl Tenants {
     /// A tenant is gone, and its queue with it.
     pub fn remove(&mut self, gone: &RosterTenant) {
         self.by_id.remove(&gone.id);
+        self.places.remove(gone.id);
         self.subscriptions.delete(QueueAddress { tenant: gone.id, name: Arc::clone(&gone.queue) });
     }
 

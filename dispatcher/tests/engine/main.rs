@@ -2,6 +2,7 @@
 
 mod control;
 mod later;
+mod many;
 mod path;
 mod receiver;
 mod rig;

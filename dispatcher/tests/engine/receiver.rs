@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -32,8 +33,33 @@ pub enum Answer {
 /// A running receiver.
 pub struct Receiver {
     pub address: SocketAddr,
+    crowd: Arc<Crowd>,
     arrivals: mpsc::Receiver<Arrival>,
     server: JoinHandle<()>,
+}
+
+/// How many requests are and were being answered at once.
+#[derive(Default)]
+struct Crowd {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// A request that is being answered, until its caller goes.
+struct Inside(Arc<Crowd>);
+
+impl Inside {
+    fn enter(crowd: &Arc<Crowd>) -> Self {
+        let now = crowd.now.fetch_add(1, Ordering::Relaxed) + 1;
+        crowd.most.fetch_max(now, Ordering::Relaxed);
+        Self(Arc::clone(crowd))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Receiver {
@@ -43,9 +69,13 @@ impl Receiver {
         let address = listener.local_addr().expect("an address");
         let (told, arrivals) = mpsc::channel(100_000);
         let answer = Arc::new(answer);
+        let crowd = Arc::<Crowd>::default();
+        let counted = Arc::clone(&crowd);
         let router = Router::new().fallback(move |headers: HeaderMap, body: Bytes| {
             let (told, answer) = (told.clone(), Arc::clone(&answer));
+            let inside = Inside::enter(&counted);
             async move {
+                let _inside = inside;
                 let header = |name| headers.get(name).and_then(|v| v.to_str().ok()).expect("a header");
                 let arrival = Arrival {
                     event: header("webhook-id").parse().expect("an event's id"),
@@ -65,12 +95,17 @@ impl Receiver {
             }
         });
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
-        Self { address, arrivals, server }
+        Self { address, crowd, arrivals, server }
     }
 
     /// One that answers 200 to everything.
     pub async fn good() -> Self {
         Self::start(|_| Answer::Status(200)).await
+    }
+
+    /// How many requests there were at once, at most, since this was last asked.
+    pub fn most_at_once(&self) -> usize {
+        self.crowd.most.swap(0, Ordering::Relaxed)
     }
 
     pub fn url(&self) -> String {

@@ -33,7 +33,35 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 pub struct Rig {
     pub store: Arc<SqliteStore>,
     pub queue: MemoryQueue,
-    dispatcher: Option<(JoinSet<()>, Shutdown, Handle)>,
+    dispatcher: Option<Running>,
+}
+
+/// A dispatcher that runs.
+pub struct Running {
+    tasks: JoinSet<()>,
+    shutdown: Shutdown,
+    handle: Handle,
+    registry: prometheus::Registry,
+}
+
+impl Running {
+    /// Drains it; it must be done in time.
+    pub async fn drain(mut self) {
+        self.shutdown.drain();
+        assert!(self.shutdown.join(&mut self.tasks, PATIENCE).await, "drained in time");
+    }
+
+    /// Ends it in the middle of whatever it does.
+    pub async fn kill(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// What one of its counters says, over all labels.
+    pub fn counted(&self, name: &str) -> u64 {
+        let family = self.registry.gather().into_iter().find(|family| family.name() == name);
+        let family = family.expect("the counter is there");
+        family.get_metric().iter().map(|metric| metric.get_counter().get_value() as u64).sum()
+    }
 }
 
 /// Polls until `check` holds.
@@ -57,38 +85,43 @@ impl Rig {
         Self { store: Arc::new(store), queue: MemoryQueue::new(), dispatcher: None }
     }
 
-    /// Starts a dispatcher that may call loopback.
+    /// Starts the dispatcher.
     pub fn start(&mut self) -> Handle {
+        let running = self.launch(Arc::new(self.queue.clone()));
+        let handle = running.handle.clone();
+        self.dispatcher = Some(running);
+        handle
+    }
+
+    /// Starts a dispatcher that may call loopback, beside whatever runs.
+    pub fn launch(&self, queue: Arc<dyn Queue>) -> Running {
         let loopback = "127.0.0.0/8".parse().expect("a network");
         let policy = EgressPolicy::new(vec![loopback], None);
         let (mut tasks, shutdown) = (JoinSet::new(), Shutdown::new());
-        let families = Families::new(prometheus::Registry::new());
+        let registry = prometheus::Registry::new();
+        let families = Families::new(registry.clone());
         let node = Node::new("test", Roles { ingest: false, dispatcher: true });
         let members = membership::start(self.store.clone(), node, &families, &mut tasks, &shutdown);
         let parts = Parts {
             store: self.store.clone(),
-            queue: Arc::new(self.queue.clone()),
+            queue,
             attempter: Attempter::new(policy, ResolverSettings::default()).expect("an attempter"),
             settings: DispatchSettings::default(),
             families,
             members,
         };
         let handle = fairhook_dispatcher::start(parts, &mut tasks, &shutdown);
-        self.dispatcher = Some((tasks, shutdown, handle.clone()));
-        handle
+        Running { tasks, shutdown, handle, registry }
     }
 
     /// Drains the dispatcher; it must be done in time.
     pub async fn drain(&mut self) {
-        let (mut tasks, shutdown, _) = self.dispatcher.take().expect("it runs");
-        shutdown.drain();
-        assert!(shutdown.join(&mut tasks, PATIENCE).await, "drained in time");
+        self.dispatcher.take().expect("it runs").drain().await;
     }
 
     /// Ends the dispatcher in the middle of whatever it does.
     pub async fn kill(&mut self) {
-        let (mut tasks, _, _) = self.dispatcher.take().expect("it runs");
-        tasks.shutdown().await;
+        self.dispatcher.take().expect("it runs").kill().await;
     }
 
     /// A tenant that may have `concurrent` deliveries in flight.
