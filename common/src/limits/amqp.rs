@@ -32,6 +32,8 @@ pub const AMQP_KNOWN_QUEUES: u64 = 50_000;
 pub const AMQP_CONSUMERS_PER_CHANNEL: usize = 100;
 /// The largest prefetch a quorum queue takes.
 pub const AMQP_PREFETCH_MAX: u32 = 2_000;
+/// How many messages the broker may hand out beyond a prefetch that was lowered, rather than be told of it.
+pub const AMQP_PREFETCH_SLACK: u16 = 64;
 /// Messages without a queue that are handed out at once.
 pub const AMQP_UNROUTED_PREFETCH: u32 = 256;
 /// The pause before a queue that could not be consumed, or a message that could not be put aside, is tried again.

@@ -8,40 +8,40 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Long enough for any backend on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 /// How long is listened for what must not arrive.
 const SILENCE: Duration = Duration::from_millis(150);
 
-type Consuming = Box<dyn Consumer>;
+pub type Consuming = Box<dyn Consumer>;
 
-fn tenant() -> QueueAddress {
+pub fn tenant() -> QueueAddress {
     let tenant = TenantId::generate();
     QueueAddress { tenant, name: format!("conformance.{tenant}").into() }
 }
 
-fn message(n: u16) -> Message {
+pub fn message(n: u16) -> Message {
     let delivery = DeliveryId { event: EventId::generate(), ordinal: n };
     Message { delivery, endpoint: EndpointId::generate(), generation: u32::from(n) * 70_000 }
 }
 
-async fn publish(queue: &Arc<dyn Queue>, address: &QueueAddress, count: u16) -> Vec<Message> {
+pub async fn publish(queue: &Arc<dyn Queue>, address: &QueueAddress, count: u16) -> Vec<Message> {
     let batch: Vec<_> = (0..count).map(|n| (address.clone(), message(n))).collect();
     let published = queue.publish(&batch).await;
     assert_eq!(published, vec![Published::Confirmed; usize::from(count)]);
     batch.into_iter().map(|(_, message)| message).collect()
 }
 
-async fn consumer(queue: &Arc<dyn Queue>, address: &QueueAddress, prefetch: u32) -> Consuming {
+pub async fn consumer(queue: &Arc<dyn Queue>, address: &QueueAddress, prefetch: u32) -> Consuming {
     let mut consumer = queue.consumer().await.expect("a consumer");
     consumer.subscribe(address, prefetch).await.expect("subscribes");
     consumer
 }
 
-async fn next(consumer: &mut Consuming) -> Received {
+pub async fn next(consumer: &mut Consuming) -> Received {
     timeout(SOON, consumer.next()).await.expect("a message arrives").expect("the queue is there")
 }
 
-async fn take(consumer: &mut Consuming, count: usize) -> Vec<Received> {
+pub async fn take(consumer: &mut Consuming, count: usize) -> Vec<Received> {
     let mut taken = Vec::new();
     for _ in 0..count {
         taken.push(next(consumer).await);
@@ -49,17 +49,17 @@ async fn take(consumer: &mut Consuming, count: usize) -> Vec<Received> {
     taken
 }
 
-async fn silent(consumer: &mut Consuming) {
+pub async fn silent(consumer: &mut Consuming) {
     if let Ok(received) = timeout(SILENCE, consumer.next()).await {
         panic!("nothing was to arrive, but {:?} did", received.map(|r| r.message).ok());
     }
 }
 
-fn said(received: &[Received]) -> Vec<Message> {
+pub fn said(received: &[Received]) -> Vec<Message> {
     received.iter().map(|r| r.message).collect()
 }
 
-async fn ack_all(received: Vec<Received>) {
+pub async fn ack_all(received: Vec<Received>) {
     for one in received {
         one.receipt.ack().await;
     }

@@ -5,8 +5,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use futures_util::future::join;
 use lapin::options::{QueueBindOptions, QueueDeleteOptions};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -78,8 +79,7 @@ impl Control {
 
     /// Makes the epoch's queue.
     pub async fn mark(&self, epoch: Uuid) -> Result<(), QueueDown> {
-        self.call(|asking| async move { asking.declare(topology::epoch_queue(epoch)).await.map(|_| ()) })
-            .await
+        self.call(|asking| async move { asking.mark(epoch).await }).await
     }
 
     /// Asks for something that is always there.
@@ -129,33 +129,38 @@ impl Session for Asking {
 }
 
 impl Asking {
+    /// Declares and binds in one go. A queue that exists keeps its type: the setting is for new ones.
     async fn make(&self, address: &QueueAddress) -> lapin::Result<u64> {
         let name = topology::short(&address.name)?;
-        let ready = self.declare(name.clone()).await?;
         let lent = self.lend().await?;
-        let (exchange, key) = (topology::DELIVERIES.into(), address.tenant.to_string().into());
-        lent.channel()
-            .queue_bind(name, exchange, key, QueueBindOptions::default(), FieldTable::default())
-            .await?;
-        lent.keep();
-        Ok(ready)
-    }
-
-    /// A queue that exists keeps its type: the setting is for new ones.
-    async fn declare(&self, name: ShortString) -> lapin::Result<u64> {
-        let first = self.lend().await?;
-        match topology::queue(first.channel(), name.clone(), self.queue_type).await {
+        let declaring = topology::queue(lent.channel(), name.clone(), self.queue_type);
+        let (declared, bound) = join(declaring, bind(lent.channel(), address)).await;
+        match declared {
             Ok(queue) => {
-                first.keep();
+                bound?;
+                lent.keep();
                 return Ok(u64::from(queue.message_count()));
             }
-            Err(error) if topology::is_other_kind(&error) => drop(first),
+            Err(error) if topology::is_other_kind(&error) => drop(lent),
             Err(error) => return Err(error),
         }
-        let second = self.lend().await?;
-        let queue = topology::existing(second.channel(), name).await?;
-        second.keep();
+        let lent = self.lend().await?;
+        let queue = topology::existing(lent.channel(), name).await?;
+        bind(lent.channel(), address).await?;
+        lent.keep();
         Ok(u64::from(queue.message_count()))
+    }
+
+    async fn mark(&self, epoch: Uuid) -> lapin::Result<()> {
+        let lent = self.lend().await?;
+        match topology::queue(lent.channel(), topology::epoch_queue(epoch), self.queue_type).await {
+            Ok(_) => {
+                lent.keep();
+                Ok(())
+            }
+            Err(error) if topology::is_other_kind(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn lend(&self) -> lapin::Result<Lent<'_>> {
@@ -171,6 +176,12 @@ impl Asking {
     fn idle(&self) -> MutexGuard<'_, Vec<Channel>> {
         self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+async fn bind(channel: &Channel, address: &QueueAddress) -> lapin::Result<()> {
+    let name = topology::short(&address.name)?;
+    let (exchange, key) = (topology::DELIVERIES.into(), address.tenant.to_string().into());
+    channel.queue_bind(name, exchange, key, QueueBindOptions::default(), FieldTable::default()).await
 }
 
 /// A channel for one question. Dropped it is closed: the error it had ended it, or the answer is still to come.

@@ -83,6 +83,15 @@ struct Live {
     sink: Sink,
 }
 
+impl Live {
+    /// Whether a prefetch needs no new consumer at the broker: what it sends too much, and it is not much, waits here. A
+    /// tenant that falls idle and wakes again costs the broker nothing.
+    fn suits(&self, prefetch: u16) -> bool {
+        let too_many = self.prefetch.checked_sub(prefetch);
+        too_many.is_some_and(|messages| messages <= limits::AMQP_PREFETCH_SLACK)
+    }
+}
+
 impl Courier {
     /// Without subscriptions.
     pub fn new(parts: Parts) -> Self {
@@ -149,7 +158,9 @@ impl Courier {
         let subscription =
             self.subscriptions.entry(desk).or_insert(Subscription { source, prefetch, live: None });
         subscription.prefetch = prefetch;
-        if subscription.live.as_ref().is_none_or(|live| live.prefetch != prefetch) {
+        if subscription.live.as_ref().is_some_and(|live| live.suits(prefetch)) {
+            self.parts.inbox.open(desk, prefetch);
+        } else {
             self.serve(desk).await;
         }
         self.alive()
@@ -186,7 +197,8 @@ impl Courier {
             self.parts.control.make(address).await?;
         }
         let before = self.cancel(desk).await;
-        self.parts.inbox.open(desk, u32::from(prefetch));
+        self.parts.inbox.open(desk, prefetch);
+        self.parts.inbox.trim(desk);
         let lane = self.lane(before).await.map_err(down)?;
         let live = self.consume(desk, &source, prefetch, lane).await.map_err(down)?;
         if let Some(subscription) = self.subscriptions.get_mut(&desk) {

@@ -40,8 +40,8 @@ impl<T> Default for Desks<T> {
 }
 
 impl<T> Desks<T> {
-    /// From now on at most `prefetch` are held. Gives what waited and finds no room any more, oldest first.
-    pub fn open(&mut self, tenant: TenantId, prefetch: usize) -> VecDeque<T> {
+    /// From now on at most `prefetch` are held.
+    pub fn open(&mut self, tenant: TenantId, prefetch: usize) {
         self.lives += 1;
         let life = self.lives;
         let desk = self.desks.entry(tenant).or_insert_with(|| Desk {
@@ -52,10 +52,14 @@ impl<T> Desks<T> {
             life,
         });
         desk.prefetch = prefetch;
-        let room = prefetch.saturating_sub(desk.held).min(desk.waiting.len());
-        let surplus = desk.waiting.split_off(room);
         self.offer(tenant);
-        surplus
+    }
+
+    /// Gives what waits and finds no room, oldest first.
+    pub fn trim(&mut self, tenant: TenantId) -> VecDeque<T> {
+        let Some(desk) = self.desks.get_mut(&tenant) else { return VecDeque::new() };
+        let room = desk.prefetch.saturating_sub(desk.held).min(desk.waiting.len());
+        desk.waiting.split_off(room)
     }
 
     /// Nothing more is taken. Gives what waited, oldest first.
@@ -150,7 +154,7 @@ mod tests {
 
     fn desks(tenant: TenantId, prefetch: usize, waiting: std::ops::Range<u32>) -> Desks<u32> {
         let mut desks = Desks::default();
-        assert!(desks.open(tenant, prefetch).is_empty());
+        desks.open(tenant, prefetch);
         for message in waiting {
             desks.accept(tenant, message).unwrap();
         }
@@ -178,11 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_prefetch_gives_back_what_has_no_room() {
+    fn what_has_no_room_in_a_smaller_prefetch_can_be_given_back() {
         let tenant = TenantId::generate();
         let mut desks = desks(tenant, 4, 0..4);
         let (held, _) = desks.take().unwrap();
-        assert_eq!(desks.open(tenant, 2), [2, 3]);
+        desks.open(tenant, 2);
+        assert_eq!(desks.trim(tenant), [2, 3]);
         assert_eq!(taken(&mut desks), [1]);
         assert!(!desks.settle(held));
     }

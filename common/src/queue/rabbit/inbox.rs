@@ -102,11 +102,16 @@ impl Inbox {
         }
     }
 
-    /// As [`Desks::open`]; what has no room goes back.
-    pub fn open(&self, desk: TenantId, prefetch: u32) {
-        let surplus = self.state().desks.open(desk, prefetch as usize);
-        give_back(surplus);
+    /// As [`Desks::open`].
+    pub fn open(&self, desk: TenantId, prefetch: u16) {
+        self.state().desks.open(desk, usize::from(prefetch));
         self.arrived.notify_one();
+    }
+
+    /// As [`Desks::trim`]; what has no room goes back.
+    pub fn trim(&self, desk: TenantId) {
+        let surplus = self.state().desks.trim(desk);
+        give_back(surplus);
     }
 
     /// As [`Desks::close`]; what waited goes back.

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fairhook_common::queue::rabbit::{QueueType, RabbitQueue, RabbitSettings};
+use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
@@ -32,10 +33,35 @@ impl Vhost {
         let name = format!("test-{}", Uuid::now_v7());
         amqp.set_path(&name);
         let vhost = Self { amqp, admin, name };
-        vhost.call("PUT", &format!("/api/vhosts/{}", vhost.name), "");
-        let permissions = format!("/api/permissions/{}/{}", vhost.name, vhost.admin.username());
-        vhost.call("PUT", &permissions, r#"{"configure":".*","write":".*","read":".*"}"#);
+        vhost.make();
         vhost
+    }
+
+    fn make(&self) {
+        self.call("PUT", &format!("/api/vhosts/{}", self.name), "");
+        let permissions = format!("/api/permissions/{}/{}", self.name, self.admin.username());
+        self.call("PUT", &permissions, r#"{"configure":".*","write":".*","read":".*"}"#);
+    }
+
+    /// Loses everything in it, and every connection to it.
+    pub fn wipe(&self) {
+        self.call("DELETE", &format!("/api/vhosts/{}", self.name), "");
+        self.make();
+    }
+
+    /// Puts a message into a queue, as anybody might.
+    pub fn put(&self, queue: &str, body: &str) {
+        let message =
+            json!({"properties": {}, "routing_key": queue, "payload": body, "payload_encoding": "string"});
+        self.call("POST", &format!("/api/exchanges/{}/amq.default/publish", self.name), &message.to_string());
+    }
+
+    /// The bodies of what is ready in a queue, which stays there.
+    pub fn look(&self, queue: &str) -> Vec<Value> {
+        let get = json!({"count": 100, "ackmode": "ack_requeue_true", "encoding": "auto"});
+        let answer = self.call("POST", &format!("/api/queues/{}/{queue}/get", self.name), &get.to_string());
+        let messages: Vec<Value> = serde_json::from_str(&answer).expect("the management API answers in JSON");
+        messages.into_iter().map(|mut message| message["payload"].take()).collect()
     }
 
     /// The URL to connect to.
@@ -48,8 +74,8 @@ impl Vhost {
         connect(self.url(), queue_type).await
     }
 
-    /// One request, without a client library: the tests need two.
-    pub fn call(&self, method: &str, path: &str, body: &str) -> String {
+    /// One request, without a client library: the tests need a few.
+    fn call(&self, method: &str, path: &str, body: &str) -> String {
         let (host, port) = (self.admin.host_str().expect("a host"), self.admin.port().expect("a port"));
         let password = self.admin.password().unwrap_or_default();
         let login = STANDARD.encode(format!("{}:{password}", self.admin.username()));

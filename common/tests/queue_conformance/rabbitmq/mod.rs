@@ -1,6 +1,10 @@
 //! The suite over RabbitMQ, and what only a broker can do to a queue.
 
 mod broker;
+mod chaos;
+mod outages;
+mod proxy;
+mod stray;
 
 use std::sync::Arc;
 
