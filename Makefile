@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: all check fmt clippy doc test test-embedded test-distributed up down
+.PHONY: all check fmt clippy doc test test-embedded test-distributed chaos up down
 
 all: check test
 
@@ -31,6 +31,10 @@ test-embedded:
 test-distributed:
 	$(CARGO) test --workspace --locked --no-run
 	tests/services.sh run -- $(CARGO) test --workspace --locked -- $(SERVED)
+
+# Faults of every kind at random for two minutes; CHAOS_SEED=… runs the same ones again.
+chaos:
+	CHAOS_SECONDS=120 $(CARGO) test --locked --test distributed -- --nocapture chaos
 
 # Services for working by hand, and the settings of an engine that is to use them: eval "$$(make -s up)"
 SERVICES := $(or $(TMPDIR),/tmp)/fairhook-services-$(shell id -u)

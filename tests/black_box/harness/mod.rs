@@ -34,7 +34,9 @@ pub async fn until_within<T, F: Future<Output = Option<T>>>(
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(started.elapsed() < deadline, "did not come true within {deadline:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let elapsed = started.elapsed();
+        assert!(elapsed < deadline, "did not come true within {deadline:?}: {what}");
+        // What takes long is asked seldom: the answers cost the engine something too.
+        tokio::time::sleep((elapsed / 10).clamp(Duration::from_millis(20), Duration::from_millis(250))).await;
     }
 }

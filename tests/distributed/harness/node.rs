@@ -1,0 +1,98 @@
+//! One process of a cluster, behind lines of its own to its servers.
+
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use rustix::process::Signal;
+use url::Url;
+
+use super::proxy::Proxy;
+use crate::black_box::process::{Process, without_settings};
+use crate::black_box::{Api, until};
+
+/// The key of every cluster's operator.
+pub const OPERATOR_KEY: &str = "fhk_the_operator_of_the_fault_tests";
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Ingest,
+    Dispatcher,
+}
+
+/// Where the servers are.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    pub store: Url,
+    pub queue: Url,
+}
+
+/// A running process, which ends with its test.
+pub struct Node {
+    process: Process,
+    metrics: SocketAddr,
+    /// Its API, if it has one.
+    pub api: Option<Api>,
+    /// Its line to Postgres.
+    pub store: Proxy,
+    /// Its line to RabbitMQ.
+    pub broker: Proxy,
+}
+
+impl Node {
+    /// Starts it and waits until it says where it is.
+    pub async fn start(role: Role, servers: &Servers, name: &str) -> Self {
+        let (store, store_url) = line_to(&servers.store).await;
+        let (broker, queue_url) = line_to(&servers.queue).await;
+        let mut command = Command::new(match role {
+            Role::Ingest => env!("CARGO_BIN_EXE_fairhook-ingest"),
+            Role::Dispatcher => env!("CARGO_BIN_EXE_fairhook-dispatcher"),
+        });
+        without_settings(&mut command);
+        command.args(["--metrics-listen", "127.0.0.1:0", "--node-name", name]);
+        command.env("FAIRHOOK_STORE_URL", store_url.as_str()).env("FAIRHOOK_QUEUE_URL", queue_url.as_str());
+        match role {
+            Role::Ingest => {
+                command.args(["--listen", "127.0.0.1:0"]).env("FAIRHOOK_OPERATOR_KEY", OPERATOR_KEY)
+            }
+            Role::Dispatcher => &mut command,
+        };
+        command.args(["--allowed-networks", "127.0.0.0/8"]);
+        let process = Process::start(command);
+        let metrics = process.word_after("metrics ").await;
+        let metrics = metrics.trim_start_matches("http://").trim_end_matches("/metrics");
+        let api = match role {
+            Role::Ingest => Some(Api::new(&process.word_after("API ").await, OPERATOR_KEY)),
+            Role::Dispatcher => None,
+        };
+        Self { metrics: metrics.parse().expect("an address"), process, api, store, broker }
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) {
+        let health = Api::new(&format!("http://{}", self.metrics), "");
+        until("a process is ready", || async { (health.get("/readyz").await.status == 200).then_some(()) })
+            .await;
+    }
+
+    /// `kill -9`, now.
+    pub async fn kill(mut self) {
+        self.process.signal(Signal::KILL);
+        assert_eq!(self.process.exit().await.signal(), Some(9));
+    }
+
+    /// SIGTERM; the exit code.
+    pub async fn terminate(mut self) -> i32 {
+        self.process.signal(Signal::TERM);
+        self.process.exit().await.code().expect("it ended by itself")
+    }
+}
+
+async fn line_to(server: &Url) -> (Proxy, Url) {
+    let (host, port) = (server.host_str().expect("a host"), server.port().expect("a port"));
+    let proxy = Proxy::to(format!("{host}:{port}").parse().expect("an address")).await;
+    let mut url = server.clone();
+    url.set_port(Some(proxy.address.port())).expect("a URL with a host");
+    (proxy, url)
+}
