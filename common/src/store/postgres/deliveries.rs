@@ -108,6 +108,12 @@ impl Deliveries for PostgresStore {
     }
 
     async fn sweep(&self, what: Sweep, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+        // Retention is asked for continually, and there are days of time to try again.
+        if let Sweep::Retention { .. } = what
+            && let Err(error) = self.make_partitions(now).await
+        {
+            tracing::warn!(%error, "the partitions of the days to come could not be made");
+        }
         self.rewrite(move |db| Box::pin(sweep::step(db, what, limit, now))).await
     }
 
