@@ -38,7 +38,7 @@ pub fn at(seconds: u64) -> Timestamp {
 /// A store with what a test knows of it.
 pub struct World {
     pub store: SharedStore,
-    home: Home,
+    pub home: Home,
 }
 
 impl World {

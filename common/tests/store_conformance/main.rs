@@ -59,4 +59,8 @@ mod sqlite {
 
 mod postgres {
     suite!();
+
+    mod isolation;
+    mod notices;
+    mod partitions;
 }

@@ -42,6 +42,16 @@ impl Home {
         Arc::new(PostgresStore::open(&url_of(&self.server, &self.database)).await.expect("the store opens"))
     }
 
+    /// Where it is.
+    pub fn url(&self) -> String {
+        url_of(&self.server, &self.database)
+    }
+
+    /// A connection past the store.
+    pub async fn connect(&self) -> PgConnection {
+        connect(&self.server, &self.database).await
+    }
+
     /// Panics if the tables contradict one another.
     pub async fn assert_sound(&self) {
         let mut connection = connect(&self.server, &self.database).await;
@@ -88,6 +98,11 @@ async fn admin(server: String, sql: String) {
     let mut connection = PgConnection::connect_with(&options).await.expect("TEST_POSTGRES_URL can be reached");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.expect("done");
     connection.close().await.expect("closed");
+}
+
+/// Runs a statement that a test needs beside the store.
+pub async fn statement(connection: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.expect(sql);
 }
 
 async fn connect(server: &str, database: &str) -> PgConnection {
