@@ -244,6 +244,11 @@ impl Beating {
         if before.as_ref().is_some_and(|view| view.membership.version == membership.version) {
             return;
         }
+        // That a process which is the only one comes and goes is no news: its own log says so already.
+        let was_alone = before.as_ref().is_none_or(|view| view.membership.members.len() <= 1);
+        if was_alone && membership.members.len() <= 1 {
+            return;
+        }
         let count = |state| membership.members.iter().filter(|member| member.state == state).count();
         tracing::info!(
             version = membership.version,
