@@ -8,6 +8,7 @@ use reqwest::{Client, Method};
 use serde_json::json;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use tokio::time::timeout;
 use url::Url;
 
 use super::node::{Node, Role, Servers};
@@ -138,7 +139,11 @@ impl Cluster {
     pub async fn settle(&self, customer: &Customer, deadline: Duration, excused: usize) {
         let began = Instant::now();
         let api = self.api();
-        customer.ledger.settled_within(deadline, &api).await;
+        if timeout(deadline, customer.ledger.settled_within(deadline * 2, &api)).await.is_err() {
+            let path = format!("/tenants/{}/deliveries?status=queued,scheduled,held", customer.slug);
+            let waiting = api.list(&path).await;
+            panic!("{} still wait after {deadline:?}, such as {:?}", waiting.len(), waiting.first());
+        }
         let repeated = self.account(customer, excused).await;
         println!(
             "{}: settled in {:.1} s, {repeated} came twice of {excused} excused",

@@ -22,9 +22,10 @@ use crate::time::Timestamp;
 
 const BEGIN: &str = "BEGIN";
 const BEGIN_READ: &str = "BEGIN READ ONLY";
-/// Begins what a crash of the server may take back, for it is then done again: outcomes, claims, settled outbox rows. (An
-/// outcome that is lost makes its delivery be attempted once more.) Everything else is durable when it is answered.
-const BEGIN_OUTCOME: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+/// Begins what a crash of the server may take back, for it is then done again: claims, settled outbox rows. Everything else is
+/// durable when it is answered, outcomes too: a message is acked because of it, and what is neither acked nor recorded would
+/// wait until its message counts as lost.
+const BEGIN_REPEATABLE: &str = "BEGIN; SET LOCAL synchronous_commit = off";
 
 #[async_trait]
 impl Deliveries for PostgresStore {
@@ -36,7 +37,7 @@ impl Deliveries for PostgresStore {
     async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError> {
         let settled: Arc<[Settled]> = settled.into();
         self.outcome
-            .run_again(BEGIN_OUTCOME, |db| {
+            .run_again(BEGIN_REPEATABLE, |db| {
                 let settled = Arc::clone(&settled);
                 Box::pin(async move { settle_outbox(db, &settled, now).await })
             })
@@ -46,7 +47,7 @@ impl Deliveries for PostgresStore {
     async fn make_due(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
         let deliveries: Arc<[DeliveryId]> = deliveries.into();
         self.outcome
-            .run_again(BEGIN_OUTCOME, |db| {
+            .run_again(BEGIN, |db| {
                 let deliveries = Arc::clone(&deliveries);
                 Box::pin(async move { due::make_due(db, &deliveries, 0, now).await })
             })
@@ -78,7 +79,7 @@ impl Deliveries for PostgresStore {
         disable_after: Duration,
     ) -> Result<Vec<Recorded>, StoreError> {
         let batch = Recording { outcomes: &outcomes, disable_after, origin: self.notices.origin };
-        let (recorded, stopped) = self.outcome.run_batch(BEGIN_OUTCOME, &batch).await?;
+        let (recorded, stopped) = self.outcome.run_batch(BEGIN, &batch).await?;
         stopped.into_iter().for_each(|tenant| self.announce(Change::Tenant(tenant)));
         Ok(recorded)
     }
@@ -96,7 +97,7 @@ impl Deliveries for PostgresStore {
     ) -> Result<Vec<Claimed>, StoreError> {
         let wants: Arc<[Claim]> = wants.into();
         self.outcome
-            .run_again(BEGIN_OUTCOME, |db| {
+            .run_again(BEGIN_REPEATABLE, |db| {
                 let wants = Arc::clone(&wants);
                 Box::pin(async move { claim::claim(db, &wants, lease, now).await })
             })
