@@ -82,10 +82,12 @@ impl Starting<'_> {
             retention: self.config.retention,
             disable_after: self.config.disable_after,
         };
+        let nameservers = self.config.nameservers.clone();
+        let resolver = ResolverSettings { nameservers, ..ResolverSettings::default() };
         let parts = dispatcher::Parts {
             store: self.backends.store.clone(),
             queue: self.backends.queue.clone(),
-            attempter: Attempter::new(egress.clone(), ResolverSettings::default())?,
+            attempter: Attempter::new(egress.clone(), resolver)?,
             settings,
             families: families.clone(),
             members: members.clone(),

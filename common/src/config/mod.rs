@@ -55,6 +55,8 @@ pub struct Config {
     pub operator_key: Option<OperatorKey>,
     /// Networks that endpoints may be on although they are not public.
     pub allowed_networks: Vec<IpNet>,
+    /// Whom to ask for the addresses of endpoints' names; nobody here: whom the system asks.
+    pub nameservers: Vec<SocketAddr>,
     /// Deliveries in flight at most.
     pub slots: usize,
     /// How long events are kept.
@@ -180,6 +182,7 @@ impl Config {
             start_deadline: Duration::ZERO,
             operator_key: None,
             allowed_networks: Vec::new(),
+            nameservers: Vec::new(),
             slots: 0,
             retention: Duration::ZERO,
             base_domain: None,

@@ -14,6 +14,12 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.replace("localhost:", "127.0.0.1:").parse().map_err(wrong)
 }
 
+/// Addresses with ports, separated by commas or spaces.
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+    words.map(address).collect()
+}
+
 /// A loopback address with a port, or `off`.
 pub(super) fn loopback_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "off" {

@@ -141,6 +141,14 @@ pub const SETTINGS: &[Setting] = &[
         read: |text, config| set(&mut config.allowed_networks, read::networks(text)),
     },
     Setting {
+        name: "nameservers",
+        value: "ADDRESSES",
+        default: None,
+        help: "Name servers to ask for the addresses of endpoints, with their ports, separated by commas; the system's unless set",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.nameservers, read::addresses(text)),
+    },
+    Setting {
         name: "slots",
         value: "NUMBER",
         default: Some("2000"),

@@ -53,6 +53,9 @@ fn flags_go_over_the_environment_over_the_file_over_the_default() {
     assert_eq!(listen(&[], &[("FAIRHOOK_LISTEN", "")]), 3000, "an empty variable is absent");
     let config = load(&["--config", path(&file)], &[]).expect("loads").config;
     assert_eq!((config.slots, config.allowed_networks.len()), (7, 2));
+    let asked =
+        load(&["--nameservers", "9.9.9.9:53, [2620:fe::fe]:53"], &[]).expect("loads").config.nameservers;
+    assert_eq!(asked, ["9.9.9.9:53", "[2620:fe::fe]:53"].map(|a| a.parse().expect("an address")));
 }
 
 #[test]
@@ -60,6 +63,10 @@ fn an_error_is_one_sentence_that_names_the_setting_and_its_source() {
     assert_eq!(
         refused(&[], &[("FAIRHOOK_LISTEN", "3000")]),
         "listen (from the environment variable FAIRHOOK_LISTEN): `3000` is no address with a port, such as 127.0.0.1:3000"
+    );
+    assert_eq!(
+        refused(&["--nameservers", "9.9.9.9"], &[]),
+        "nameservers (from the flag --nameservers): `9.9.9.9` is no address with a port, such as 127.0.0.1:3000"
     );
     assert_eq!(
         refused(&["--slots", "0"], &[]),
