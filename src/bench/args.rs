@@ -1,19 +1,21 @@
 //! The command line of `fairhook bench`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use fairhook_common::config::Environment;
 
+use super::BenchError;
+use super::subject::{Wanted, Watched};
 use crate::workload::Pace;
 
 /// What to measure, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// A running engine's API; `None`: one is started.
-    pub url: Option<String>,
-    /// The file that holds its operator key.
-    pub key_file: Option<PathBuf>,
+    /// Which engine.
+    pub wanted: Wanted,
+    /// Servers whose use is reported too.
+    pub watched: Vec<Watched>,
     /// Tenants, each with one endpoint.
     pub tenants: usize,
     /// Open loop at a rate, or closed loop over connections.
@@ -43,13 +45,14 @@ pub fn command() -> Command {
     };
     Command::new("bench")
         .about("Measures an engine: one that it starts itself, or a running one")
-        .arg(Arg::new("url").long("url").value_name("URL").requires("key-file").help("A running engine's API"))
+        .args(Wanted::args())
         .arg(
-            Arg::new("key-file")
-                .long("key-file")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("The file with its operator key; it must allow endpoints on 127.0.0.0/8"),
+            Arg::new("watch")
+                .long("watch")
+                .value_name("NAME=PID")
+                .action(ArgAction::Append)
+                .value_parser(Watched::parse)
+                .help("Also report what a server and its children use, such as RabbitMQ's process; may be repeated"),
         )
         .arg(number("tenants", "10", "Tenants, each with one endpoint").value_parser(value_parser!(u32).range(1..=100_000)))
         .arg(number("connections", "64", "Closed loop: so many clients, each as fast as it is answered")
@@ -85,16 +88,17 @@ pub fn relay_command() -> Command {
     Command::new("bench-relay").hide(true).arg(Arg::new("target").required(true))
 }
 
-impl From<&ArgMatches> for Settings {
-    fn from(matches: &ArgMatches) -> Self {
+impl Settings {
+    /// What the flags say; servers are named by the settings of an engine in `environment`.
+    pub fn read(matches: &ArgMatches, environment: &Environment) -> Result<Self, BenchError> {
         let number = |name: &str| *matches.get_one::<u32>(name).expect("it has a default");
         let pace = match matches.get_one::<u32>("rate") {
             Some(rate) => Pace::Open(f64::from(*rate)),
             None => Pace::Closed(number("connections") as usize),
         };
-        Self {
-            url: matches.get_one("url").cloned(),
-            key_file: matches.get_one("key-file").cloned(),
+        Ok(Self {
+            wanted: Wanted::read(matches, environment)?,
+            watched: matches.get_many("watch").into_iter().flatten().cloned().collect(),
             tenants: number("tenants") as usize,
             pace,
             span: Duration::from_secs(number("seconds").into()),
@@ -105,6 +109,6 @@ impl From<&ArgMatches> for Settings {
             rounds: number("rounds") as usize,
             json: matches.get_flag("json"),
             backlog: matches.get_one("backlog").copied(),
-        }
+        })
     }
 }

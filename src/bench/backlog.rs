@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::Settings;
-use super::process::Subject;
+use super::subject::{Subject, Usage};
 use super::{BenchError, streams};
 use crate::workload::{ApiClient, Ledger, Pace, Receivers, drive};
 
@@ -30,15 +30,17 @@ pub async fn measure(settings: &Settings, size: u64) -> Result<bool, BenchError>
     let ledger = Arc::new(Ledger::new(settings.tenants));
     let receivers = Receivers::start(vec![settings.behaviour(); settings.tenants], ledger.clone()).await?;
     receivers.refuse(true);
-    let subject = Subject::engine(settings).await?;
-    let mut api = ApiClient::new(&subject.base, &subject.key)?;
+    let subject = Subject::engine(&settings.wanted, &[]).await?;
+    let mut api = ApiClient::new(&subject.bases, &subject.key)?;
     api.set_up(&streams(settings, &receivers)).await?;
     let api = Arc::new(api);
     let mut stages = Vec::new();
     for goal in [0, size / 100, size] {
         fill(settings, &api, goal).await?;
         settings.say(&format!("{goal} waiting: measuring ingest for {} s", PROBE.as_secs()));
-        let rss_mib = subject.usage().rss_bytes as f64 / (1024.0 * 1024.0);
+        let mut used = Usage::default();
+        subject.usage().into_iter().for_each(|(_, usage)| used += usage);
+        let rss_mib = used.rss_mib();
         let waiting = waiting(&api).await?;
         let probe = post(settings, &api, PROBE).await;
         stages.push(Stage { waiting, rss_mib, accepted_per_s: probe.0, accept_p99_ms: probe.1 });

@@ -5,22 +5,24 @@
 
 mod args;
 mod backlog;
-mod process;
 mod relay;
 mod report;
+mod subject;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
+use fairhook_common::config::Environment;
 use serde_json::json;
 
 use self::args::Settings;
 pub use self::args::{command, relay_command};
-use self::process::Subject;
 pub use self::relay::run as run_relay;
-use self::report::{Baseline, Report, Run};
+use self::report::{Baseline, Report, Run, Uses};
+use self::subject::{Subject, Usage};
+use crate::signals::Signals;
 use crate::workload::{ApiClient, ApiFailure, Behaviour, Ledger, Receivers, StreamSetup, Target, drive};
 
 /// How long accepted events may take to arrive once the load has ended.
@@ -37,22 +39,26 @@ pub enum BenchError {
     /// A process or a socket.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// The process under measurement ended, or did not say where it listens.
+    /// What is said about servers does not do.
+    #[error("{0}")]
+    Settings(String),
+    /// A process under measurement ended, or did not say where it listens.
     #[error("{0}")]
     Subject(String),
+    /// Postgres, where the bench itself talks to it.
+    #[error("Postgres: {0}")]
+    Postgres(#[from] sqlx::Error),
+    /// RabbitMQ, where the bench itself talks to it.
+    #[error("RabbitMQ: {0}")]
+    RabbitMq(#[from] lapin::Error),
+    /// Somebody ended the bench.
+    #[error("ended by {0}")]
+    Ended(&'static str),
 }
 
 /// Runs the command; the exit code is 0 only if nothing accepted was lost.
 pub async fn run(matches: &ArgMatches) -> ExitCode {
-    let settings = Settings::from(matches);
-    let measured = match settings.backlog {
-        Some(size) => backlog::measure(&settings, size).await,
-        None => measure(&settings).await.map(|report| {
-            report.print(settings.json);
-            report.lost() == 0
-        }),
-    };
-    match measured {
+    match until_told_to_end(matches).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
             eprintln!("fairhook bench: accepted events did not arrive");
@@ -63,6 +69,26 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What was started and made goes in either case.
+async fn until_told_to_end(matches: &ArgMatches) -> Result<bool, BenchError> {
+    let settings = Settings::read(matches, &Environment::of_process())?;
+    let mut signals = Signals::catch()?;
+    tokio::select! {
+        measured = measure_as_told(&settings) => measured,
+        signal = signals.next() => Err(BenchError::Ended(signal)),
+    }
+}
+
+/// Whether nothing accepted was lost.
+async fn measure_as_told(settings: &Settings) -> Result<bool, BenchError> {
+    if let Some(size) = settings.backlog {
+        return backlog::measure(settings, size).await;
+    }
+    let report = measure(settings).await?;
+    report.print(settings.json);
+    Ok(report.lost() == 0)
 }
 
 async fn measure(settings: &Settings) -> Result<Report, BenchError> {
@@ -82,8 +108,8 @@ async fn measure(settings: &Settings) -> Result<Report, BenchError> {
 async fn measure_engine(settings: &Settings) -> Result<Run, BenchError> {
     let ledger = Arc::new(Ledger::new(settings.tenants));
     let receivers = Receivers::start(vec![settings.behaviour(); settings.tenants], ledger.clone()).await?;
-    let subject = Subject::engine(settings).await?;
-    let mut api = ApiClient::new(&subject.base, &subject.key)?;
+    let subject = Subject::engine(&settings.wanted, &[]).await?;
+    let mut api = ApiClient::new(&subject.bases, &subject.key)?;
     api.set_up(&streams(settings, &receivers)).await?;
     let quotas = api.quotas(&api.tenants()[0]).await?;
     settings.say(&format!("  quotas of each of {} tenants: {}", settings.tenants, quotas["limits"]));
@@ -94,7 +120,7 @@ async fn measure_relay(settings: &Settings) -> Result<Run, BenchError> {
     let ledger = Arc::new(Ledger::new(settings.tenants));
     let receivers = Receivers::start(vec![settings.behaviour(); settings.tenants], ledger.clone()).await?;
     let subject = Subject::relay(&receivers.url(0)).await?;
-    let target = relay::RelayTarget::new(&subject.base)?;
+    let target = relay::RelayTarget::new(&subject.bases[0])?;
     Ok(measure_target(settings, Arc::new(target), ledger, &subject).await)
 }
 
@@ -110,11 +136,18 @@ async fn measure_target<T: Target>(
         |span| drive(target.clone(), ledger.clone(), streams.clone(), settings.pace, span, settings.payload);
     load(WARM_UP).await;
     all_arrived(&ledger, settings.tenants).await;
-    let (from, before) = (ledger.elapsed(), subject.usage());
+    let (from, before) = (ledger.elapsed(), used(settings, subject));
     load(settings.span).await;
     let answered = ledger.elapsed() - from;
     all_arrived(&ledger, settings.tenants).await;
-    Run::new(ledger.tally(streams.iter().copied(), from), from, answered, before, subject.usage())
+    let after = used(settings, subject);
+    Run::new(ledger.tally(streams.iter().copied(), from), from, answered, Uses::between(before, after))
+}
+
+/// What everything has used so far: the subject's own processes, and the servers that are watched.
+fn used(settings: &Settings, subject: &Subject) -> [Vec<(String, Usage)>; 2] {
+    let servers = settings.watched.iter().map(|watched| (watched.name.clone(), watched.usage()));
+    [subject.usage(), servers.collect()]
 }
 
 /// Waits until nothing accepted is missing, as long as that may take.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::Settings;
-use super::process::Usage;
+use super::subject::Usage;
 use crate::workload::{Latencies, Pace, Tally};
 
 /// A whole measurement.
@@ -42,10 +42,33 @@ pub struct Run {
     pub accept: Latencies,
     /// From the intended time of the post to the arrival.
     pub post_to_arrival: Latencies,
-    /// Processor time of the measured process per event, in microseconds.
+    /// Processor time of the measured processes per event, in microseconds.
     pub cpu_us_per_event: f64,
-    /// Its resident memory at the end.
+    /// Their resident memory at the end.
     pub rss_mib: f64,
+    /// Each of them.
+    pub processes: Vec<Use>,
+    /// The servers that are watched; they are in no sum.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<Use>,
+}
+
+/// What one process used.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Use {
+    /// Its name.
+    pub name: String,
+    /// Processor time per event, in microseconds.
+    pub cpu_us_per_event: f64,
+    /// Resident memory at the end.
+    pub rss_mib: f64,
+}
+
+/// What was used during a load.
+#[derive(Debug, Default)]
+pub struct Uses {
+    processes: Vec<(String, Usage)>,
+    servers: Vec<(String, Usage)>,
 }
 
 /// The engine beside the bare relay: medians over the rounds.
@@ -57,11 +80,30 @@ pub struct Baseline {
     pub delivered_ratio: f64,
 }
 
+impl Uses {
+    /// Between two looks at the same processes and servers.
+    pub fn between(before: [Vec<(String, Usage)>; 2], after: [Vec<(String, Usage)>; 2]) -> Self {
+        let used = |before: Vec<(String, Usage)>, after: Vec<(String, Usage)>| {
+            let pairs = before.into_iter().zip(after);
+            pairs.map(|((name, before), (_, after))| (name, after - before)).collect()
+        };
+        let ([ours, theirs], [ours_after, theirs_after]) = (before, after);
+        Self { processes: used(ours, ours_after), servers: used(theirs, theirs_after) }
+    }
+}
+
 impl Run {
     /// The figures of a load that began at `from` and whose last post was answered after `answered`.
-    pub fn new(tally: Tally, from: Duration, answered: Duration, before: Usage, after: Usage) -> Self {
+    pub fn new(tally: Tally, from: Duration, answered: Duration, uses: Uses) -> Self {
         let per_second = |count: u64, span: Duration| count as f64 / span.as_secs_f64().max(1e-9);
         let delivering = tally.last_arrival.saturating_sub(from);
+        let events = tally.accepted.max(1) as f64;
+        let of_one = |(name, used): (String, Usage)| Use {
+            name,
+            cpu_us_per_event: used.cpu.as_secs_f64() * 1e6 / events,
+            rss_mib: used.rss_mib(),
+        };
+        let processes: Vec<Use> = uses.processes.into_iter().map(of_one).collect();
         Self {
             sent: tally.sent,
             accepted: tally.accepted,
@@ -71,9 +113,10 @@ impl Run {
             delivered_per_s: per_second(tally.arrived, delivering),
             accept: tally.accept,
             post_to_arrival: tally.arrival,
-            cpu_us_per_event: (after.cpu.saturating_sub(before.cpu)).as_secs_f64() * 1e6
-                / (tally.accepted.max(1) as f64),
-            rss_mib: after.rss_bytes as f64 / (1024.0 * 1024.0),
+            cpu_us_per_event: processes.iter().map(|one| one.cpu_us_per_event).sum(),
+            rss_mib: processes.iter().map(|one| one.rss_mib).sum(),
+            processes,
+            servers: uses.servers.into_iter().map(of_one).collect(),
         }
     }
 }
@@ -102,7 +145,8 @@ impl Report {
             Pace::Closed(connections) => format!("closed loop over {connections} connections"),
         };
         let load = format!(
-            "{pace}, {} tenants with one endpoint each, {}-byte payloads, {} s",
+            "{}; {pace}, {} tenants with one endpoint each, {}-byte payloads, {} s",
+            settings.wanted.describe(),
             settings.tenants,
             settings.payload,
             settings.span.as_secs()
@@ -163,6 +207,11 @@ impl Run {
             self.cpu_us_per_event,
             self.rss_mib
         );
+        // A single process is the line above.
+        let processes = Some(&self.processes).filter(|processes| processes.len() > 1);
+        for one in processes.into_iter().flatten().chain(&self.servers) {
+            println!("{:<88} {:>12} {:>9.0} {:>8.1}", "", one.name, one.cpu_us_per_event, one.rss_mib);
+        }
     }
 }
 
@@ -174,13 +223,17 @@ mod tests {
     fn rates_count_to_the_last_answer_and_the_last_arrival() {
         let tally =
             Tally { accepted: 100, arrived: 100, last_arrival: Duration::from_secs(15), ..Tally::default() };
-        let run = Run::new(
-            tally,
-            Duration::from_secs(5),
-            Duration::from_secs(4),
-            Usage::default(),
-            Usage::default(),
-        );
+        let used = |name: &str, ms: u64, mib: u64| {
+            let usage = Usage { cpu: Duration::from_millis(ms), rss_bytes: mib << 20 };
+            (name.to_owned(), usage)
+        };
+        let before = [vec![used("a", 10, 5), used("b", 20, 5)], vec![used("server", 1, 1)]];
+        let after = [vec![used("a", 11, 7), used("b", 24, 9)], vec![used("server", 3, 8)]];
+        let uses = Uses::between(before, after);
+        let run = Run::new(tally, Duration::from_secs(5), Duration::from_secs(4), uses);
+        assert!((run.cpu_us_per_event - 50.0).abs() < 1e-9 && (run.rss_mib - 16.0).abs() < 1e-9);
+        assert_eq!(run.processes[1], Use { name: "b".into(), cpu_us_per_event: 40.0, rss_mib: 9.0 });
+        assert_eq!(run.servers, [Use { name: "server".into(), cpu_us_per_event: 20.0, rss_mib: 8.0 }]);
         assert!((run.accepted_per_s - 25.0).abs() < 1e-9);
         assert!((run.delivered_per_s - 10.0).abs() < 1e-9);
         let relay = Run { delivered_per_s: 50.0, ..run.clone() };

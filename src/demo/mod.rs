@@ -87,7 +87,7 @@ async fn with_fairhook(directory: &TempDir, screen: &mut Screen) -> Result<(Tall
     let receivers = Receivers::start(cast::behaviours(), ledger.clone()).await?;
     let engine = Engine::start(config(directory), Roles { ingest: true, dispatcher: true }).await?;
     let (address, key) = engine.api().expect("an engine with every role has the API");
-    let mut api = ApiClient::new(&format!("http://{address}"), key.reveal())?;
+    let mut api = ApiClient::new(&[format!("http://{address}")], key.reveal())?;
     api.set_up(&streams(&receivers)).await?;
     let api = Arc::new(api);
     let dispatcher = engine.dispatcher.as_ref().expect("an engine with every role has a dispatcher");

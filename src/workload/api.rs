@@ -1,7 +1,10 @@
 //! The few calls of the API that a load needs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -10,11 +13,16 @@ use super::{Sent, Target, client};
 /// A request that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client of an engine's API with an operator's key.
+/// Streams that are set up at the same time: so many that thousands do not take minutes.
+const SET_UP_AT_ONCE: usize = 16;
+
+/// A client of an engine's API with an operator's key. Where several processes have the API, events go to each in turn,
+/// everything else to the first.
 #[derive(Clone)]
 pub struct ApiClient {
     client: Client,
-    base: String,
+    bases: Arc<[String]>,
+    turn: Arc<AtomicUsize>,
     key: String,
     tenants: Vec<String>,
 }
@@ -53,12 +61,12 @@ pub enum ApiFailure {
 }
 
 impl ApiClient {
-    /// A client of the API at `base` (such as `http://127.0.0.1:3000`).
-    pub fn new(base: &str, key: &str) -> Result<Self, ApiFailure> {
-        let client = client(TIMEOUT)?;
+    /// A client of the API at each of `bases` (such as `http://127.0.0.1:3000`), of which there is at least one.
+    pub fn new(bases: &[String], key: &str) -> Result<Self, ApiFailure> {
         Ok(Self {
-            client,
-            base: base.trim_end_matches('/').to_owned(),
+            client: client(TIMEOUT)?,
+            bases: bases.iter().map(|base| base.trim_end_matches('/').to_owned()).collect(),
+            turn: Arc::default(),
             key: key.to_owned(),
             tenants: Vec::new(),
         })
@@ -67,7 +75,7 @@ impl ApiClient {
     /// One call; its JSON answer.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ApiFailure> {
         let mut request =
-            self.client.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.key);
+            self.client.request(method.clone(), format!("{}{path}", self.bases[0])).bearer_auth(&self.key);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -88,15 +96,19 @@ impl ApiClient {
     /// Makes each stream's tenant, quotas and endpoint; from then on this client posts for them. What is there already
     /// is set to the same.
     pub async fn set_up(&mut self, streams: &[StreamSetup]) -> Result<(), ApiFailure> {
-        for stream in streams {
-            let slug = &stream.slug;
-            self.call(Method::PUT, &format!("/v1/tenants/{slug}"), Some(&json!({ "name": slug }))).await?;
-            self.call(Method::PATCH, &format!("/v1/quotas/{slug}"), Some(&stream.quotas)).await?;
-            let mut endpoint = stream.endpoint.clone();
-            endpoint["url"] = json!(stream.url);
-            self.call(Method::PUT, &format!("/v1/tenants/{slug}/endpoints/load"), Some(&endpoint)).await?;
-            self.tenants.push(slug.clone());
-        }
+        let making = stream::iter(streams).map(|stream| self.set_up_one(stream));
+        making.buffer_unordered(SET_UP_AT_ONCE).try_collect::<()>().await?;
+        self.tenants.extend(streams.iter().map(|stream| stream.slug.clone()));
+        Ok(())
+    }
+
+    async fn set_up_one(&self, stream: &StreamSetup) -> Result<(), ApiFailure> {
+        let slug = &stream.slug;
+        self.call(Method::PUT, &format!("/v1/tenants/{slug}"), Some(&json!({ "name": slug }))).await?;
+        self.call(Method::PATCH, &format!("/v1/quotas/{slug}"), Some(&stream.quotas)).await?;
+        let mut endpoint = stream.endpoint.clone();
+        endpoint["url"] = json!(stream.url);
+        self.call(Method::PUT, &format!("/v1/tenants/{slug}/endpoints/load"), Some(&endpoint)).await?;
         Ok(())
     }
 
@@ -113,7 +125,8 @@ impl ApiClient {
 
 impl Target for ApiClient {
     async fn post(&self, stream: usize, body: String) -> Sent {
-        let url = format!("{}/v1/tenants/{}/events", self.base, self.tenants[stream]);
+        let base = &self.bases[self.turn.fetch_add(1, Ordering::Relaxed) % self.bases.len()];
+        let url = format!("{base}/v1/tenants/{}/events", self.tenants[stream]);
         let event = format!(r#"{{"type":"load.event","payload":{body}}}"#);
         let request = self.client.post(url).bearer_auth(&self.key).header("content-type", "application/json");
         let Ok(answer) = request.body(event).send().await else { return Sent::Failed };
