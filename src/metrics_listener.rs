@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use fairhook_common::health::Health;
+use fairhook_common::health::{Health, Standing};
 use prometheus::{Registry, TextEncoder};
 use serde_json::{Map, Value, json};
 
@@ -24,23 +24,15 @@ async fn healthz() -> Json<Value> {
 
 /// Each part by name and state; why one is not ready is said here only, the API's `/readyz` is open to anybody.
 async fn readyz(State(health): State<Health>) -> Response {
-    let states = health.ready().await;
-    let is_ready = states.iter().all(|(_, state)| state.is_ok());
-    let named = |(name, state): &(&str, Result<(), String>)| {
-        ((*name).to_owned(), Value::from(if state.is_ok() { "ready" } else { "not_ready" }))
+    let standings = health.standings().await;
+    let word = |part: &Standing| (part.name().to_owned(), Value::from(part.word()));
+    let parts: Map<String, Value> = standings.iter().map(word).collect();
+    let reason = |part: Standing| Some((part.name().to_owned(), Value::from(part.wrong?)));
+    let (code, status) = match standings.iter().all(Standing::is_usable) {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
     };
-    let reason = |(name, state): &(&str, Result<(), String>)| {
-        state.as_ref().err().map(|reason| ((*name).to_owned(), Value::from(reason.as_str())))
-    };
-    let mut parts: Map<String, Value> = states.iter().map(named).collect();
-    let mut reasons: Map<String, Value> = states.iter().filter_map(reason).collect();
-    for (name, less_well) in health.helpers() {
-        let state = if less_well.is_some() { "degraded" } else { "ready" };
-        parts.insert(name.to_owned(), state.into());
-        reasons.extend(less_well.map(|reason| (name.to_owned(), reason.into())));
-    }
-    let (code, status) =
-        if is_ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let reasons: Map<String, Value> = standings.into_iter().filter_map(reason).collect();
     (code, Json(json!({"status": status, "parts": parts, "reasons": reasons}))).into_response()
 }
 

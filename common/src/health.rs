@@ -17,22 +17,53 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-type Standing = Arc<dyn Fn() -> Option<String> + Send + Sync>;
-
 /// The checks of a process. Clones share them; parts add theirs as they start.
 #[derive(Clone, Default)]
 pub struct Health(Arc<Parts>);
 
 #[derive(Default)]
 struct Parts {
-    checks: RwLock<Vec<(&'static str, Check)>>,
-    helpers: RwLock<Vec<(&'static str, Standing)>>,
+    checks: RwLock<Vec<(Part, Check)>>,
     /// What was last answered, and when. Locked while the parts are asked: who comes meanwhile shares the answer.
-    last: Mutex<Option<(Instant, States)>>,
+    last: Mutex<Option<(Instant, Vec<Standing>)>>,
 }
 
-/// Each part by its name, with what is wrong.
-type States = Vec<(&'static str, Result<(), String>)>;
+/// A part of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    name: &'static str,
+    /// Without it the process does nothing of use; else it only works less well.
+    needed: bool,
+}
+
+/// How a part stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    part: Part,
+    /// What is wrong, in one sentence.
+    pub wrong: Option<String>,
+}
+
+impl Standing {
+    /// The part's name.
+    pub fn name(&self) -> &'static str {
+        self.part.name
+    }
+
+    /// In a word. `degraded` makes nobody turn away from this process: it can do without the part.
+    pub fn word(&self) -> &'static str {
+        match (&self.wrong, self.part.needed) {
+            (None, _) => "ready",
+            (Some(_), true) => "not_ready",
+            (Some(_), false) => "degraded",
+        }
+    }
+
+    /// Whether the process may be used, as far as this part goes.
+    pub fn is_usable(&self) -> bool {
+        self.wrong.is_none() || !self.part.needed
+    }
+}
 
 impl Health {
     /// Adds a part's check. It says in one sentence what is wrong, without secrets.
@@ -41,44 +72,42 @@ impl Health {
         name: &'static str,
         check: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     ) {
-        self.0.checks.write().unwrap_or_else(|e| e.into_inner()).push((name, Arc::new(check)));
+        self.put(Part { name, needed: true }, Arc::new(check));
     }
 
-    /// Adds a part without which this process works, if less well. It says in one sentence what is less well, without
-    /// secrets, and at once; `None`: nothing is.
+    /// Adds the check of a part without which this process works, if less well.
     pub fn add_helper(
         &self,
         name: &'static str,
-        standing: impl Fn() -> Option<String> + Send + Sync + 'static,
+        check: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     ) {
-        self.0.helpers.write().unwrap_or_else(|e| e.into_inner()).push((name, Arc::new(standing)));
+        self.put(Part { name, needed: false }, Arc::new(check));
     }
 
-    /// How the parts stand that readiness does not hang on, with what is less well.
-    pub fn helpers(&self) -> Vec<(&'static str, Option<String>)> {
-        let helpers = self.0.helpers.read().unwrap_or_else(|e| e.into_inner());
-        helpers.iter().map(|(name, standing)| (*name, standing())).collect()
+    fn put(&self, part: Part, check: Check) {
+        self.0.checks.write().unwrap_or_else(|e| e.into_inner()).push((part, check));
     }
 
     /// Asks every part at once and answers in the order in which they were added. A part that does not answer within
-    /// `limits::READ_DEADLINE`, or panics, is not ready. An answer may be `limits::HEALTH_AGE_MAX` old.
-    pub async fn ready(&self) -> States {
+    /// `limits::READ_DEADLINE`, or panics, has something wrong. An answer may be `limits::HEALTH_AGE_MAX` old.
+    pub async fn standings(&self) -> Vec<Standing> {
         let mut last = self.0.last.lock().await;
         let parts = self.0.checks.read().unwrap_or_else(|e| e.into_inner()).len();
-        let holds =
-            |(at, states): &&(Instant, States)| at.elapsed() < HEALTH_AGE_MAX && states.len() == parts;
-        if let Some((_, states)) = last.as_ref().filter(holds) {
-            return states.clone();
+        let holds = |(at, standings): &&(Instant, Vec<Standing>)| {
+            at.elapsed() < HEALTH_AGE_MAX && standings.len() == parts
+        };
+        if let Some((_, standings)) = last.as_ref().filter(holds) {
+            return standings.clone();
         }
-        let states = self.ready_within(READ_DEADLINE).await;
-        *last = Some((Instant::now(), states.clone()));
-        states
+        let standings = self.standings_within(READ_DEADLINE).await;
+        *last = Some((Instant::now(), standings.clone()));
+        standings
     }
 
-    async fn ready_within(&self, deadline: Duration) -> States {
+    async fn standings_within(&self, deadline: Duration) -> Vec<Standing> {
         let checks = self.0.checks.read().unwrap_or_else(|e| e.into_inner()).clone();
-        let mut states: Vec<_> =
-            checks.iter().map(|(name, _)| (*name, Err("its check did not end".to_owned()))).collect();
+        let unknown = |part| Standing { part, wrong: Some("its check did not end".to_owned()) };
+        let mut standings: Vec<_> = checks.iter().map(|(part, _)| unknown(*part)).collect();
         let mut asked = JoinSet::new();
         for (index, (_, check)) in checks.into_iter().enumerate() {
             asked.spawn(async move {
@@ -87,18 +116,18 @@ impl Health {
             });
         }
         while let Some(ended) = asked.join_next().await {
-            if let Ok((index, state)) = ended {
-                states[index].1 = state;
+            if let Ok((index, answer)) = ended {
+                standings[index].wrong = answer.err();
             }
         }
-        states
+        standings
     }
 }
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let checks = self.0.checks.read().unwrap_or_else(|e| e.into_inner());
-        f.debug_list().entries(checks.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(checks.iter().map(|(part, _)| part.name)).finish()
     }
 }
 
@@ -120,9 +149,9 @@ mod tests {
         let mut callers = JoinSet::new();
         for _ in 0..50 {
             let health = health.clone();
-            callers.spawn(async move { health.ready().await });
+            callers.spawn(async move { health.standings().await });
         }
-        assert!(callers.join_all().await.iter().all(|states| *states == [("store", Ok(()))]));
+        assert!(callers.join_all().await.iter().all(|states| states.iter().all(|one| one.word() == "ready")));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
@@ -133,10 +162,19 @@ mod tests {
         health.add("queue", || Box::pin(async { Err("gone".to_owned()) }));
         health.add("hanging", || Box::pin(std::future::pending()));
         health.add("broken", || Box::pin(async { panic!("a check's own mistake") }));
-        let states = health.ready_within(Duration::from_millis(50)).await;
-        assert_eq!(states[0], ("store", Ok(())));
-        assert_eq!(states[1], ("queue", Err("gone".to_owned())));
-        assert_eq!(states[2], ("hanging", Err("does not answer in time".to_owned())));
-        assert_eq!(states[3], ("broken", Err("its check did not end".to_owned())));
+        health.add_helper("helping", || Box::pin(async { Err("away".to_owned()) }));
+        let standings = health.standings_within(Duration::from_millis(50)).await;
+        let told: Vec<_> =
+            standings.iter().map(|one| (one.name(), one.word(), one.wrong.as_deref())).collect();
+        let expected = [
+            ("store", "ready", None),
+            ("queue", "not_ready", Some("gone")),
+            ("hanging", "not_ready", Some("does not answer in time")),
+            ("broken", "not_ready", Some("its check did not end")),
+            ("helping", "degraded", Some("away")),
+        ];
+        assert_eq!(told, expected);
+        let usable: Vec<_> = standings.iter().map(Standing::is_usable).collect();
+        assert_eq!(usable, [true, false, false, false, true]);
     }
 }

@@ -21,6 +21,9 @@ async fn ingestion_and_delivery_go_on_while_the_broker_is_away() {
     let excused = in_flight([&acme], stopped_at);
     let (accepted, arrived) = (load.accepted(), Tally::of(&acme.receivers).len());
     tokio::time::sleep(OUTAGE).await;
+    let ready = cluster.ingests[0].api.as_ref().expect("an ingest has one").get("/readyz").await;
+    assert_eq!(ready.body["parts"]["queue"], "degraded", "{ready:?}");
+    assert_eq!(ready.status, 200, "nobody turns away from an ingest that works: {ready:?}");
     let meanwhile = (load.accepted() - accepted, Tally::of(&acme.receivers).len() - arrived);
     let offered = (RATE * OUTAGE.as_secs_f64()) as usize;
     println!("without a broker: {offered} offered, {} accepted, {} delivered", meanwhile.0, meanwhile.1);

@@ -35,13 +35,13 @@ async fn readiness_names_each_part() {
     rig.health.add("store", || Box::pin(async { Ok(()) }));
     let ready = rig.send("GET /readyz", &[], "").await.is(200);
     assert_eq!(ready.body, json!({ "status": "ready", "parts": { "store": "ready" } }));
-    rig.health.add_helper("redis", || Some("away since noon".to_owned()));
+    rig.health.add_helper("redis", || Box::pin(async { Err("away since noon".to_owned()) }));
     let less_well = rig.send("GET /readyz", &[], "").await.is(200);
     assert_eq!(less_well.body["parts"], json!({ "store": "ready", "redis": "degraded" }));
-    rig.health.add("queue", || Box::pin(async { Err("the broker at 10.0.0.1 is away".to_owned()) }));
+    rig.health.add("lease", || Box::pin(async { Err("the database at 10.0.0.1 is away".to_owned()) }));
     let not = rig.send("GET /v1/readyz", &[], "").await;
     assert_eq!(not.problem(), (503, "unavailable"));
-    assert_eq!(not.body["parts"], json!({ "store": "ready", "queue": "not_ready", "redis": "degraded" }));
+    assert_eq!(not.body["parts"], json!({ "store": "ready", "redis": "degraded", "lease": "not_ready" }));
     assert!(!not.body.to_string().contains("10.0.0.1"), "strangers learn names and states only");
     rig.send("GET /healthz", &[], "").await.is(200);
 }

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use rustix::process::Signal;
+use serde_json::json;
 use url::Url;
 
 use super::proxy::Proxy;
@@ -69,11 +70,14 @@ impl Node {
         Self { metrics: metrics.parse().expect("an address"), process, api, store, broker }
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until it says that every part of it is ready, those that it could do without as well.
     pub async fn ready(&self) {
         let health = Api::new(&format!("http://{}", self.metrics), "");
-        until("a process is ready", || async { (health.get("/readyz").await.status == 200).then_some(()) })
-            .await;
+        until("a process is ready", || async {
+            let ready = health.get("/readyz").await;
+            (ready.status == 200 && ready.body["reasons"] == json!({})).then_some(())
+        })
+        .await;
     }
 
     /// `kill -9`, now.

@@ -64,7 +64,10 @@ impl Shared {
     ) -> Arc<Self> {
         let line = Arc::new(Line::new(families));
         let standing = line.clone();
-        health.add_helper("redis", move || standing.away());
+        health.add_helper("redis", move || {
+            let away = standing.away();
+            Box::pin(async move { away.map_or(Ok(()), Err) })
+        });
         let (kept, shutdown) = (line.clone(), shutdown.clone());
         tasks.spawn(async move {
             tokio::select! {

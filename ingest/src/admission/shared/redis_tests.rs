@@ -137,7 +137,7 @@ impl Rig {
     }
 
     fn away(&self) -> usize {
-        self.health.helpers().iter().filter(|(_, less_well)| less_well.is_some()).count()
+        self.shared.iter().filter(|one| one.line.away().is_some()).count()
     }
 }
 
@@ -190,6 +190,7 @@ async fn without_redis_the_shares_decide_and_it_is_taken_up_again() {
         // 500 ms apart from each of three.
         assert!((1..=21).contains(&probes), "{probes} probes");
         assert_eq!(rig.away(), 3);
+        assert!(rig.health.standings().await.iter().all(|part| part.word() == "degraded"));
         let shares: u64 = rig.shared.iter().map(|one| one.metrics.shares.get()).sum();
         assert!(shares > 5_000, "{shares} decisions");
         rig.relay.way.send_replace(Way::Open);
