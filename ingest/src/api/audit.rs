@@ -1,10 +1,14 @@
-//! Who changed what of tenants, keys and quotas: one line in the log per change, told where it is known who asked and only
-//! once the change is made. No secrets: a key is its id, and of a tenant's settings only those that operators set.
+//! Who changed what of tenants, keys, quotas, endpoints and jobs: one line in the log per change, told where it is known who
+//! asked and only once the change is made. No secrets: a key is its id, an endpoint its host (what stands behind it in a URL
+//! may be one), and of a tenant's settings only those are told that operators set.
 
 use std::fmt::{self, Display};
 
+use fairhook_common::endpoint::Endpoint;
 use fairhook_common::ids::KeyId;
+use fairhook_common::store::Job;
 use fairhook_common::tenant::Tenant;
+use url::Url;
 
 use super::auth::Caller;
 
@@ -59,4 +63,44 @@ pub(super) fn key_made(caller: &Caller, owner: Option<&Tenant>, key: KeyId) {
 /// A key was revoked, an operator's or its owner's.
 pub(super) fn key_revoked(caller: &Caller, owner: Option<&Tenant>, key: KeyId) {
     tracing::info!(%caller, tenant = owner.map(|tenant| tenant.slug.as_str()), %key, "a key was revoked");
+}
+
+/// An endpoint was made.
+pub(super) fn endpoint_made(caller: &Caller, tenant: &Tenant, endpoint: &Endpoint) {
+    let (slug, host) = (tenant.slug.as_str(), host(endpoint));
+    tracing::info!(%caller, tenant = slug, endpoint.id = %endpoint.id, host, "an endpoint was made");
+}
+
+/// Settings of an endpoint were changed, or its status.
+pub(super) fn endpoint_changed(caller: &Caller, tenant: &Tenant, endpoint: &Endpoint) {
+    let (slug, host, status) = (tenant.slug.as_str(), host(endpoint), endpoint.status.name());
+    tracing::info!(%caller, tenant = slug, endpoint.id = %endpoint.id, host, status, "an endpoint was changed");
+}
+
+/// An endpoint has a new signing secret.
+pub(super) fn secret_rotated(caller: &Caller, tenant: &Tenant, endpoint: &Endpoint) {
+    let slug = tenant.slug.as_str();
+    tracing::info!(%caller, tenant = slug, endpoint.id = %endpoint.id, "an endpoint's secret was rotated");
+}
+
+/// An endpoint was deleted.
+pub(super) fn endpoint_deleted(caller: &Caller, tenant: &Tenant, endpoint: &Endpoint) {
+    let (slug, host) = (tenant.slug.as_str(), host(endpoint));
+    tracing::info!(%caller, tenant = slug, endpoint.id = %endpoint.id, host, "an endpoint was deleted");
+}
+
+/// Replays or a purge were begun.
+pub(super) fn job_begun(caller: &Caller, tenant: &Tenant, job: &Job) {
+    let (slug, kind) = (tenant.slug.as_str(), job.kind.name());
+    tracing::info!(%caller, tenant = slug, job.id = %job.id, kind, "a job was begun");
+}
+
+/// A job was cancelled before its end.
+pub(super) fn job_cancelled(caller: &Caller, job: &Job) {
+    let kind = job.kind.name();
+    tracing::info!(%caller, tenant.id = %job.tenant, job.id = %job.id, kind, "a job was cancelled");
+}
+
+fn host(endpoint: &Endpoint) -> Option<String> {
+    Url::parse(&endpoint.settings.url).ok()?.host_str().map(str::to_owned)
 }

@@ -108,7 +108,12 @@ pub async fn authenticate(
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        // Whatever stands before us may have gone by the other one.
+        return Err(unauthorized("the header Authorization is given twice", false));
+    }
     let text = value.to_str().ok();
     let key = text
         .and_then(|text| text.split_once(' '))
@@ -150,6 +155,11 @@ mod tests {
             assert_eq!(read(bad), Err(Code::Unauthorized), "{bad}");
         }
         assert_eq!(bearer(&HeaderMap::new()).map_err(|p| p.code()), Ok(None));
+        let mut twice = HeaderMap::new();
+        for key in ["Bearer abc", "Bearer def"] {
+            twice.append(header::AUTHORIZATION, key.parse().expect("a value"));
+        }
+        assert_eq!(bearer(&twice).map_err(|p| p.code()), Err(Code::Unauthorized));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use fairhook_common::limits;
 use fairhook_common::store::{JobFilter, JobKind};
 
 use super::answer::{self, Answer};
+use super::audit;
 use super::body::Posted;
 use super::deliveries::{Shown, filter};
 use super::jobs::{self, FilterFields, Span};
@@ -61,5 +62,6 @@ async fn start(asked: Asked, body: Posted, kind: JobKind) -> Answer {
         Some(JobFilter { states, deliveries, rate_per_s, ..named.into_filter() })
     })?;
     let job = asked.edge.store.create_job(acting.id(), kind, filter, asked.at).await?;
+    audit::job_begun(&asked.caller, &acting.tenant, &job);
     Ok(answer::accepted(&jobs::Shown::of(&job)))
 }

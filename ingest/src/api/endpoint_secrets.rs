@@ -10,6 +10,7 @@ use fairhook_common::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
+use super::audit;
 use super::body::Posted;
 use super::endpoints::named;
 use super::read;
@@ -33,6 +34,7 @@ pub(super) async fn rotate(asked: Asked, body: Posted) -> Answer {
     let endpoint = named(&asked, &acting).await?;
     let secret = SigningSecret::generate();
     let rotated = asked.edge.store.rotate_secret(acting.id(), endpoint.id, secret, grace, asked.at).await?;
+    audit::secret_rotated(&asked.caller, &acting.tenant, &rotated);
     Ok(answer::ok(&secrets(&rotated, asked.at)))
 }
 

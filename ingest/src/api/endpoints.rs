@@ -7,6 +7,7 @@ use fairhook_common::signature::SigningSecret;
 use fairhook_common::store::{ControlError, EndpointChanges, EndpointRef, NewEndpoint};
 
 use super::answer::{self, Answer};
+use super::audit;
 use super::body::Posted;
 use super::endpoint_fields;
 use super::page::{self, name_of};
@@ -28,6 +29,7 @@ pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     let settings = fields.finish(|| Some(settings))?.of_defaults()?;
     let new = NewEndpoint { tenant: acting.id(), uid, settings, secret };
     let endpoint = asked.edge.store.create_endpoint(new, asked.at).await?;
+    audit::endpoint_made(&asked.caller, &acting.tenant, &endpoint);
     Ok(answer::created(&EndpointView::with_secret(&endpoint)))
 }
 
@@ -45,10 +47,12 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     let settings = fields.finish(|| Some(settings))?.of_defaults()?;
     let new = NewEndpoint { tenant: acting.id(), uid: Some(uid), settings, secret };
     let (endpoint, made) = asked.edge.store.put_endpoint(new, asked.at).await?;
-    Ok(match made {
-        true => answer::created(&EndpointView::with_secret(&endpoint)),
-        false => answer::ok(&EndpointView::of(&endpoint)),
-    })
+    if made {
+        audit::endpoint_made(&asked.caller, &acting.tenant, &endpoint);
+        return Ok(answer::created(&EndpointView::with_secret(&endpoint)));
+    }
+    audit::endpoint_changed(&asked.caller, &acting.tenant, &endpoint);
+    Ok(answer::ok(&EndpointView::of(&endpoint)))
 }
 
 /// `GET /endpoints`.
@@ -91,7 +95,11 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
         };
         match asked.edge.store.update_endpoint(acting.id(), id, changes, asked.at).await {
             Err(ControlError::Conflict) => continue,
-            changed => return Ok(answer::ok(&EndpointView::of(&changed?))),
+            changed => {
+                let changed = changed?;
+                audit::endpoint_changed(&asked.caller, &acting.tenant, &changed);
+                return Ok(answer::ok(&EndpointView::of(&changed)));
+            }
         }
     }
     Err(ControlError::Conflict.into())
@@ -103,7 +111,10 @@ pub(super) async fn delete(asked: Asked) -> Answer {
     asked.params().finish()?;
     let endpoint = named(&asked, &acting).await?;
     match asked.edge.store.delete_endpoint(acting.id(), endpoint.id, asked.at).await? {
-        true => Ok(answer::nothing()),
+        true => {
+            audit::endpoint_deleted(&asked.caller, &acting.tenant, &endpoint);
+            Ok(answer::nothing())
+        }
         false => Err(Problem::not_found("endpoint")),
     }
 }

@@ -28,6 +28,7 @@ pub(super) async fn post_batch(asked: Asked, request: Request) -> Response {
 /// What is asked of the tenant before its first event is read counts for that event.
 async fn admit_all(asked: &Asked, request: Request, shown: &mut Option<Decision>) -> Answer {
     let known = asked.tenant_or_any(Scope::EventsWrite).await?;
+    posted_event::no_header_key(&asked.headers)?;
     if let Some(acting) = &known {
         gate::pass(&asked.edge, &acting.tenant, shown).await?;
     }

@@ -12,6 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Answer};
+use super::audit;
 use super::body::Posted;
 use super::json::{Fields, Read};
 use super::problem::{Code, Problem};
@@ -43,6 +44,7 @@ pub(super) async fn replay(asked: Asked, body: Posted) -> Answer {
         })));
     }
     let job = store.create_job(acting.id(), JobKind::Replay, filter, asked.at).await?;
+    audit::job_begun(&asked.caller, &acting.tenant, &job);
     Ok(answer::accepted(&Shown::of(&job)))
 }
 
@@ -88,8 +90,12 @@ pub(super) async fn cancel(asked: Asked, body: Posted) -> Answer {
     if found.kind == JobKind::DeleteTenant {
         return Err(Problem::new(Code::WrongState, "the deletion of a tenant cannot be cancelled"));
     }
-    let cancelled = asked.edge.store.cancel_job(found.tenant, found.id, asked.at).await?;
-    Ok(answer::ok(&Shown::of(&cancelled.ok_or_else(|| Problem::not_found("job"))?)))
+    let job = asked.edge.store.cancel_job(found.tenant, found.id, asked.at).await?;
+    let job = job.ok_or_else(|| Problem::not_found("job"))?;
+    if job.status == JobStatus::Cancelled && found.status != JobStatus::Cancelled {
+        audit::job_cancelled(&asked.caller, &job);
+    }
+    Ok(answer::ok(&Shown::of(&job)))
 }
 
 /// The criteria that replays and dead letters share.

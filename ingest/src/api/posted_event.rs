@@ -133,6 +133,15 @@ pub(super) fn header_key(headers: &HeaderMap) -> Result<Option<String>, Problem>
     Ok(Some(key))
 }
 
+/// A batch has no key of its own: each of its events stands alone. One that was ignored would promise what nobody keeps.
+pub(super) fn no_header_key(headers: &HeaderMap) -> Result<(), Problem> {
+    if !headers.contains_key("idempotency-key") {
+        return Ok(());
+    }
+    let detail = "a batch takes no header Idempotency-Key; give each event its own `idempotency_key`";
+    Err(Problem::invalid(vec![Fault::of_parameter("Idempotency-Key", detail)]))
+}
+
 /// What a quoted string says; within it `\` stands before a quote or another `\` only.
 fn unquoted(text: &str) -> Option<String> {
     let inner = text.strip_prefix('"')?.strip_suffix('"').filter(|_| text.len() > 1)?;

@@ -102,3 +102,18 @@ async fn an_operator_may_name_a_tenant_with_each_event() {
     let foreign = post(&rig, &acme, json!([event("other")])).await;
     assert_eq!(foreign.body["results"][0]["problem"]["code"], "wrong_tenant");
 }
+
+#[tokio::test]
+async fn a_key_for_a_whole_batch_is_refused_rather_than_ignored() {
+    let rig = Rig::start().await;
+    let (_, key) = rig.tenant("acme").await;
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "once")];
+    let body = r#"{"events": [{"type": "a.b", "payload": 1}]}"#;
+    let refused = rig.send("POST /v1/events/batch", &headers, body).await;
+    assert_eq!(refused.problem(), (400, "invalid_request"));
+    assert!(refused.text("detail").contains("each event its own `idempotency_key`"), "{refused:?}");
+    assert_eq!(refused.body["errors"][0]["parameter"], "Idempotency-Key");
+    let listed = rig.call(&key, "GET /v1/events", Value::Null).await.is(200);
+    assert_eq!(listed.body["data"], json!([]));
+}
