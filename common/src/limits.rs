@@ -36,6 +36,10 @@ pub const TEST_WAIT: Duration = Duration::from_secs(20);
 pub const TEST_TTL: Duration = Duration::from_secs(3_600);
 /// Connections that the API serves at once.
 pub const API_CONNECTIONS: usize = 4_096;
+/// Of these, one peer's at most: a load balancer is a peer, and a quarter is left for whoever else there is.
+pub const API_CONNECTIONS_PER_PEER: usize = API_CONNECTIONS / 4 * 3;
+/// How long a client may take to read what of an answer does not fit into the system's buffers.
+pub const ANSWER_DEADLINE: Duration = REQUEST_BODY_DEADLINE;
 /// How long a client may take to send a request's head, the quiet time before it on a kept connection included.
 pub const REQUEST_HEAD_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take to send a request's body.
@@ -466,5 +470,9 @@ pub const SNAPSHOT_RECENT: Duration = Duration::from_secs(300);
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// Events and their payloads are kept this long unless configured.
 pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Log lines that wait for whoever reads them, some 500 bytes each: 4 MiB. Half of it is for what attempts alone log.
+pub const LOG_LINES_WAITING: usize = 8_192;
+/// How long the end of a process waits for them.
+pub const LOG_DRAIN: Duration = Duration::from_secs(2);
 /// How long an orderly stop may take unless configured.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);

@@ -1,7 +1,9 @@
-//! Serving connections: so many at once, none that dawdles, and an end in good order.
+//! Serving connections: so many at once and of one peer, none that dawdles, and an end in good order.
+
+mod answers;
+mod room;
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,8 +13,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use answers::Answers;
+use room::{Place, Room};
 
 /// How long to wait after a failed accept: the process is out of files, and only time helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -20,7 +24,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves `router` until `shutdown` drains: then no connection is accepted, requests under way are answered, idle
 /// connections end. Returns when all have ended, or at once when there is nothing to be waited for any more.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
-    let room = Arc::new(Semaphore::new(limits::API_CONNECTIONS));
+    serve_in(
+        Room::new(limits::API_CONNECTIONS, limits::API_CONNECTIONS_PER_PEER),
+        listener,
+        router,
+        shutdown,
+    )
+    .await;
+}
+
+async fn serve_in(room: Room, listener: TcpListener, router: Router, shutdown: Shutdown) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -30,7 +43,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
         };
         match accepted {
-            Ok((stream, place)) => {
+            // Closed at once: waiting for room, it would wait before everybody else.
+            Ok((stream, None)) => drop(stream),
+            Ok((stream, Some(place))) => {
                 let connection = converse(stream, router.clone(), shutdown.clone());
                 connections.spawn(async move {
                     connection.await;
@@ -52,14 +67,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
     }
 }
 
-/// The next connection, once there is room for it: others wait in the system's own bounded list.
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+/// The next connection, once there is room for it, and its place if its peer may have one more.
+async fn accept(listener: &TcpListener, room: &Room) -> io::Result<(TcpStream, Option<Place>)> {
+    let permit = room.some().await;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, room.place(peer.ip(), permit)))
 }
 
 async fn converse(stream: TcpStream, router: Router, shutdown: Shutdown) {
@@ -69,7 +81,10 @@ async fn converse(stream: TcpStream, router: Router, shutdown: Shutdown) {
         .timer(TokioTimer::new())
         .header_read_timeout(limits::REQUEST_HEAD_DEADLINE)
         .max_buf_size(limits::REQUEST_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Answers::new(stream, limits::ANSWER_DEADLINE)),
+            TowerToHyperService::new(router),
+        );
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -91,6 +106,8 @@ fn is_the_clients(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -127,5 +144,34 @@ mod tests {
         assert!(String::from_utf8_lossy(&rest).ends_with("done"));
         server.await.expect("ends");
         assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_holds_its_share_is_closed_the_door_on_and_gets_in_again() {
+        let router = Router::new().route("/", get(async || "done"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let shutdown = Shutdown::new();
+        let server = tokio::spawn(serve_in(Room::new(10, 2), listener, router, shutdown.clone()));
+        let ask = async |stream: &mut TcpStream| {
+            let mut answer = [0; 15];
+            let asked = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            asked.is_ok() && stream.read_exact(&mut answer).await.is_ok() && answer == *b"HTTP/1.1 200 OK"
+        };
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.expect("connects");
+            assert!(ask(&mut stream).await);
+            held.push(stream);
+        }
+        let mut third = TcpStream::connect(address).await.expect("the system takes it");
+        assert!(!ask(&mut third).await, "it is closed");
+        // Its end is seen some time later.
+        held.pop();
+        while !ask(&mut TcpStream::connect(address).await.expect("connects")).await {
+            tokio::task::yield_now().await;
+        }
+        shutdown.drain();
+        server.await.expect("ends");
     }
 }
