@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use fairhook::cli::{self, Command};
-use fairhook::{bench, demo, logging, serve};
+use fairhook::{bench, demo, serve};
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -12,10 +12,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(purpose, told) => serve::start(purpose, *told),
-        Command::Migrate(told) => {
-            logging::start(&told.config);
-            serve::in_runtime(serve::migrate(*told))
-        }
+        Command::Migrate(told) => serve::migrate(&told),
         Command::CheckConfig(told) => cli::show_config(&told),
         Command::Demo => serve::in_runtime(demo::run()),
         Command::Bench(wanted) => serve::in_runtime(bench::run(&wanted)),

@@ -29,8 +29,16 @@ pub fn in_runtime(role: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// Runs what `purpose` asks for to its end.
 pub fn start(purpose: Purpose, told: Effective) -> ExitCode {
-    logging::start(&told.config);
-    in_runtime(run(roles_of(purpose), told))
+    let config = told.config.clone();
+    logged(&config, run(roles_of(purpose), told))
+}
+
+/// The same with everything logged as configured, to the last line.
+fn logged(config: &Config, role: impl Future<Output = ExitCode>) -> ExitCode {
+    match logging::start(config) {
+        Ok(_written) => in_runtime(role),
+        Err(error) => failed(&format!("cannot log: {error}")),
+    }
 }
 
 /// These roles, until a signal. The code is 0 if everything under way came to its end in time, else 1: nothing accepted is
@@ -138,10 +146,14 @@ async fn tell_what_is_waited_for(dispatcher: Option<dispatcher::Handle>) -> Infa
 }
 
 /// Brings the store's schema up.
-pub async fn migrate(told: Effective) -> ExitCode {
-    match engine::migrate(&told.config).await {
+pub fn migrate(told: &Effective) -> ExitCode {
+    logged(&told.config, bring_up(&told.config))
+}
+
+async fn bring_up(config: &Config) -> ExitCode {
+    match engine::migrate(config).await {
         Ok(()) => {
-            let place = match told.config.backends() {
+            let place = match config.backends() {
                 Backends::Embedded(directory) => directory.display().to_string(),
                 Backends::Distributed { store, .. } => store.to_string(),
             };
