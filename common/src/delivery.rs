@@ -64,8 +64,10 @@ pub enum DiscardReason {
     EndpointDeleted,
     /// Its tenant was deleted.
     TenantDeleted,
-    /// Its tenant cancelled it, or purged it from the DLQ.
+    /// Its tenant cancelled it.
     Cancelled,
+    /// It was dead, and its tenant purged it from the DLQ.
+    Purged,
     /// Its `expires_at` passed.
     Expired,
 }
@@ -75,6 +77,7 @@ stored_as_text!(DiscardReason {
     EndpointDeleted = "endpoint_deleted",
     TenantDeleted = "tenant_deleted",
     Cancelled = "cancelled",
+    Purged = "purged",
     Expired = "expired",
 });
 

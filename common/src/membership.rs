@@ -249,7 +249,8 @@ impl Beating {
         if was_alone && membership.members.len() <= 1 {
             return;
         }
-        let count = |state| membership.members.iter().filter(|member| member.state == state).count();
+        let dispatchers = || membership.members.iter().filter(|member| member.roles.dispatcher);
+        let count = |state| dispatchers().filter(|member| member.state == state).count();
         tracing::info!(
             version = membership.version,
             live = count(Standing::Live),

@@ -41,7 +41,7 @@ pub struct Job {
 pub enum JobKind {
     /// Replays what matches.
     Replay,
-    /// Ends dead letters as `discarded: cancelled`.
+    /// Ends dead letters as `discarded: purged`.
     Purge,
     /// Ends everything of a tenant and removes it.
     DeleteTenant,

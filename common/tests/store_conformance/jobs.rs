@@ -221,7 +221,7 @@ async fn a_purge_ends_dead_letters_only() {
     let view = world.view(&sent[3]).await;
     assert_eq!(
         (view.state, view.discarded_reason),
-        (DeliveryState::Discarded, Some(DiscardReason::Cancelled))
+        (DeliveryState::Discarded, Some(DiscardReason::Purged))
     );
     assert_eq!(world.state(&queued).await, DeliveryState::Queued);
     assert_eq!(world.claim_due(acme, at(61)).await, []);

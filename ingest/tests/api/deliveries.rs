@@ -204,7 +204,7 @@ async fn dead_letters_are_listed_and_end_by_jobs_that_say_which() {
     assert_eq!((&ended["status"], &ended["done"]), (&json!("succeeded"), &json!(1)));
     assert_eq!(ids(&acme.get("/v1/dead-letters").await), dead[1..]);
     let gone = acme.get(&format!("/v1/deliveries/{}", dead[0])).await;
-    assert_eq!((&gone["status"], &gone["discarded_reason"]), (&json!("discarded"), &json!("cancelled")));
+    assert_eq!((&gone["status"], &gone["discarded_reason"]), (&json!("discarded"), &json!("purged")));
 }
 
 #[tokio::test]

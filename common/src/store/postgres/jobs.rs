@@ -224,7 +224,7 @@ async fn change(
     if job.kind == JobKind::Purge {
         let dead: Vec<_> = held.iter().map(|candidate| candidate.id).collect();
         job.done += dead.len() as u64;
-        return lifecycle::purge(db, job.tenant, &dead, DiscardReason::Cancelled, now).await;
+        return lifecycle::purge(db, job.tenant, &dead, DiscardReason::Purged, now).await;
     }
     let (replays, refused) = decide_replays(held, now);
     job.failed += refused;

@@ -129,7 +129,7 @@ pub(super) async fn discard(
     moves.write(db, &BTreeSet::new(), &BTreeSet::new()).await
 }
 
-/// Ends a tenant's dead letters, which this transaction holds with their count, as cancelled or expired.
+/// Ends a tenant's dead letters, which this transaction holds with their count, as purged or expired.
 pub(super) async fn purge(
     db: &mut PgConnection,
     tenant: TenantId,

@@ -105,7 +105,7 @@ pub(super) async fn discard(
     Ok(())
 }
 
-/// Ends a tenant's dead letters as cancelled.
+/// Ends a tenant's dead letters as purged.
 pub(super) async fn purge(
     db: &mut SqliteConnection,
     tenant: TenantId,
@@ -113,7 +113,7 @@ pub(super) async fn purge(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let chosen = keys(dead.iter());
-    finish(db, &chosen, DiscardReason::Cancelled, now).await?;
+    finish(db, &chosen, DiscardReason::Purged, now).await?;
     bury(db, &chosen).await?;
     let count = dead.len() as i64;
     move_counts(db, tenant, Move { dead: -count, discarded: count, ..Move::default() }).await
