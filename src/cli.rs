@@ -99,7 +99,8 @@ pub fn show_config(told: &Effective) -> ExitCode {
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-const AFTER_HELP: &str = "Every setting has a flag, an environment variable and a key in a TOML file.";
+const AFTER_HELP: &str = "Every setting has a flag, an environment variable and a key in a TOML file, but for the operator's \
+    key, which has no flag: FAIRHOOK_OPERATOR_KEY, or operator_key in the file.";
 
 fn command() -> clap::Command {
     let configured = |purpose: Purpose| clap::Command::new(purpose.name()).about(about(purpose)).args(args());
