@@ -1,10 +1,12 @@
 //! A connection that is dialled again for ever: dial, declare, work until it is lost, wait, and so on.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
-use lapin::Connection;
+use futures_util::StreamExt;
+use lapin::{Connection, Event};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -81,17 +83,17 @@ impl<S: Session> Supervisor<S> {
             let session = Arc::new(session);
             self.sender.send_replace(Some(session.clone()));
             connected.set(1);
-            let stopped = tokio::select! {
-                () = watched(&connection, session.as_ref()) => false,
-                () = stop.cancelled() => true,
-            };
+            let lost = stop.run_until_cancelled(watched(&connection, session.as_ref())).await;
             self.sender.send_replace(None);
             connected.set(0);
-            if stopped {
-                return dial::closing(connection).await;
-            }
+            let Some(why) = lost else { return dial::closing(connection).await };
             self.metrics.lost.with_label_values(&[S::PURPOSE]).inc();
-            tracing::warn!(connection = S::PURPOSE, "the connection to the broker was lost");
+            let why = why.map(tracing::field::display);
+            tracing::warn!(
+                connection = S::PURPOSE,
+                error.detail = why,
+                "the connection to the broker was lost"
+            );
             // One that is lost as soon as it is there must not be dialled without a rest.
             sleep(limits::AMQP_REDIAL_MIN).await;
         }
@@ -129,9 +131,15 @@ impl<S: Session> Supervisor<S> {
     }
 }
 
-async fn watched<S: Session>(connection: &Connection, session: &S) {
+/// Until the connection is lost; returns why, if that was said.
+async fn watched<S: Session>(connection: &Connection, session: &S) -> Option<lapin::Error> {
+    let mut events = pin!(connection.events_listener());
+    let mut why = None;
     while connection.status().connected() {
         session.look();
-        sleep(limits::AMQP_LOOK).await;
+        if let Ok(Some(Event::Error(error))) = timeout(limits::AMQP_LOOK, events.next()).await {
+            why = Some(error);
+        }
     }
+    why
 }
