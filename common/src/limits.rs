@@ -280,15 +280,20 @@ pub const MEMORY_QUEUE_MESSAGES_TOTAL: usize = 200_000;
 pub const MEMORY_QUEUE_MESSAGES_FLOOR: usize = 16;
 /// Epoch marks the in-process queue remembers. One process makes one, at its start; the others only bound a mistake.
 pub const MEMORY_QUEUE_EPOCHS: usize = 16;
+/// Subscriptions that a dispatcher changes at the same time: thousands are made in seconds, and one that is slow keeps few
+/// waiting.
+pub const SUBSCRIBING_AT_ONCE: usize = 32;
 /// How long a message is held unacked beyond the longest attempt, before it is parked.
 pub const MESSAGE_HOLD: Duration = Duration::from_secs(120);
 /// How long after a queue was seen empty every message that was in it before has come to its end or back: [`MESSAGE_HOLD`],
 /// the longest attempt, and the record of its outcome by a store that is slow.
 pub const LONGEST_HOLD: Duration =
     Duration::from_secs(MESSAGE_HOLD.as_secs() + ATTEMPT_TIMEOUT_MAX.as_secs() + 60);
-/// The pause between the looks at two queues for lost messages: five a second cost the broker nothing, and the usual loss,
-/// of everything, is found by its mark.
-pub const QUEUE_LOOK_PAUSE: Duration = Duration::from_millis(200);
+/// Queues that are looked at together for lost messages: asked for at once, they cost the broker some ten milliseconds.
+pub const QUEUE_LOOKS: usize = 64;
+/// The pause before the next [`QUEUE_LOOKS`]: thousands of tenants are looked after within a minute, so that a proof takes
+/// little longer than [`LONGEST_HOLD`], at a few percent of the broker's time.
+pub const QUEUE_LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// How often it is looked whether the queue's data is still there.
 pub const EPOCH_LOOK: Duration = Duration::from_secs(3);
 /// How many messages beyond its share a dispatcher fetches ahead for a tenant.

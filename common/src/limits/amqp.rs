@@ -30,6 +30,12 @@ pub const AMQP_WINDOW: usize = 512;
 pub const AMQP_KNOWN_QUEUES: u64 = 50_000;
 /// Tenants consumed on one channel: an error ends all of a channel's consumers.
 pub const AMQP_CONSUMERS_PER_CHANNEL: usize = 100;
+/// Channels to consume on that are opened together. A channel makes one consumer at a time: over eight, thousands are made in
+/// seconds, and a ninth would wait for the broker.
+pub const AMQP_LANES_AT_ONCE: usize = 8;
+/// Subscriptions that are made or ended at the same time: enough to keep [`AMQP_LANES_AT_ONCE`] busy while as many queues are
+/// declared ([`AMQP_CALLS`]).
+pub const AMQP_SUBSCRIBING: usize = 32;
 /// The largest prefetch a quorum queue takes.
 pub const AMQP_PREFETCH_MAX: u32 = 2_000;
 /// How many messages the broker may hand out beyond a prefetch that was lowered, rather than be told of it.

@@ -77,17 +77,17 @@ struct MemoryConsumer {
 
 #[async_trait]
 impl Consumer for MemoryConsumer {
-    async fn subscribe(&mut self, address: &QueueAddress, prefetch: u32) -> Result<(), QueueDown> {
+    async fn subscribe(&self, address: &QueueAddress, prefetch: u32) -> Result<(), QueueDown> {
         self.shared.lock().subscribe(self.id, address.tenant, prefetch);
         Ok(())
     }
 
-    async fn unsubscribe(&mut self, tenant: TenantId) -> Result<(), QueueDown> {
+    async fn unsubscribe(&self, tenant: TenantId) -> Result<(), QueueDown> {
         self.shared.lock().unsubscribe(self.id, tenant);
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Received, QueueDown> {
+    async fn next(&self) -> Result<Received, QueueDown> {
         loop {
             // Nothing is awaited between taking a message and returning it: cancelled, it has taken none. A notice given
             // before it is awaited is kept, so none is missed.

@@ -78,19 +78,20 @@ pub trait Queue: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), QueueDown>;
 }
 
-/// A dispatcher's view of the queues it serves. Dropping it gives back every unacked message.
+/// A dispatcher's view of the queues it serves. Dropping it gives back every unacked message. Messages are taken while
+/// subscriptions change, and those of several tenants may change at once, but a tenant's one after another.
 #[async_trait]
-pub trait Consumer: Send {
+pub trait Consumer: Send + Sync {
     /// From now on at most `prefetch` (≥ 1) unacked messages of this tenant's queue are handed to this consumer. Called
     /// again it changes the prefetch; one that shrinks takes effect as messages are acked. Makes the queue if need be.
-    async fn subscribe(&mut self, address: &QueueAddress, prefetch: u32) -> Result<(), QueueDown>;
+    async fn subscribe(&self, address: &QueueAddress, prefetch: u32) -> Result<(), QueueDown>;
 
     /// Nothing new is handed out of this tenant's queue; what was handed out may still be acked.
-    async fn unsubscribe(&mut self, tenant: TenantId) -> Result<(), QueueDown>;
+    async fn unsubscribe(&self, tenant: TenantId) -> Result<(), QueueDown>;
 
     /// The next message of any subscribed queue. Within a tenant in the order of the queue, but for what came back.
     /// Cancel safe. `Err` once the queue is lost: then this consumer is at its end and every unacked message comes back.
-    async fn next(&mut self) -> Result<Received, QueueDown>;
+    async fn next(&self) -> Result<Received, QueueDown>;
 }
 
 /// A message that this consumer has to ack once its outcome is recorded. Dropped unacked it goes back to its queue.

@@ -32,7 +32,7 @@ pub async fn publish(queue: &Arc<dyn Queue>, address: &QueueAddress, count: u16)
 }
 
 pub async fn consumer(queue: &Arc<dyn Queue>, address: &QueueAddress, prefetch: u32) -> Consuming {
-    let mut consumer = queue.consumer().await.expect("a consumer");
+    let consumer = queue.consumer().await.expect("a consumer");
     consumer.subscribe(address, prefetch).await.expect("subscribes");
     consumer
 }
@@ -265,7 +265,7 @@ pub async fn a_full_consumer_leaves_messages_to_the_others(queue: Arc<dyn Queue>
 
 pub async fn a_cancelled_next_loses_nothing(queue: Arc<dyn Queue>) {
     let address = tenant();
-    let mut consumer = consumer(&queue, &address, 100).await;
+    let consumer = consumer(&queue, &address, 100).await;
     let publisher = {
         let (queue, address) = (Arc::clone(&queue), address.clone());
         tokio::spawn(async move {
@@ -321,7 +321,7 @@ pub async fn every_message_is_acked_once_among_many_consumers(queue: Arc<dyn Que
     let (done, mut results) = tokio::sync::mpsc::channel(usize::from(MESSAGES));
     let mut workers = tokio::task::JoinSet::new();
     for worker in 0..4usize {
-        let mut consumer = consumer(&queue, &address, 8).await;
+        let consumer = consumer(&queue, &address, 8).await;
         let done = done.clone();
         workers.spawn(async move {
             for n in worker.. {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use fairhook_common::limits;
 use fairhook_common::queue::{Consumer, Queue, QueueDown, Received};
 use fairhook_common::shutdown::Shutdown;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -25,9 +27,9 @@ impl Intake {
         let consuming = async {
             loop {
                 let queue = &self.queue;
-                let mut consumer = self.outage.persist("connecting a consumer", || queue.consumer()).await;
+                let consumer = self.outage.persist("connecting a consumer", || queue.consumer()).await;
                 self.subscriptions.all_undone();
-                let Err(down) = self.consume(consumer.as_mut(), &shutdown).await else {
+                let Err(down) = self.consume(consumer.as_ref(), &shutdown).await else {
                     return;
                 };
                 self.outage.failed("consuming", &down);
@@ -37,13 +39,21 @@ impl Intake {
         };
         tokio::select! {
             () = consuming => {}
+            () = self.delete_queues() => {}
             () = shutdown.stopping_now() => {}
         }
     }
 
-    async fn consume(&self, consumer: &mut dyn Consumer, shutdown: &Shutdown) -> Result<(), QueueDown> {
-        self.subscribe(consumer).await?;
+    /// Messages are handed on while subscriptions change, several at once: a queue that does not answer must keep nobody
+    /// waiting but its own tenant.
+    async fn consume(&self, consumer: &dyn Consumer, shutdown: &Shutdown) -> Result<(), QueueDown> {
+        let mut changing = FuturesUnordered::new();
         loop {
+            while changing.len() < limits::SUBSCRIBING_AT_ONCE
+                && let Some(change) = self.subscriptions.take()
+            {
+                changing.push(self.change(consumer, change));
+            }
             tokio::select! {
                 received = consumer.next() => {
                     let received = received?;
@@ -52,7 +62,8 @@ impl Intake {
                         return Ok(());
                     }
                 }
-                () = self.subscriptions.changed() => self.subscribe(consumer).await?,
+                Some(changed) = changing.next(), if !changing.is_empty() => changed?,
+                () = self.subscriptions.changed() => {}
                 () = shutdown.draining() => break,
             }
         }
@@ -61,21 +72,32 @@ impl Intake {
         Ok(())
     }
 
-    async fn subscribe(&self, consumer: &mut dyn Consumer) -> Result<(), QueueDown> {
-        while let Some(change) = self.subscriptions.take() {
-            let done = match &change {
-                Change::Subscribe(address, prefetch) => consumer.subscribe(address, *prefetch).await,
-                Change::Unsubscribe(tenant) => consumer.unsubscribe(*tenant).await,
-                Change::Delete(address) => match consumer.unsubscribe(address.tenant).await {
-                    Ok(()) => self.queue.delete(address).await,
-                    Err(down) => Err(down),
-                },
-            };
-            if let Err(down) = done {
-                self.subscriptions.undone(change);
-                return Err(down);
+    async fn change(&self, consumer: &dyn Consumer, change: Change) -> Result<(), QueueDown> {
+        let done = match &change {
+            Change::Subscribe(address, prefetch) => consumer.subscribe(address, *prefetch).await,
+            Change::Unsubscribe(tenant) => consumer.unsubscribe(*tenant).await,
+        };
+        match done {
+            Ok(()) => self.subscriptions.done(&change),
+            Err(_) => self.subscriptions.undone(&change),
+        }
+        done
+    }
+
+    /// Deletes the queues of tenants that are gone, beside everything else: one that cannot be deleted now, and is tried
+    /// again and again, is nobody's concern.
+    async fn delete_queues(&self) {
+        loop {
+            let address = self.subscriptions.to_delete().await;
+            if let Err(down) = self.queue.delete(&address).await {
+                tracing::debug!(tenant.id = %address.tenant, error.detail = %down, "a queue cannot be deleted now");
+                self.subscriptions.delete_later(address);
+                sleep(limits::STORE_RETRY_MAX).await;
             }
         }
-        Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;

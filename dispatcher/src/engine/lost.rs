@@ -13,6 +13,7 @@ use fairhook_common::queue::{Consumer, Queue, QueueAddress, QueueDown, Received}
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::{Recovery, SharedStore};
 use fairhook_common::time::Timestamp;
+use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use super::housekeeping::until_drained;
@@ -40,8 +41,8 @@ impl Lost {
             loop {
                 let ours = self.places.ours();
                 emptied.keep(&ours.iter().map(|address| address.tenant).collect());
-                for address in &ours {
-                    self.look(address, &mut emptied).await;
+                for some in ours.chunks(limits::QUEUE_LOOKS) {
+                    self.look_at(some, &mut emptied).await;
                     sleep(limits::QUEUE_LOOK_PAUSE).await;
                 }
                 sleep(limits::SWEEP_INTERVAL).await;
@@ -50,18 +51,26 @@ impl Lost {
         until_drained(looking, &shutdown).await;
     }
 
-    async fn look(&self, address: &QueueAddress, emptied: &mut Emptied) {
+    /// Asks for all of them at once: the answers cost the broker little, and waiting for each a round of thousands too much.
+    async fn look_at(&self, queues: &[QueueAddress], emptied: &mut Emptied) {
         let now = Timestamp::now();
-        // While the queue is away nothing can be said of it, and the intake tells that it is.
-        let Ok(depth) = self.queue.depth(address).await else { return };
-        let Some(before) = emptied.looked(address.tenant, depth, now) else { return };
-        let lost = Recovery::Lost { tenant: address.tenant, before };
-        match self.store.recover(lost, now).await {
+        let asked = queues.iter().map(|address| async { (address.tenant, self.queue.depth(address).await) });
+        for (tenant, depth) in join_all(asked).await {
+            // While the queue is away nothing can be said of it, and the intake tells that it is.
+            let Ok(depth) = depth else { continue };
+            if let Some(before) = emptied.looked(tenant, depth, now) {
+                self.recover(tenant, before, now).await;
+            }
+        }
+    }
+
+    async fn recover(&self, tenant: TenantId, before: Timestamp, now: Timestamp) {
+        match self.store.recover(Recovery::Lost { tenant, before }, now).await {
             Ok(0) => {}
             Ok(count) => {
                 self.metrics.lost.inc_by(count);
                 self.pokes.due.notify_one();
-                tracing::warn!(tenant.id = %address.tenant, deliveries = count, "recovered what the queue had lost");
+                tracing::warn!(tenant.id = %tenant, deliveries = count, "recovered what the queue had lost");
             }
             Err(error) => self.outage.failed("recovering lost messages", &error),
         }

@@ -1,7 +1,7 @@
 //! Which queues are wanted, and how far they are fetched ahead. The engine writes it, the intake makes it so: a wanted
 //! state instead of commands, so that nothing is lost when the queue is, and neither of the two ever waits for the other.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fairhook_common::ids::TenantId;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 pub struct Subscriptions {
     wanted: Mutex<Wanted>,
     changed: Notify,
+    deletable: Notify,
 }
 
 /// One thing to do.
@@ -20,20 +21,23 @@ pub struct Subscriptions {
 pub enum Change {
     /// Subscribe, or change the prefetch.
     Subscribe(QueueAddress, u32),
-    /// Others serve the tenant.
+    /// Others serve the tenant, or it is gone.
     Unsubscribe(TenantId),
-    /// The tenant is gone: unsubscribe, and delete its queue.
-    Delete(QueueAddress),
 }
 
 #[derive(Debug, Default)]
 struct Wanted {
     queues: HashMap<TenantId, (QueueAddress, u32)>,
+    /// Tenants that are gone, while their subscription is ended.
     gone: HashMap<TenantId, QueueAddress>,
     /// Wanted once, and by this dispatcher not any more.
     left: HashSet<TenantId>,
     /// Tenants whose change the intake has not taken yet.
     dirty: BTreeSet<TenantId>,
+    /// Tenants whose change it has taken and not done: the next one has to wait.
+    changing: HashSet<TenantId>,
+    /// Nobody here consumes these any more, nor will.
+    to_delete: VecDeque<QueueAddress>,
 }
 
 impl Subscriptions {
@@ -59,11 +63,12 @@ impl Subscriptions {
         }
     }
 
-    /// From now on the tenant's queue is not wanted any more, by anybody.
+    /// From now on the tenant's queue is not wanted any more, by anybody: it is deleted once it is not consumed here.
     pub fn delete(&self, address: QueueAddress) {
         let mut wanted = self.lock();
         wanted.queues.remove(&address.tenant);
         wanted.dirty.insert(address.tenant);
+        wanted.left.insert(address.tenant);
         wanted.gone.insert(address.tenant, address);
         drop(wanted);
         self.changed.notify_one();
@@ -74,53 +79,84 @@ impl Subscriptions {
         self.changed.notified().await;
     }
 
-    /// The next thing to do; `None`: all is as it is wanted.
+    /// The next thing to do, until [`Self::done`] or [`Self::undone`] nothing else of the same tenant's; `None`: all is, or
+    /// is about to be, as it is wanted.
     pub fn take(&self) -> Option<Change> {
         let mut wanted = self.lock();
-        while let Some(tenant) = wanted.dirty.pop_first() {
-            if let Some((address, prefetch)) = wanted.queues.get(&tenant) {
-                return Some(Change::Subscribe(address.clone(), *prefetch));
-            }
+        let next = |wanted: &Wanted| wanted.dirty.iter().find(|one| !wanted.changing.contains(one)).copied();
+        while let Some(tenant) = next(&wanted) {
+            wanted.dirty.remove(&tenant);
             let left = wanted.left.remove(&tenant);
-            if let Some(address) = wanted.gone.remove(&tenant) {
-                return Some(Change::Delete(address));
-            }
-            if left {
-                return Some(Change::Unsubscribe(tenant));
-            }
+            let change = match wanted.queues.get(&tenant) {
+                Some((address, prefetch)) => Change::Subscribe(address.clone(), *prefetch),
+                None if left => Change::Unsubscribe(tenant),
+                None => continue,
+            };
+            wanted.changing.insert(tenant);
+            return Some(change);
         }
         None
     }
 
-    /// What was taken could not be done, or is undone: it is to be taken again.
-    pub fn undone(&self, change: Change) {
+    /// What was taken is done.
+    pub fn done(&self, change: &Change) {
         let mut wanted = self.lock();
-        match change {
-            Change::Subscribe(address, _) => wanted.dirty.insert(address.tenant),
-            Change::Unsubscribe(tenant) if !wanted.queues.contains_key(&tenant) => {
-                wanted.left.insert(tenant);
-                wanted.dirty.insert(tenant)
-            }
-            Change::Unsubscribe(_) => false,
-            Change::Delete(address) if !wanted.queues.contains_key(&address.tenant) => {
-                wanted.gone.insert(address.tenant, address.clone());
-                wanted.dirty.insert(address.tenant)
-            }
-            Change::Delete(_) => false,
-        };
+        let tenant = change.tenant();
+        wanted.changing.remove(&tenant);
+        let is_ended = matches!(change, Change::Unsubscribe(_)) && !wanted.left.contains(&tenant);
+        if is_ended && let Some(address) = wanted.gone.remove(&tenant) {
+            wanted.to_delete.push_back(address);
+            self.deletable.notify_one();
+        }
+    }
+
+    /// What was taken could not be done: it is to be taken again.
+    pub fn undone(&self, change: &Change) {
+        let mut wanted = self.lock();
+        let tenant = change.tenant();
+        wanted.changing.remove(&tenant);
+        if matches!(change, Change::Unsubscribe(_)) && !wanted.queues.contains_key(&tenant) {
+            wanted.left.insert(tenant);
+        }
+        wanted.dirty.insert(tenant);
     }
 
     /// A new consumer knows nothing: everything is to be taken again.
     pub fn all_undone(&self) {
         let mut wanted = self.lock();
         let wanted = &mut *wanted;
-        wanted.dirty.extend(wanted.queues.keys());
-        wanted.left.clear();
+        wanted.changing.clear();
+        wanted.left = wanted.gone.keys().copied().collect();
+        wanted.dirty.extend(wanted.queues.keys().chain(wanted.gone.keys()));
+    }
+
+    /// The next queue to delete.
+    pub async fn to_delete(&self) -> QueueAddress {
+        loop {
+            if let Some(address) = self.lock().to_delete.pop_front() {
+                return address;
+            }
+            self.deletable.notified().await;
+        }
+    }
+
+    /// It could not be deleted: after the others it is to be tried again.
+    pub fn delete_later(&self, address: QueueAddress) {
+        self.lock().to_delete.push_back(address);
     }
 
     fn lock(&self) -> MutexGuard<'_, Wanted> {
         // Every change is whole before anything can panic.
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Change {
+    fn tenant(&self) -> TenantId {
+        match self {
+            Self::Subscribe(address, _) => address.tenant,
+            Self::Unsubscribe(tenant) => *tenant,
+        }
     }
 }
 
@@ -140,18 +176,42 @@ mod tests {
         let change = subscriptions.take().expect("it is wanted");
         assert_eq!(change, Change::Subscribe(address(tenant), 82));
         assert_eq!(subscriptions.take(), None);
-        subscriptions.undone(change.clone());
+        subscriptions.undone(&change);
         assert_eq!(subscriptions.take(), Some(change.clone()));
         subscriptions.all_undone();
-        assert_eq!(subscriptions.take(), Some(change.clone()));
+        assert_eq!(subscriptions.take(), Some(change));
+    }
 
+    #[test]
+    fn a_tenants_changes_are_done_one_after_another() {
+        let (subscriptions, tenant, other) =
+            (Subscriptions::default(), TenantId::generate(), TenantId::generate());
+        subscriptions.want(address(tenant), 8);
+        let first = subscriptions.take().expect("it is wanted");
+        subscriptions.want(address(tenant), 9);
+        assert_eq!(subscriptions.take(), None, "the first is under way");
+        subscriptions.want(address(other), 8);
+        assert_eq!(subscriptions.take(), Some(Change::Subscribe(address(other), 8)), "nobody waits for it");
+        subscriptions.done(&first);
+        assert_eq!(subscriptions.take(), Some(Change::Subscribe(address(tenant), 9)));
+    }
+
+    #[tokio::test]
+    async fn a_queue_is_deleted_once_it_is_not_consumed_here() {
+        let (subscriptions, tenant) = (Subscriptions::default(), TenantId::generate());
+        subscriptions.want(address(tenant), 8);
+        let subscribe = subscriptions.take().expect("it is wanted");
         subscriptions.delete(address(tenant));
-        let delete = subscriptions.take().expect("it is gone");
-        assert_eq!(delete, Change::Delete(address(tenant)));
-        subscriptions.undone(change);
-        assert_eq!(subscriptions.take(), None, "a deleted queue is not subscribed again");
-        subscriptions.undone(delete.clone());
-        assert_eq!(subscriptions.take(), Some(delete));
+        subscriptions.undone(&subscribe);
+        let unsubscribe = subscriptions.take().expect("it is gone");
+        assert_eq!(unsubscribe, Change::Unsubscribe(tenant), "and not subscribed again");
+        subscriptions.all_undone();
+        assert_eq!(subscriptions.take(), Some(unsubscribe.clone()), "a new consumer may come meanwhile");
+        subscriptions.done(&unsubscribe);
+        assert_eq!(subscriptions.to_delete().await, address(tenant));
+        subscriptions.delete_later(address(tenant));
+        assert_eq!(subscriptions.to_delete().await, address(tenant));
+        assert_eq!(subscriptions.take(), None);
     }
 
     #[test]
@@ -160,18 +220,19 @@ mod tests {
         subscriptions.leave(tenant);
         assert_eq!(subscriptions.take(), None, "it was never wanted");
         subscriptions.want(address(tenant), 8);
-        subscriptions.take();
+        let subscribe = subscriptions.take().expect("it is wanted");
+        subscriptions.done(&subscribe);
         subscriptions.leave(tenant);
         let leave = subscriptions.take().expect("a change");
         assert_eq!(leave, Change::Unsubscribe(tenant));
-        subscriptions.undone(leave.clone());
+        subscriptions.undone(&leave);
         assert_eq!(subscriptions.take(), Some(leave.clone()));
-        subscriptions.undone(leave.clone());
+        subscriptions.undone(&leave);
         subscriptions.all_undone();
         assert_eq!(subscriptions.take(), None, "a new consumer has no subscription to end");
         subscriptions.leave(tenant);
         subscriptions.want(address(tenant), 9);
-        subscriptions.undone(leave);
+        subscriptions.undone(&leave);
         assert_eq!(subscriptions.take(), Some(Change::Subscribe(address(tenant), 9)));
         assert_eq!(subscriptions.take(), None);
     }

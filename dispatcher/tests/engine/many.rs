@@ -129,7 +129,7 @@ struct Unroutable {
     unrouted: Mutex<Option<mpsc::UnboundedReceiver<Received>>>,
 }
 
-struct Given(mpsc::UnboundedReceiver<Received>);
+struct Given(Mutex<mpsc::UnboundedReceiver<Received>>);
 
 struct Acked(mpsc::UnboundedSender<()>);
 
@@ -142,16 +142,16 @@ impl Receipt for Acked {
 
 #[async_trait]
 impl Consumer for Given {
-    async fn subscribe(&mut self, _: &QueueAddress, _: u32) -> Result<(), QueueDown> {
+    async fn subscribe(&self, _: &QueueAddress, _: u32) -> Result<(), QueueDown> {
         Ok(())
     }
 
-    async fn unsubscribe(&mut self, _: TenantId) -> Result<(), QueueDown> {
+    async fn unsubscribe(&self, _: TenantId) -> Result<(), QueueDown> {
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Received, QueueDown> {
-        self.0.recv().await.ok_or_else(|| QueueDown("the test has ended".into()))
+    async fn next(&self) -> Result<Received, QueueDown> {
+        self.0.lock().await.recv().await.ok_or_else(|| QueueDown("the test has ended".into()))
     }
 }
 
@@ -175,7 +175,9 @@ impl Queue for Unroutable {
 
     async fn unrouted(&self) -> Result<Box<dyn Consumer>, QueueDown> {
         let given = self.unrouted.lock().await.take();
-        given.map(|given| Box::new(Given(given)) as _).ok_or_else(|| QueueDown("asked twice".into()))
+        given
+            .map(|given| Box::new(Given(Mutex::new(given))) as _)
+            .ok_or_else(|| QueueDown("asked twice".into()))
     }
 
     async fn is_marked(&self, epoch: Uuid) -> Result<bool, QueueDown> {

@@ -34,7 +34,7 @@ async fn what_is_posted_arrives_once_is_recorded_and_acked() {
 
     rig.drain().await;
     assert!(receiver.rest().is_empty(), "each arrived once");
-    let mut consumer = rig.queue.consumer().await.expect("a consumer");
+    let consumer = rig.queue.consumer().await.expect("a consumer");
     let address = QueueAddress { tenant: tenant.id, name: tenant.queue.as_str().into() };
     consumer.subscribe(&address, 1000).await.expect("subscribed");
     let left = tokio::time::timeout(Duration::from_millis(50), consumer.next()).await;

@@ -23,7 +23,7 @@ async fn a_full_queue_refuses_its_tenant_and_no_other() {
     assert!(taken.iter().all(|p| *p == Published::Confirmed));
     assert_eq!(refused, [Published::Refused; 3]);
     assert_eq!(queue.publish(&messages(&other, 1)).await, [Published::Confirmed]);
-    let mut consumer = queue.consumer().await.expect("in process");
+    let consumer = queue.consumer().await.expect("in process");
     consumer.subscribe(&full, 2).await.expect("in process");
     assert_eq!(queue.publish(&messages(&full, 3)).await[1..], [Published::Confirmed, Published::Refused]);
 }
@@ -44,7 +44,7 @@ async fn crowded_queues_leave_a_quiet_tenant_its_place() {
 #[tokio::test]
 async fn nothing_stays_behind_of_tenants_that_came_and_went() {
     let queue = MemoryQueue::new();
-    let mut consumer = queue.consumer().await.expect("in process");
+    let consumer = queue.consumer().await.expect("in process");
     for n in 0..100 {
         let address = address();
         consumer.subscribe(&address, 4).await.expect("in process");

@@ -7,10 +7,11 @@ use lapin::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::courier::{Courier, Order, Parts};
+use super::courier::{Courier, Order};
 use super::desks::Ticket;
 use super::dial;
 use super::inbox::{Arrival, Inbox, Tag};
+use super::serving::Parts;
 use crate::ids::TenantId;
 use crate::queue::{Consumer, QueueAddress, QueueDown, Receipt, Received};
 
@@ -26,7 +27,7 @@ pub struct RabbitConsumer {
 impl RabbitConsumer {
     /// Over a connection that was just dialled.
     pub fn start(parts: Parts, closings: TaskTracker) -> Self {
-        // One order at a time: each waits for its answer.
+        // Whoever gives an order waits for its answer.
         let (orders, received) = mpsc::channel(1);
         let (inbox, connection) = (parts.inbox.clone(), parts.connection.clone());
         tokio::spawn(Courier::new(parts).run(received));
@@ -34,7 +35,7 @@ impl RabbitConsumer {
     }
 
     /// Subscribes to what could not be routed.
-    pub async fn take_unrouted(&mut self) -> Result<(), QueueDown> {
+    pub async fn take_unrouted(&self) -> Result<(), QueueDown> {
         self.order(Order::Unrouted).await
     }
 
@@ -51,15 +52,15 @@ impl RabbitConsumer {
 
 #[async_trait]
 impl Consumer for RabbitConsumer {
-    async fn subscribe(&mut self, address: &QueueAddress, prefetch: u32) -> Result<(), QueueDown> {
+    async fn subscribe(&self, address: &QueueAddress, prefetch: u32) -> Result<(), QueueDown> {
         self.order(|answer| Order::Subscribe(address.clone(), prefetch, answer)).await
     }
 
-    async fn unsubscribe(&mut self, tenant: TenantId) -> Result<(), QueueDown> {
+    async fn unsubscribe(&self, tenant: TenantId) -> Result<(), QueueDown> {
         self.order(|answer| Order::Unsubscribe(tenant, answer)).await
     }
 
-    async fn next(&mut self) -> Result<Received, QueueDown> {
+    async fn next(&self) -> Result<Received, QueueDown> {
         let (ticket, Arrival { tenant, message, tag }) = self.inbox.next().await?;
         let inbox = self.inbox.clone();
         let receipt = Box::new(RabbitReceipt { inbox, ticket, tag, acked: false });

@@ -1,43 +1,45 @@
-//! Keeps one consumer's subscriptions what they are ordered to be. One task does everything that talks to the broker, so
-//! that whoever gives an order or takes a message may be cancelled at any time.
+//! Keeps one consumer's subscriptions what they are ordered to be. One task decides; what talks to the broker goes on beside
+//! it, for several tenants at once, so that a queue that does not answer keeps nobody waiting but its own tenant.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Connection};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::control::Control;
-use super::dial::{self, down};
-use super::inbox::{Ended, Inbox, Sink, Spoiled};
-use super::metrics::Metrics;
-use super::publisher::Publisher;
-use super::topology;
+use super::dial;
+use super::inbox::{Ended, Spoiled};
+use super::lanes::Lanes;
+use super::serving::{Done, Fault, Job, Live, Parts, Source, leave, serve};
 use crate::ids::TenantId;
 use crate::limits;
 use crate::queue::{QueueAddress, QueueDown};
 
+/// Told once an order is carried out, or will be tried again and again.
+type Answer = oneshot::Sender<Result<(), QueueDown>>;
+
 /// What a consumer wants.
 pub enum Order {
     /// A tenant's queue, with a prefetch.
-    Subscribe(QueueAddress, u32, oneshot::Sender<Result<(), QueueDown>>),
+    Subscribe(QueueAddress, u32, Answer),
     /// The queue of what could not be routed.
-    Unrouted(oneshot::Sender<Result<(), QueueDown>>),
+    Unrouted(Answer),
     /// No more of this tenant's.
-    Unsubscribe(TenantId, oneshot::Sender<Result<(), QueueDown>>),
+    Unsubscribe(TenantId, Answer),
 }
 
 /// One consumer's subscriptions.
 pub struct Courier {
     parts: Parts,
     subscriptions: HashMap<TenantId, Subscription>,
-    lanes: HashMap<u64, Lane>,
-    /// Numbers lanes and subscriptions.
-    numbers: u64,
+    lanes: Lanes,
+    serials: u64,
+    /// Who is to be seen to next.
+    line: VecDeque<TenantId>,
+    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Who could not be subscribed, and when that is tried again.
     unserved: BTreeSet<TenantId>,
     retry_at: Instant,
@@ -45,51 +47,27 @@ pub struct Courier {
     aside: JoinSet<()>,
 }
 
-/// What a courier works with.
-pub struct Parts {
-    pub connection: Arc<Connection>,
-    pub control: Arc<Control>,
-    pub publisher: Arc<Publisher>,
-    pub inbox: Arc<Inbox>,
-    pub metrics: Arc<Metrics>,
-}
-
-/// A channel and how many consumers are on it.
-struct Lane {
-    channel: Arc<Channel>,
-    consumers: usize,
-    /// What a new consumer of this channel gets.
-    prefetch: Option<u16>,
-}
-
 struct Subscription {
     source: Source,
     prefetch: u16,
+    /// Nobody wants it any more: it goes as soon as the broker has heard.
+    is_over: bool,
     live: Option<Live>,
+    stage: Stage,
+    /// Its consumer has ended a channel, so that the next gets one alone.
+    is_suspect: bool,
+    /// What the broker ended while something was under way.
+    ended_meanwhile: Option<u64>,
+    waiting: Vec<Answer>,
 }
 
-/// What is consumed.
-#[derive(Clone)]
-enum Source {
-    Tenant(QueueAddress),
-    Unrouted,
-}
-
-/// What the broker has of a subscription.
-struct Live {
-    lane: u64,
-    prefetch: u16,
-    consumer: lapin::Consumer,
-    sink: Sink,
-}
-
-impl Live {
-    /// Whether a prefetch needs no new consumer at the broker: what it sends too much, and it is not much, waits here. A
-    /// tenant that falls idle and wakes again costs the broker nothing.
-    fn suits(&self, prefetch: u16) -> bool {
-        let too_many = self.prefetch.checked_sub(prefetch);
-        too_many.is_some_and(|messages| messages <= limits::AMQP_PREFETCH_SLACK)
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    InLine,
+    UnderWay,
+    /// And what is under way is not what is wanted any more.
+    Outdated,
 }
 
 impl Courier {
@@ -98,8 +76,10 @@ impl Courier {
         Self {
             parts,
             subscriptions: HashMap::new(),
-            lanes: HashMap::new(),
-            numbers: 0,
+            lanes: Lanes::default(),
+            serials: 0,
+            line: VecDeque::new(),
+            under_way: FuturesUnordered::new(),
             unserved: BTreeSet::new(),
             retry_at: Instant::now(),
             aside: JoinSet::new(),
@@ -111,23 +91,19 @@ impl Courier {
         let connection = self.parts.connection.clone();
         let inbox = self.parts.inbox.clone();
         loop {
+            self.begin();
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.obey(order).await,
+                    Some(order) => self.obey(order),
                     None => break,
                 },
+                Some(done) = self.under_way.next(), if !self.under_way.is_empty() => self.done(done),
                 (ended, spoiled) = inbox.news() => {
-                    for spoiled in spoiled {
-                        self.set_aside(spoiled);
-                    }
-                    for ended in ended {
-                        self.ended(ended).await;
-                    }
+                    spoiled.into_iter().for_each(|spoiled| self.set_aside(spoiled));
+                    self.all_ended(ended);
                 }
                 () = sleep_until(self.retry_at), if !self.unserved.is_empty() => {
-                    for desk in std::mem::take(&mut self.unserved) {
-                        self.serve(desk).await;
-                    }
+                    std::mem::take(&mut self.unserved).into_iter().for_each(|desk| self.line_up(desk));
                 }
                 Some(_) = self.aside.join_next(), if !self.aside.is_empty() => {}
                 () = dial::lost(&connection) => break,
@@ -136,153 +112,171 @@ impl Courier {
         inbox.end(lost());
     }
 
-    async fn obey(&mut self, order: Order) {
-        let (done, answer) = match order {
+    fn obey(&mut self, order: Order) {
+        match order {
             Order::Subscribe(address, prefetch, answer) => {
-                (self.subscribe(address.tenant, Source::Tenant(address), prefetch).await, answer)
+                self.subscribe(address.tenant, Source::Tenant(address), prefetch, answer);
             }
             Order::Unrouted(answer) => {
                 let nobody = TenantId::from_uuid(uuid::Uuid::nil());
-                (self.subscribe(nobody, Source::Unrouted, limits::AMQP_UNROUTED_PREFETCH).await, answer)
+                self.subscribe(nobody, Source::Unrouted, limits::AMQP_UNROUTED_PREFETCH, answer);
             }
-            Order::Unsubscribe(tenant, answer) => (self.unsubscribe(tenant).await, answer),
-        };
-        // Who gave the order may have stopped to wait.
-        let _ = answer.send(done);
+            Order::Unsubscribe(tenant, answer) => self.unsubscribe(tenant, answer),
+        }
     }
 
-    /// A queue that cannot be consumed now is tried again later: it must not end what the others have.
-    async fn subscribe(&mut self, desk: TenantId, source: Source, prefetch: u32) -> Result<(), QueueDown> {
+    fn subscribe(&mut self, desk: TenantId, source: Source, prefetch: u32, answer: Answer) {
         let prefetch = prefetch.clamp(1, limits::AMQP_PREFETCH_MAX);
         let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        let subscription =
-            self.subscriptions.entry(desk).or_insert(Subscription { source, prefetch, live: None });
-        subscription.prefetch = prefetch;
-        if subscription.live.as_ref().is_some_and(|live| live.suits(prefetch)) {
+        let new = || Subscription::new(source, prefetch);
+        let subscription = self.subscriptions.entry(desk).or_insert_with(new);
+        (subscription.prefetch, subscription.is_over) = (prefetch, false);
+        let is_at_rest = matches!(subscription.stage, Stage::Idle | Stage::InLine);
+        if is_at_rest && subscription.live.as_ref().is_some_and(|live| live.suits(prefetch)) {
             self.parts.inbox.open(desk, prefetch);
-        } else {
-            self.serve(desk).await;
+            return self.tell(answer);
         }
-        self.alive()
+        subscription.waiting.push(answer);
+        self.line_up(desk);
     }
 
-    async fn unsubscribe(&mut self, tenant: TenantId) -> Result<(), QueueDown> {
-        self.cancel(tenant).await;
-        self.subscriptions.remove(&tenant);
+    fn unsubscribe(&mut self, tenant: TenantId, answer: Answer) {
+        let Some(subscription) = self.subscriptions.get_mut(&tenant) else { return self.tell(answer) };
+        subscription.is_over = true;
+        subscription.waiting.push(answer);
         self.unserved.remove(&tenant);
-        self.parts.inbox.close(tenant);
-        self.alive()
+        self.line_up(tenant);
+    }
+
+    /// Who gave the order may have stopped to wait.
+    fn tell(&self, answer: Answer) {
+        let _ = answer.send(self.alive());
     }
 
     fn alive(&self) -> Result<(), QueueDown> {
         self.parts.connection.status().connected().then_some(()).ok_or_else(lost)
     }
 
-    async fn serve(&mut self, desk: TenantId) {
-        if let Err(error) = self.try_to_serve(desk).await {
-            tracing::warn!(queue.desk = %desk, error.detail = %error, "a queue cannot be consumed now and is tried again");
-            if self.unserved.is_empty() {
-                self.retry_at = Instant::now() + limits::AMQP_RETRY_PAUSE;
-            }
-            self.unserved.insert(desk);
-        }
-    }
-
-    /// Makes the queue and consumes it. The broker takes a prefetch when a consumer is made, so that another one means
-    /// another consumer, on the same channel: what is unacked of the old one stays ackable.
-    async fn try_to_serve(&mut self, desk: TenantId) -> Result<(), QueueDown> {
-        let Some(subscription) = self.subscriptions.get(&desk) else { return Ok(()) };
-        let (source, prefetch) = (subscription.source.clone(), subscription.prefetch);
-        if let Source::Tenant(address) = &source {
-            self.parts.control.make(address).await?;
-        }
-        let before = self.cancel(desk).await;
-        self.parts.inbox.open(desk, prefetch);
-        self.parts.inbox.trim(desk);
-        let lane = self.lane(before).await.map_err(down)?;
-        let live = self.consume(desk, &source, prefetch, lane).await.map_err(down)?;
-        if let Some(subscription) = self.subscriptions.get_mut(&desk) {
-            subscription.live = Some(live);
-        }
-        Ok(())
-    }
-
-    async fn consume(
-        &mut self,
-        desk: TenantId,
-        source: &Source,
-        prefetch: u16,
-        number: u64,
-    ) -> lapin::Result<Live> {
-        self.numbers += 1;
-        let serial = self.numbers;
-        let lane = self.lanes.get_mut(&number).expect("the lane was chosen just now");
-        let channel = lane.channel.clone();
-        if lane.prefetch != Some(prefetch) {
-            // Not global: the next consumers of this channel get it, each for itself.
-            channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-            lane.prefetch = Some(prefetch);
-        }
-        let name = source.queue()?;
-        let tag = ShortString::from(serial.to_string());
-        let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(name, tag, options, FieldTable::default()).await?;
-        lane.consumers += 1;
-        let (inbox, metrics) = (self.parts.inbox.clone(), self.parts.metrics.clone());
-        let sink = Sink { desk, tenant: source.tenant(), serial, channel, inbox, metrics };
-        consumer.set_delegate(sink.clone());
-        Ok(Live { lane: number, prefetch, consumer, sink })
-    }
-
-    /// Ends what the broker has of a subscription; gives its lane, if that still lives.
-    async fn cancel(&mut self, desk: TenantId) -> Option<u64> {
-        let live = self.subscriptions.get_mut(&desk)?.live.take()?;
-        self.leave(live.lane);
-        let cancelled =
-            live.sink.channel.basic_cancel(live.consumer.tag(), BasicCancelOptions::default()).await;
-        if cancelled.is_err() {
-            self.parts.inbox.forget(desk);
-            return None;
-        }
-        // What came while the cancel was under way has missed the sink, and is in the consumer still.
-        live.consumer.set_delegate(live.sink);
-        Some(live.lane)
-    }
-
-    /// A channel with room for one more consumer, the wanted one if it lives.
-    async fn lane(&mut self, wanted: Option<u64>) -> lapin::Result<u64> {
-        self.lanes.retain(|_, lane| lane.channel.status().connected());
-        if let Some(wanted) = wanted.filter(|wanted| self.lanes.contains_key(wanted)) {
-            return Ok(wanted);
-        }
-        let has_room = |lane: &Lane| lane.consumers < limits::AMQP_CONSUMERS_PER_CHANNEL;
-        if let Some((number, _)) = self.lanes.iter().find(|(_, lane)| has_room(lane)) {
-            return Ok(*number);
-        }
-        let channel = Arc::new(self.parts.connection.create_channel().await?);
-        self.numbers += 1;
-        self.lanes.insert(self.numbers, Lane { channel, consumers: 0, prefetch: None });
-        Ok(self.numbers)
-    }
-
-    fn leave(&mut self, lane: u64) {
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.consumers = lane.consumers.saturating_sub(1);
-        }
-    }
-
-    /// The broker has ended it: its queue was deleted, or its channel had an error. It is made again.
-    async fn ended(&mut self, Ended { desk, serial }: Ended) {
+    fn line_up(&mut self, desk: TenantId) {
         let Some(subscription) = self.subscriptions.get_mut(&desk) else { return };
-        let Some(live) = subscription.live.take_if(|live| live.sink.serial == serial) else { return };
-        self.leave(live.lane);
-        if !live.sink.channel.status().connected() {
-            // What came over it is in its queue again.
-            self.parts.inbox.forget(desk);
+        match subscription.stage {
+            Stage::Idle => {
+                subscription.stage = Stage::InLine;
+                self.line.push_back(desk);
+            }
+            Stage::UnderWay => subscription.stage = Stage::Outdated,
+            Stage::InLine | Stage::Outdated => {}
         }
-        if self.alive().is_ok() {
-            tracing::info!(queue.desk = %desk, "the broker ended a subscription; it is made again");
-            self.serve(desk).await;
+    }
+
+    /// Sees to the next in line, as many at once as may be.
+    fn begin(&mut self) {
+        while self.under_way.len() < limits::AMQP_SUBSCRIBING
+            && let Some(desk) = self.line.pop_front()
+        {
+            let Some(subscription) = self.subscriptions.get_mut(&desk) else { continue };
+            subscription.stage = Stage::UnderWay;
+            let before = subscription.live.take();
+            if subscription.is_over {
+                self.under_way.push(Box::pin(leave(self.parts.clone(), desk, before)));
+                continue;
+            }
+            let wanted = before.as_ref().map(|live| live.lane);
+            let (number, lane) = self.lanes.choose(wanted, subscription.is_suspect);
+            self.serials += 1;
+            let (source, prefetch) = (subscription.source.clone(), subscription.prefetch);
+            let job = Job { desk, serial: self.serials, source, prefetch, before, number, lane };
+            self.under_way.push(Box::pin(serve(self.parts.clone(), job)));
+        }
+    }
+
+    /// A queue that cannot be consumed now is tried again later: it must not end what the others have.
+    fn done(&mut self, done: Done) {
+        let Done { desk, live, left, fault } = done;
+        left.into_iter().for_each(|lane| self.lanes.leave(lane));
+        match &fault {
+            Some(fault) => self.tell_fault(desk, fault),
+            None => live.iter().for_each(|live| self.lanes.trust(live.lane)),
+        }
+        let alive = self.alive();
+        let Some(subscription) = self.subscriptions.get_mut(&desk) else { return };
+        let is_outdated = std::mem::replace(&mut subscription.stage, Stage::Idle) == Stage::Outdated;
+        subscription.is_suspect = matches!(fault, Some(Fault::Channel(_) | Fault::Late(_)));
+        let ended = subscription.ended_meanwhile.take();
+        let ended = ended.filter(|serial| live.as_ref().is_some_and(|live| live.sink.serial == *serial));
+        subscription.live = live;
+        if !is_outdated {
+            let waiting = std::mem::take(&mut subscription.waiting);
+            if subscription.is_over {
+                self.subscriptions.remove(&desk);
+                self.parts.inbox.close(desk);
+            }
+            for answer in waiting {
+                let _ = answer.send(alive.clone());
+            }
+        }
+        if let Some(serial) = ended {
+            self.all_ended(vec![Ended { desk, serial }]);
+        } else if is_outdated {
+            self.line_up(desk);
+        } else if fault.is_some() {
+            self.try_later(desk);
+        }
+        if let Some(Fault::Late(lanes)) = fault {
+            lanes.into_iter().for_each(|lane| self.give_up(lane));
+        }
+    }
+
+    fn tell_fault(&self, desk: TenantId, fault: &Fault) {
+        self.parts.metrics.unserved.inc();
+        // One line for all that fail at the same time: with a broker in trouble that may be every tenant's.
+        if self.unserved.is_empty() && self.alive().is_ok() {
+            tracing::warn!(queue.desk = %desk, error.detail = %fault, "a queue cannot be consumed now and is tried again");
+        } else {
+            tracing::debug!(queue.desk = %desk, error.detail = %fault, "a queue cannot be consumed now and is tried again");
+        }
+    }
+
+    fn try_later(&mut self, desk: TenantId) {
+        if !self.subscriptions.contains_key(&desk) {
+            return;
+        }
+        if self.unserved.is_empty() {
+            self.retry_at = Instant::now() + limits::AMQP_RETRY_PAUSE;
+        }
+        self.unserved.insert(desk);
+    }
+
+    /// A channel does not answer: whoever was on it goes elsewhere.
+    fn give_up(&mut self, number: u64) {
+        self.lanes.give_up(number);
+        let on_it = |(desk, subscription): (&TenantId, &Subscription)| {
+            let live = subscription.live.as_ref().filter(|live| live.lane == number)?;
+            Some(Ended { desk: *desk, serial: live.sink.serial })
+        };
+        let ended = self.subscriptions.iter().filter_map(on_it).collect();
+        self.all_ended(ended);
+    }
+
+    /// The broker has ended them: their queues were deleted, or their channel had an error. They are made again.
+    fn all_ended(&mut self, ended: Vec<Ended>) {
+        let mut again = 0;
+        for Ended { desk, serial } in ended {
+            let Some(subscription) = self.subscriptions.get_mut(&desk) else { continue };
+            let Some(live) = subscription.live.take_if(|live| live.sink.serial == serial) else {
+                subscription.ended_meanwhile = Some(serial);
+                continue;
+            };
+            self.lanes.leave(live.lane);
+            if !live.sink.channel.status().connected() {
+                // What came over it is in its queue again.
+                self.parts.inbox.forget(desk);
+            }
+            self.line_up(desk);
+            again += 1;
+        }
+        if again > 0 && self.alive().is_ok() {
+            tracing::info!(subscriptions = again, "the broker ended subscriptions; they are made again");
         }
     }
 
@@ -300,18 +294,17 @@ impl Courier {
     }
 }
 
-impl Source {
-    fn queue(&self) -> lapin::Result<ShortString> {
-        match self {
-            Self::Tenant(address) => topology::short(&address.name),
-            Self::Unrouted => topology::short(topology::UNROUTED),
-        }
-    }
-
-    fn tenant(&self) -> Option<TenantId> {
-        match self {
-            Self::Tenant(address) => Some(address.tenant),
-            Self::Unrouted => None,
+impl Subscription {
+    fn new(source: Source, prefetch: u16) -> Self {
+        Self {
+            source,
+            prefetch,
+            is_over: false,
+            live: None,
+            stage: Stage::Idle,
+            is_suspect: false,
+            ended_meanwhile: None,
+            waiting: Vec::new(),
         }
     }
 }

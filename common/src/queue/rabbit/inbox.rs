@@ -44,7 +44,7 @@ impl Tag {
 }
 
 /// The first poll hands the frame to the writing thread; what comes after only tells that it was written.
-fn begin(sending: impl Future) {
+pub fn begin(sending: impl Future) {
     let _ = pin!(sending).as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 

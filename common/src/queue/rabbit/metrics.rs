@@ -20,6 +20,8 @@ pub struct Metrics {
     pub unrouted: IntCounter,
     /// Messages that nobody can read.
     pub poison: IntCounter,
+    /// Queues that could not be consumed when that was tried.
+    pub unserved: IntCounter,
 }
 
 impl Metrics {
@@ -57,6 +59,10 @@ impl Metrics {
             ),
             poison: families
                 .counter("fairhook_amqp_poison_total", "Messages put aside because they cannot be read"),
+            unserved: families.counter(
+                "fairhook_amqp_consume_failures_total",
+                "Subscriptions to a tenant's queue that failed and are tried again",
+            ),
         }
     }
 

@@ -19,10 +19,12 @@ mod courier;
 mod desks;
 mod dial;
 mod inbox;
+mod lanes;
 mod line;
 mod link;
 mod metrics;
 mod publisher;
+mod serving;
 mod topology;
 
 use std::sync::Arc;
@@ -35,11 +37,11 @@ use uuid::Uuid;
 
 use self::consumer::RabbitConsumer;
 use self::control::Control;
-use self::courier::Parts;
 use self::dial::Address;
 use self::inbox::Inbox;
 use self::metrics::Metrics;
 use self::publisher::Publisher;
+use self::serving::Parts;
 use super::{Consumer, Message, Published, Queue, QueueAddress, QueueDown};
 use crate::limits;
 use crate::metrics::Families;
@@ -128,7 +130,7 @@ impl Queue for RabbitQueue {
     }
 
     async fn unrouted(&self) -> Result<Box<dyn Consumer>, QueueDown> {
-        let mut consumer = self.connect_consumer("unrouted").await?;
+        let consumer = self.connect_consumer("unrouted").await?;
         consumer.take_unrouted().await?;
         Ok(Box::new(consumer))
     }

@@ -43,18 +43,18 @@ async fn work(
 ) {
     loop {
         let life = lives.fetch_add(1, Ordering::Relaxed);
-        let Ok(mut consumer) = queue.consumer().await else {
+        let Ok(consumer) = queue.consumer().await else {
             tokio::task::yield_now().await;
             continue;
         };
-        let over = serve(consumer.as_mut(), &tenants, life, &told).await;
+        let over = serve(consumer.as_ref(), &tenants, life, &told).await;
         assert!(over.is_err());
         told.send(Told::Over(life)).await.expect("it is listened to");
     }
 }
 
 async fn serve(
-    consumer: &mut dyn Consumer,
+    consumer: &dyn Consumer,
     tenants: &[QueueAddress],
     life: Life,
     told: &mpsc::Sender<Told>,

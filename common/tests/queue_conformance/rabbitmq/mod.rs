@@ -2,6 +2,7 @@
 
 mod broker;
 mod chaos;
+mod many;
 mod outages;
 mod proxy;
 mod stray;

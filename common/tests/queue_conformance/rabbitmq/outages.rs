@@ -127,7 +127,7 @@ async fn a_wiped_broker_is_made_whole_again() {
     let (address, epoch) = (tenant(), Uuid::now_v7());
     queue.mark(epoch).await.expect("marks");
     publish(&queue, &address, 3).await;
-    let mut before = consumer(&queue, &address, 1).await;
+    let before = consumer(&queue, &address, 1).await;
     vhost.wipe();
     assert!(timeout(SOON, before.next()).await.is_ok(), "it ends, or has one message more");
     until("it is connected again", || async { queue.ping().await.is_ok() }).await;
