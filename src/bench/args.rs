@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use fairhook_common::config::Environment;
 
-use super::BenchError;
 use super::subject::{Wanted, Watched};
+use super::{BenchError, isolation, shares};
 use crate::workload::Pace;
 
 /// What to measure, and how.
@@ -45,6 +45,9 @@ pub fn command() -> Command {
     };
     Command::new("bench")
         .about("Measures an engine: one that it starts itself, or a running one")
+        .subcommand(isolation::command())
+        .subcommand(shares::command())
+        .args_conflicts_with_subcommands(true)
         .args(Wanted::args())
         .arg(
             Arg::new("watch")

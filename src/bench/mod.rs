@@ -5,8 +5,10 @@
 
 mod args;
 mod backlog;
+mod isolation;
 mod relay;
 mod report;
+mod shares;
 mod subject;
 
 use std::process::ExitCode;
@@ -73,20 +75,25 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
 
 /// What was started and made goes in either case.
 async fn until_told_to_end(matches: &ArgMatches) -> Result<bool, BenchError> {
-    let settings = Settings::read(matches, &Environment::of_process())?;
     let mut signals = Signals::catch()?;
     tokio::select! {
-        measured = measure_as_told(&settings) => measured,
+        measured = measure_as_told(matches) => measured,
         signal = signals.next() => Err(BenchError::Ended(signal)),
     }
 }
 
 /// Whether nothing accepted was lost.
-async fn measure_as_told(settings: &Settings) -> Result<bool, BenchError> {
-    if let Some(size) = settings.backlog {
-        return backlog::measure(settings, size).await;
+async fn measure_as_told(matches: &ArgMatches) -> Result<bool, BenchError> {
+    match matches.subcommand() {
+        Some(("isolation", matches)) => return isolation::run(matches).await,
+        Some(("shares", matches)) => return shares::run(matches).await.map(|()| true),
+        _ => {}
     }
-    let report = measure(settings).await?;
+    let settings = Settings::read(matches, &Environment::of_process())?;
+    if let Some(size) = settings.backlog {
+        return backlog::measure(&settings, size).await;
+    }
+    let report = measure(&settings).await?;
     report.print(settings.json);
     Ok(report.lost() == 0)
 }

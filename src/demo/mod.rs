@@ -4,7 +4,6 @@
 //! through one FIFO queue over one worker pool, which is what other engines do.
 
 mod cast;
-mod fifo;
 mod stage;
 mod table;
 mod verdict;
@@ -19,11 +18,12 @@ use fairhook_common::store::Roles;
 use serde_json::json;
 use tempfile::TempDir;
 
-use self::fifo::Fifo;
 use self::stage::{Screen, Stage};
 use self::verdict::Shown;
 use crate::engine::{Engine, StartError};
-use crate::workload::{ApiClient, ApiFailure, Ledger, Pace, Receivers, StreamSetup, Tally, Target, drive};
+use crate::workload::{
+    ApiClient, ApiFailure, Fifo, Ledger, Pace, Receivers, StreamSetup, Tally, Target, drive,
+};
 
 /// How long what the good tenants posted may take to arrive once a part has ended.
 const ARRIVAL: Duration = Duration::from_secs(2);
@@ -118,7 +118,8 @@ async fn with_fifo(screen: &mut Screen) -> Result<Tally, DemoError> {
     let ledger = Arc::new(Ledger::new(cast::STREAMS));
     let receivers = Receivers::start(cast::behaviours(), ledger.clone()).await?;
     let fifo = Fifo::start(cast::SLOTS)?;
-    let target = Arc::new(fifo.target((0..cast::STREAMS).map(|stream| receivers.url(stream)).collect()));
+    let target =
+        Arc::new(fifo.target((0..cast::STREAMS).map(|stream| vec![receivers.url(stream)]).collect()));
     let stage = Stage::new(ledger.clone(), None);
     let from = ledger.elapsed();
     stage.watch(screen, "One FIFO queue", from, everybody(target, ledger.clone())).await;

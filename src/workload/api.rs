@@ -121,13 +121,12 @@ impl ApiClient {
     pub async fn quotas(&self, tenant: &str) -> Result<Value, ApiFailure> {
         self.call(Method::GET, &format!("/v1/quotas/{tenant}"), None).await
     }
-}
 
-impl Target for ApiClient {
-    async fn post(&self, stream: usize, body: String) -> Sent {
+    /// Posts an event with this payload (JSON).
+    pub async fn post_event(&self, tenant: &str, event_type: &str, payload: &str) -> Sent {
         let base = &self.bases[self.turn.fetch_add(1, Ordering::Relaxed) % self.bases.len()];
-        let url = format!("{base}/v1/tenants/{}/events", self.tenants[stream]);
-        let event = format!(r#"{{"type":"load.event","payload":{body}}}"#);
+        let url = format!("{base}/v1/tenants/{tenant}/events");
+        let event = format!(r#"{{"type":"{event_type}","payload":{payload}}}"#);
         let request = self.client.post(url).bearer_auth(&self.key).header("content-type", "application/json");
         let Ok(answer) = request.body(event).send().await else { return Sent::Failed };
         let status = answer.status().as_u16();
@@ -137,5 +136,11 @@ impl Target for ApiClient {
             Ok(_) => Sent::Refused(status),
             Err(_) => Sent::Failed,
         }
+    }
+}
+
+impl Target for ApiClient {
+    async fn post(&self, stream: usize, body: String) -> Sent {
+        self.post_event(&self.tenants[stream], "load.event", &body).await
     }
 }

@@ -5,6 +5,7 @@
 
 mod api;
 mod client;
+mod fifo;
 mod ledger;
 mod receiver;
 mod sender;
@@ -12,6 +13,7 @@ mod stats;
 
 pub use api::{ApiClient, ApiFailure, StreamSetup};
 pub use client::client;
+pub use fifo::{Fifo, FifoTarget};
 pub use ledger::{Ledger, Tally};
 pub use receiver::{Behaviour, Receivers};
 pub use sender::{Pace, Sent, Target, drive};

@@ -91,6 +91,17 @@ impl Wanted {
         Ok(Self::Distributed { servers, shape })
     }
 
+    /// The same, unless it is one that runs already: for what starts engines with settings of its own.
+    pub fn of_its_own(self) -> Result<Self, BenchError> {
+        match self {
+            Self::Running { .. } => {
+                let problem = "this starts engines with settings of its own: leave out --url";
+                Err(BenchError::Settings(problem.to_owned()))
+            }
+            wanted => Ok(wanted),
+        }
+    }
+
     /// In a few words.
     pub fn describe(&self) -> String {
         match self {

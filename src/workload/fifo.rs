@@ -1,19 +1,20 @@
-//! What other engines do: one queue for everybody, one pool of workers. Kept for the demo's comparison only.
+//! What other engines do: one queue for everybody, one pool of workers. Kept for comparisons only.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairhook_common::limits;
 use reqwest::Client;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-use crate::workload::{Sent, Target, client};
+use super::{Sent, Target, client};
 
 /// A worker gives up on an attempt after this, as Fairhook's endpoints do by default.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// A failed delivery goes to the end of the queue after this.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// Far more than the demo posts.
+/// Far more than is ever posted.
 const QUEUE: usize = 1_000_000;
 
 /// One FIFO queue over one worker pool. Its workers end when it is dropped.
@@ -40,8 +41,8 @@ impl Fifo {
         Ok(Self { queue, _workers: pool })
     }
 
-    /// This queue as the target of a load whose streams go to these URLs.
-    pub fn target(&self, urls: Vec<String>) -> FifoTarget {
+    /// This queue as the target of a load each of whose streams goes to all of these URLs.
+    pub fn target(&self, urls: Vec<Vec<String>>) -> FifoTarget {
         FifoTarget { queue: self.queue.clone(), urls }
     }
 }
@@ -54,9 +55,7 @@ async fn work(
 ) {
     loop {
         let Some(delivery) = deliveries.lock().await.recv().await else { return };
-        let request = client.post(&delivery.url).header("content-type", "application/json");
-        let answer = request.body(delivery.body.clone()).send().await;
-        if answer.is_ok_and(|answer| answer.status().is_success()) {
+        if attempt(&client, &delivery).await {
             continue;
         }
         let queue = queue.clone();
@@ -70,17 +69,35 @@ async fn work(
     }
 }
 
+/// Whether it was delivered: 2xx, and an answer that ends.
+async fn attempt(client: &Client, delivery: &Delivery) -> bool {
+    let request = client.post(&delivery.url).header("content-type", "application/json");
+    let Ok(mut answer) = request.body(delivery.body.clone()).send().await else { return false };
+    let mut read = 0;
+    while let Ok(chunk) = answer.chunk().await {
+        match chunk {
+            None => return answer.status().is_success(),
+            Some(chunk) if read + chunk.len() <= limits::RESPONSE_BODY_BYTES => read += chunk.len(),
+            Some(_) => return false,
+        }
+    }
+    false
+}
+
 /// Posts into the queue.
 pub struct FifoTarget {
     queue: mpsc::Sender<Delivery>,
-    urls: Vec<String>,
+    urls: Vec<Vec<String>>,
 }
 
 impl Target for FifoTarget {
     async fn post(&self, stream: usize, body: String) -> Sent {
-        match self.queue.send(Delivery { url: self.urls[stream].clone(), body }).await {
-            Ok(()) => Sent::Accepted,
-            Err(_) => Sent::Failed,
+        for url in &self.urls[stream] {
+            let delivery = Delivery { url: url.clone(), body: body.clone() };
+            if self.queue.send(delivery).await.is_err() {
+                return Sent::Failed;
+            }
         }
+        Sent::Accepted
     }
 }

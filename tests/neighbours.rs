@@ -1,0 +1,73 @@
+//! What good tenants feel of each kind of bad ones, and how slots are shared, by the bench's own measure. A target of its own,
+//! so that no other test runs beside it.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+/// How many times as much as of nobody may be felt of a kind.
+const BOUND: f64 = 2.0;
+/// What an engine does wrong it does each time; what the machine does to it, it does not.
+const RUNS: usize = 3;
+
+/// One measurement at a time.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn no_kind_of_bad_neighbour_is_felt_by_good_tenants() {
+    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut felt = neighbours(&[]);
+    assert!(felt.len() >= 21, "kinds are missing: {felt:?}");
+    for _ in 1..RUNS {
+        felt.retain(|_, times| *times > BOUND);
+        if felt.is_empty() {
+            return;
+        }
+        println!("measured once more: {felt:?}");
+        felt = neighbours(&felt.keys().map(String::as_str).collect::<Vec<_>>());
+    }
+    felt.retain(|_, times| *times > BOUND);
+    assert!(felt.is_empty(), "felt more than {BOUND} times as much as nobody, {RUNS} times: {felt:?}");
+}
+
+#[test]
+fn slots_are_shared_evenly_and_as_weights_say() {
+    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let measured = (0..RUNS).map(|_| shares()).find(|(jain, off)| *jain >= 0.99 && *off <= 0.05);
+    assert!(measured.is_some(), "see above, {RUNS} times");
+}
+
+/// How many times as much is felt of each of these kinds (or of all) as of nobody, in one run.
+fn neighbours(kinds: &[&str]) -> HashMap<String, f64> {
+    let named = kinds.iter().flat_map(|kind| ["--kind", kind]);
+    let report = bench(["isolation", "--quick"].into_iter().chain(named));
+    let mut rows = report["kinds"].as_array().expect("kinds").iter().map(|row| {
+        assert_eq!((&row["lost"], &row["refused"]), (&0.into(), &0.into()), "{row}");
+        assert!(row["events"].as_u64() > Some(0), "{row}");
+        let index = row["index"]["median"].as_f64().expect("an index");
+        (row["kind"].as_str().expect("a name").to_owned(), index)
+    });
+    let (nobody, control) = rows.next().expect("the control");
+    assert_eq!(nobody, "nobody");
+    rows.map(|(kind, index)| (kind, index / control.max(1.0))).collect()
+}
+
+/// Jain's index of equals, and by how much the part of a weight is off at most.
+fn shares() -> (f64, f64) {
+    let report = bench(["shares", "--seconds", "5"]);
+    let weights = report["weights"].as_array().expect("weights").iter();
+    let off = weights.map(|share| share["off"].as_f64().expect("a part").abs()).fold(0.0, f64::max);
+    println!("{report}");
+    (report["jain"].as_f64().expect("an index"), off)
+}
+
+fn bench<'a>(words: impl IntoIterator<Item = &'a str>) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairhook"));
+    let output = command.arg("bench").args(words).arg("--json").env_clear().output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "nothing was lost and everything measured:\n{told}");
+    println!("{told}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
