@@ -240,6 +240,43 @@ impl QuotaChanges {
     }
 }
 
+/// What changes of a tenant's limits, each by itself: whoever changes one leaves another's to somebody else who changes it
+/// at the same time. `None`: stays; `Some(None)`: goes back to the plan's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaPatch {
+    /// See [`QuotaLimits::max_events_per_sec`].
+    pub max_events_per_sec: Option<Option<u32>>,
+    /// See [`QuotaLimits::burst`].
+    pub burst: Option<Option<u32>>,
+    /// See [`QuotaLimits::max_concurrent_deliveries`].
+    pub max_concurrent_deliveries: Option<Option<u32>>,
+    /// See [`QuotaLimits::max_dlq_size`].
+    pub max_dlq_size: Option<Option<u32>>,
+    /// See [`QuotaLimits::max_backlog`].
+    pub max_backlog: Option<Option<u32>>,
+    /// See [`QuotaLimits::max_endpoints`].
+    pub max_endpoints: Option<Option<u32>>,
+    /// See [`QuotaLimits::dlq_overflow`].
+    pub dlq_overflow: Option<Option<DlqOverflow>>,
+}
+
+impl QuotaPatch {
+    /// `quota` with these changes made.
+    pub fn over(&self, quota: QuotaChanges) -> QuotaChanges {
+        QuotaChanges {
+            max_events_per_sec: self.max_events_per_sec.unwrap_or(quota.max_events_per_sec),
+            burst: self.burst.unwrap_or(quota.burst),
+            max_concurrent_deliveries: self
+                .max_concurrent_deliveries
+                .unwrap_or(quota.max_concurrent_deliveries),
+            max_dlq_size: self.max_dlq_size.unwrap_or(quota.max_dlq_size),
+            max_backlog: self.max_backlog.unwrap_or(quota.max_backlog),
+            max_endpoints: self.max_endpoints.unwrap_or(quota.max_endpoints),
+            dlq_overflow: self.dlq_overflow.unwrap_or(quota.dlq_overflow),
+        }
+    }
+}
+
 /// How a tenant's deliveries stand. `accepted` is always the sum of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct DeliveryCounts {

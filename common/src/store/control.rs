@@ -9,7 +9,7 @@ use crate::endpoint::{Endpoint, EndpointSettings, EndpointStatus, StatusReason};
 use crate::ids::{EndpointId, KeyId, TenantId};
 use crate::key::ApiKey;
 use crate::signature::SigningSecret;
-use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaChanges, Tenant};
+use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaPatch, Tenant};
 use crate::time::Timestamp;
 
 /// Tenants, keys, endpoints and quotas. Every change is told to [`super::Store::changes`].
@@ -194,8 +194,8 @@ pub struct TenantChanges {
     pub dispatch: Option<Dispatch>,
     /// Why.
     pub reason: Option<Option<String>>,
-    /// All limits that differ from the plan's.
-    pub quota: Option<QuotaChanges>,
+    /// Its limits.
+    pub quota: QuotaPatch,
 }
 
 /// An endpoint to be made, or what replaces one.

@@ -3,7 +3,7 @@
 use fairhook_common::delivery::{DeliveryState, DiscardReason};
 use fairhook_common::endpoint::{EndpointStatus, StatusReason};
 use fairhook_common::store::{Recorded, Replayed, TenantChanges};
-use fairhook_common::tenant::{DlqOverflow, QuotaChanges};
+use fairhook_common::tenant::{DlqOverflow, QuotaPatch};
 
 use super::harness::{Sent, World, applied, at};
 
@@ -122,13 +122,13 @@ async fn a_bound_that_was_lowered_is_kept_from_the_next_death_on() {
     let sent = world.deliveries(tenant, 41).await;
     die(&world, &sent[..40]).await;
     assert_eq!(world.counts(tenant).await.dead, 40);
-    let quota = QuotaChanges { max_dlq_size: Some(3), ..QuotaChanges::default() };
-    world.change_tenant(tenant, TenantChanges { quota: Some(quota), ..TenantChanges::default() }).await;
+    let quota = QuotaPatch { max_dlq_size: Some(Some(3)), ..QuotaPatch::default() };
+    world.change_tenant(tenant, TenantChanges { quota, ..TenantChanges::default() }).await;
     world.record_one(sent[40].dead(at(100))).await;
     assert_eq!(world.dead_letters(tenant).await, sent[38..].iter().map(|s| s.id).collect::<Vec<_>>());
     // None at all is a bound as well.
-    let quota = QuotaChanges { max_dlq_size: Some(0), ..QuotaChanges::default() };
-    world.change_tenant(tenant, TenantChanges { quota: Some(quota), ..TenantChanges::default() }).await;
+    let quota = QuotaPatch { max_dlq_size: Some(Some(0)), ..QuotaPatch::default() };
+    world.change_tenant(tenant, TenantChanges { quota, ..TenantChanges::default() }).await;
     let last = world.deliveries(tenant, 1).await[0];
     assert_eq!(applied(world.record_one(last.dead(at(101))).await), (DeliveryState::Discarded, None));
     assert_eq!(world.counts(tenant).await.dead, 0);

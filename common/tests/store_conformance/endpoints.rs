@@ -12,7 +12,7 @@ use fairhook_common::signature::SigningSecret;
 use fairhook_common::store::{
     Change, ControlError, EndpointChanges, EndpointRef, NewEndpoint, TenantChanges,
 };
-use fairhook_common::tenant::QuotaChanges;
+use fairhook_common::tenant::QuotaPatch;
 
 use super::given::{first_page, make_endpoint, new_endpoint, settings};
 use super::harness::{START, World, at};
@@ -81,7 +81,7 @@ async fn a_tenant_has_a_bounded_number_of_endpoints() {
     let world = World::new().await;
     let store = &world.store;
     let acme = world.tenant("acme").await;
-    let quota = Some(QuotaChanges { max_endpoints: Some(2), ..QuotaChanges::default() });
+    let quota = QuotaPatch { max_endpoints: Some(Some(2)), ..QuotaPatch::default() };
     let changes = TenantChanges { quota, ..TenantChanges::default() };
     store.update_tenant(acme, changes, START).await.expect("changed");
     let first = make_endpoint(&world, acme).await;

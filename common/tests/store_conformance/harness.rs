@@ -15,7 +15,7 @@ use fairhook_common::store::{
     Admission, Claim, ClaimFrom, Claimed, DeliveryFilter, DeliveryView, EndpointChanges, NewEndpoint,
     NewTenant, Order, PageRequest, Recorded, SharedStore, TenantChanges, Ticket,
 };
-use fairhook_common::tenant::{DeliveryCounts, Dispatch, DlqOverflow, Plan, QuotaChanges, Tenant};
+use fairhook_common::tenant::{DeliveryCounts, Dispatch, DlqOverflow, Plan, QuotaPatch, Tenant};
 use fairhook_common::time::Timestamp;
 use uuid::Uuid;
 
@@ -55,10 +55,10 @@ impl World {
     }
 
     pub async fn tenant(&self, slug: &str) -> TenantId {
-        self.tenant_with(slug, QuotaChanges::default()).await
+        self.tenant_with(slug, QuotaPatch::default()).await
     }
 
-    pub async fn tenant_with(&self, slug: &str, quota: QuotaChanges) -> TenantId {
+    pub async fn tenant_with(&self, slug: &str, quota: QuotaPatch) -> TenantId {
         let new = NewTenant {
             slug: slug.into(),
             name: slug.into(),
@@ -67,14 +67,14 @@ impl World {
             metadata: "{}".into(),
         };
         let tenant: Tenant = self.store.create_tenant(new, None, START).await.expect("a tenant");
-        self.change_tenant(tenant.id, TenantChanges { quota: Some(quota), ..TenantChanges::default() }).await;
+        self.change_tenant(tenant.id, TenantChanges { quota, ..TenantChanges::default() }).await;
         tenant.id
     }
 
     /// A tenant whose dead-letter queue is that short and overflows like that.
     pub async fn tenant_with_dlq(&self, max_dlq_size: u32, overflow: DlqOverflow) -> TenantId {
-        let (size, overflow) = (Some(max_dlq_size), Some(overflow));
-        let quota = QuotaChanges { max_dlq_size: size, dlq_overflow: overflow, ..QuotaChanges::default() };
+        let (size, overflow) = (Some(Some(max_dlq_size)), Some(Some(overflow)));
+        let quota = QuotaPatch { max_dlq_size: size, dlq_overflow: overflow, ..QuotaPatch::default() };
         self.tenant_with("dlq", quota).await
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairhook_common::endpoint::Circuit;
 use fairhook_common::limits;
 use fairhook_common::store::{Report, TenantChanges};
-use fairhook_common::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaChanges};
+use fairhook_common::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaPatch};
 
 use super::given::made;
 use super::harness::{START, World, at};
@@ -30,10 +30,10 @@ async fn the_roster_tells_what_changed_since() {
     let no_change = store.roster(version).await.expect("a roster");
     assert_eq!((no_change.version, no_change.tenants.len()), (version, 0));
     let change = TenantChanges::default;
-    let quota = QuotaChanges { max_concurrent_deliveries: Some(3), ..QuotaChanges::default() };
+    let quota = QuotaPatch { max_concurrent_deliveries: Some(Some(3)), ..QuotaPatch::default() };
     for (changes, expected) in [
         (TenantChanges { weight: Some(Some(5)), ..change() }, (5, 50, Dispatch::Open)),
-        (TenantChanges { quota: Some(quota), ..change() }, (5, 3, Dispatch::Open)),
+        (TenantChanges { quota, ..change() }, (5, 3, Dispatch::Open)),
         (TenantChanges { dispatch: Some(Dispatch::Paused), ..change() }, (5, 3, Dispatch::Paused)),
         (
             TenantChanges { weight: Some(None), plan: Some(Plan::Enterprise), ..change() },

@@ -3,7 +3,7 @@
 use fairhook_common::ids::{TenantId, base32};
 use fairhook_common::key::{ApiKey, KeyText, Scope};
 use fairhook_common::store::{Change, ControlError, NewTenant, TenantChanges, TenantRef};
-use fairhook_common::tenant::{Dispatch, Ingest, Plan, QuotaChanges, TenantStatus};
+use fairhook_common::tenant::{Dispatch, Ingest, Plan, QuotaChanges, QuotaPatch, TenantStatus};
 
 use super::given::{made, new_tenant};
 use super::harness::{START, World, at};
@@ -127,14 +127,40 @@ async fn limits_come_from_the_plan_unless_set() {
     let world = World::new().await;
     let store = &world.store;
     let made = made(&world, "acme").await;
-    let quota = QuotaChanges { max_endpoints: Some(1), max_dlq_size: Some(3), ..QuotaChanges::default() };
+    let quota = QuotaPatch {
+        max_endpoints: Some(Some(1)),
+        max_dlq_size: Some(Some(3)),
+        ..QuotaPatch::default()
+    };
     let changes =
-        TenantChanges { quota: Some(quota), plan: Some(Plan::Enterprise), ..TenantChanges::default() };
+        TenantChanges { quota, plan: Some(Plan::Enterprise), ..TenantChanges::default() };
     store.update_tenant(made.id, changes, START).await.expect("changed");
     let found = store.find_tenant(&TenantRef::Id(made.id)).await.expect("read").expect("there");
-    assert_eq!(found.quota, quota);
+    assert_eq!(found.quota, quota.over(QuotaChanges::default()));
     assert_eq!((found.limits().max_endpoints, found.limits().max_dlq_size), (1, 3));
     assert_eq!(found.limits().max_backlog, Plan::Enterprise.limits().max_backlog);
+}
+
+#[tokio::test]
+async fn who_changes_one_limit_leaves_another_to_somebody_else() {
+    let world = World::new().await;
+    let id = made(&world, "acme").await.id;
+    let change = |quota| world.store.update_tenant(id, TenantChanges { quota, ..TenantChanges::default() }, at(1));
+    let none = QuotaPatch::default();
+    let (one, two) = tokio::join!(
+        change(QuotaPatch { max_endpoints: Some(Some(1)), ..none }),
+        change(QuotaPatch { burst: Some(Some(7)), max_backlog: Some(Some(9)), ..none }),
+    );
+    one.and(two).expect("changed");
+    let both = QuotaChanges {
+        max_endpoints: Some(1),
+        burst: Some(7),
+        max_backlog: Some(9),
+        ..QuotaChanges::default()
+    };
+    assert_eq!(change(none).await.expect("changed").quota, both);
+    let back = change(QuotaPatch { burst: Some(None), ..none }).await.expect("changed");
+    assert_eq!(back.quota, QuotaChanges { burst: None, ..both }, "the plan's again");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use fairhook_common::store::{
     Admission, Browse, Control, Deliveries, DeliveryView, EndpointChanges, NewEndpoint, NewTenant, Recovery,
     Roles, Settled, TenantChanges,
 };
-use fairhook_common::tenant::{DeliveryCounts, Dispatch, Plan, QuotaChanges, Tenant};
+use fairhook_common::tenant::{DeliveryCounts, Dispatch, Plan, QuotaPatch, Tenant};
 use fairhook_common::time::Timestamp;
 use fairhook_dispatcher::attempt::{Attempter, ResolverSettings};
 use fairhook_dispatcher::{DispatchSettings, Handle, Parts};
@@ -138,8 +138,8 @@ impl Rig {
     }
 
     pub async fn set_concurrent(&self, tenant: &Tenant, concurrent: u32) -> Tenant {
-        let quota = QuotaChanges { max_concurrent_deliveries: Some(concurrent), ..QuotaChanges::default() };
-        let changes = TenantChanges { quota: Some(quota), ..TenantChanges::default() };
+        let quota = QuotaPatch { max_concurrent_deliveries: Some(Some(concurrent)), ..QuotaPatch::default() };
+        let changes = TenantChanges { quota, ..TenantChanges::default() };
         self.store.update_tenant(tenant.id, changes, Timestamp::now()).await.expect("a quota")
     }
 

@@ -3,7 +3,7 @@
 use fairhook_common::key::Scope;
 use fairhook_common::limits::{ENDPOINTS_MAX, QUOTA_MAX};
 use fairhook_common::store::TenantChanges;
-use fairhook_common::tenant::{DlqOverflow, QuotaChanges, Tenant};
+use fairhook_common::tenant::{DlqOverflow, QuotaPatch, Tenant};
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
@@ -26,7 +26,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     asked.caller.must_be_operator(Scope::QuotasWrite)?;
     let acting = asked.tenant(Scope::QuotasWrite).await?;
     let mut fields = body.fields()?;
-    let mut quota = acting.tenant.quota;
+    let mut quota = QuotaPatch::default();
     merge(&mut fields, &mut quota);
     let mut under_limits = quota;
     let nested = fields.set("limits", |value| {
@@ -35,14 +35,14 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
         limits.finish_nested(|| Some(()))
     });
     let quota = fields.finish(|| Some(if nested.is_some() { under_limits } else { quota }))?;
-    let changes = TenantChanges { quota: Some(quota), ..TenantChanges::default() };
+    let changes = TenantChanges { quota, ..TenantChanges::default() };
     let tenant = asked.edge.store.update_tenant(acting.id(), changes, asked.at).await?;
     audit::quota_changed(&asked.caller, &tenant);
     Ok(answer::ok(&standing(&asked, &tenant).await?))
 }
 
 /// Makes the changes that `fields` name.
-fn merge(fields: &mut Fields<'_>, quota: &mut QuotaChanges) {
+fn merge(fields: &mut Fields<'_>, quota: &mut QuotaPatch) {
     // What a tenant cannot do without at least one of: below, nothing would ever be sent.
     let some = || read::integer(1..=QUOTA_MAX);
     let any = || read::integer(0..=QUOTA_MAX);
@@ -56,11 +56,11 @@ fn merge(fields: &mut Fields<'_>, quota: &mut QuotaChanges) {
         (&mut quota.max_endpoints, fields.change("max_endpoints", endpoints)),
     ];
     for (limit, change) in limits {
-        *limit = change.unwrap_or(*limit);
+        *limit = change.or(*limit);
     }
     let policies = &["drop_oldest", "reject_new", "pause_endpoint"];
     let overflow = fields.change("dlq_overflow", read::one_of(policies, overflow_of));
-    quota.dlq_overflow = overflow.unwrap_or(quota.dlq_overflow);
+    quota.dlq_overflow = overflow.or(quota.dlq_overflow);
 }
 
 fn overflow_of(name: &str) -> Option<DlqOverflow> {

@@ -4,7 +4,7 @@ use fairhook_common::ids::TenantId;
 use fairhook_common::key::{ApiKey, KeyText, Scope};
 use fairhook_common::limits;
 use fairhook_common::store::{NewTenant, TenantChanges};
-use fairhook_common::tenant::{Dispatch, Ingest, Plan};
+use fairhook_common::tenant::{Dispatch, Ingest, Plan, QuotaPatch};
 
 use super::answer::{self, Answer};
 use super::body::Posted;
@@ -89,7 +89,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
         ingest: fields.set("ingest", read::one_of(&["open", "blocked"], ingest_of)),
         dispatch: fields.set("dispatch", read::one_of(&["open", "paused"], dispatch_of)),
         reason: fields.change("reason", read::text(limits::NAME_CHARS)),
-        quota: None,
+        quota: QuotaPatch::default(),
     };
     let changes = fields.finish(|| Some(changes))?;
     let switched = changes.ingest.is_some() || changes.dispatch.is_some() || changes.reason.is_some();

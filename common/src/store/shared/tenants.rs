@@ -49,7 +49,7 @@ pub(in crate::store) fn changed(tenant: &Tenant, changes: TenantChanges) -> Tena
         wanted.reason = None;
     }
     replace(&mut wanted.reason, changes.reason);
-    replace(&mut wanted.quota, changes.quota);
+    wanted.quota = changes.quota.over(wanted.quota);
     wanted
 }
 
