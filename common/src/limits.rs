@@ -241,6 +241,8 @@ pub const PG_ADMIT_CONNECTIONS: usize = 2;
 pub const PG_OUTCOME_CONNECTIONS: usize = 6;
 /// Connections for the API's lists and changes and for housekeeping.
 pub const PG_API_CONNECTIONS: usize = 6;
+/// So many of those read at once: however slow the lists of however many tenants are, a change finds a connection.
+pub const PG_API_READS: usize = PG_API_CONNECTIONS - 2;
 /// Connections that read what every request and every dispatcher asks first.
 pub const PG_DOOR_CONNECTIONS: usize = 3;
 /// How long a transaction may take, the wait for its connection included: as long as whoever waits for an admission.
@@ -249,11 +251,15 @@ pub const PG_WRITE_DEADLINE: Duration = ADMIT_DEADLINE;
 pub const PG_LATE_COMMIT: Duration = Duration::from_secs(30);
 /// How often a transaction is tried that others were in the way of.
 pub const PG_CONFLICTS: u32 = 5;
+/// Deliveries of a day past its retention that one step looks through for those that have not ended.
+pub const PARTITION_WINDOW: u32 = 20 * SWEEP_ROWS;
 /// Days for which partitions are made ahead: a week without anybody to make more.
 pub const PARTITION_DAYS_AHEAD: i64 = 7;
+/// How long the end of a tenant waits for the admissions that are under way, and others behind it.
+pub const ADMISSIONS_WAIT: Duration = Duration::from_millis(500);
 /// How long the making or dropping of a partition waits for whoever uses the tables, and others behind it.
 pub const PARTITION_LOCK_WAIT: Duration = Duration::from_millis(500);
-/// A connection that has heard no change of the control plane for so long is made anew: it may be dead and not know.
+/// A connection that has heard no change of the control plane for so long is asked whether it still is one.
 pub const NOTICES_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Statements that a connection keeps prepared: every one of ours has one text, whatever its batch.
 pub const PG_STATEMENTS_CACHED: usize = 256;
@@ -441,6 +447,8 @@ pub const JOB_TOTAL: u64 = 100_000;
 pub const OPEN_JOBS: u32 = 1_000;
 /// Jobs of one tenant that are not at their end: they are worked on one after the other.
 pub const OPEN_JOBS_PER_TENANT: u32 = 100;
+/// Jobs of one tenant that ended and can still be looked at, the latest: each holds a filter of up to some 50 kB.
+pub const ENDED_JOBS_PER_TENANT: u32 = 100;
 /// Deliveries named one by one in a job.
 pub const JOB_DELIVERIES: usize = 1_000;
 /// What a dispatcher said is forgotten when it has been silent for so long.

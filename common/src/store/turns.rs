@@ -12,21 +12,21 @@ use crate::ids::TenantId;
 use crate::store::StoreError;
 
 /// The tenants whose turn it is, or who wait for it.
-#[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<TenantId, Arc<Line<()>>>>);
+#[derive(Default, Clone)]
+pub(super) struct Turns(Arc<Mutex<HashMap<TenantId, Arc<Line<()>>>>>);
 
 /// A tenant's turn, until dropped.
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
+pub(super) struct Turn {
+    turns: Turns,
     tenant: TenantId,
     held: Option<OwnedMutexGuard<()>>,
 }
 
 impl Turns {
     /// Waits for the tenant's turn until `deadline`.
-    pub(super) async fn take(&self, tenant: TenantId, deadline: Instant) -> Result<Turn<'_>, StoreError> {
+    pub(super) async fn take(&self, tenant: TenantId, deadline: Instant) -> Result<Turn, StoreError> {
         // It is there before the wait, so that a wait that is given up is cleaned up after as well.
-        let mut turn = Turn { turns: self, tenant, held: None };
+        let mut turn = Turn { turns: self.clone(), tenant, held: None };
         let line = Arc::clone(locked(&self.0).entry(tenant).or_default());
         let held = timeout_at(deadline, line.lock_owned()).await.map_err(|_| StoreError::TooSlow)?;
         turn.held = Some(held);
@@ -34,7 +34,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         drop(self.held.take());
         let mut lines = locked(&self.turns.0);

@@ -44,6 +44,28 @@ fn tally(job: &Job) -> (u64, u64, u64, u64) {
 }
 
 #[tokio::test]
+async fn a_tenants_ended_jobs_are_kept_up_to_a_bound() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let other = world.tenant("other").await;
+    let theirs = create(&world, other, JobKind::Purge, JobFilter::default(), 0).await;
+    run(&world, theirs.id, 10, 1).await;
+    let mut made = vec![];
+    for second in 0..u64::from(limits::ENDED_JOBS_PER_TENANT) + 5 {
+        let job = create(&world, acme, JobKind::Purge, JobFilter::default(), second).await;
+        run(&world, job.id, 10, second).await;
+        made.push(job.id);
+    }
+    let find = async |job| world.store.find_job(None, job).await.expect("reads").is_some();
+    assert!(!find(made[0]).await, "the oldest ones go");
+    let kept = made.len() - limits::ENDED_JOBS_PER_TENANT as usize;
+    for job in &made[kept..] {
+        assert!(find(*job).await, "the latest ones stay");
+    }
+    assert!(find(theirs.id).await, "others' stay");
+}
+
+#[tokio::test]
 async fn a_replay_goes_on_after_a_restart() {
     let world = World::new().await;
     let (acme, sent) = with_dead(&world, 25).await;

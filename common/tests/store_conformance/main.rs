@@ -60,7 +60,9 @@ mod sqlite {
 mod postgres {
     suite!();
 
+    mod contention;
     mod isolation;
     mod notices;
     mod partitions;
+    mod together;
 }

@@ -1,5 +1,6 @@
 //! The control plane: each verb is one transaction of its module, which tells all processes with its commit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,14 +30,15 @@ impl PostgresStore {
     ) -> Result<T, ControlError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(
-                &'c mut PgConnection,
-            ) -> BoxFuture<'c, Result<Result<T, ControlError>, sqlx::Error>>
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<Result<T, ControlError>, sqlx::Error>>
             + Send
+            + Sync
             + 'static,
     {
         let (origin, tell) = (self.notices.origin, told.clone());
+        let job = Arc::new(job);
         let answer = self.write(move |db| {
+            let (job, tell) = (Arc::clone(&job), tell.clone());
             Box::pin(async move {
                 let answer = job(&mut *db).await?;
                 let changes = answer.as_ref().map(tell).unwrap_or_default();
@@ -58,14 +60,21 @@ impl PostgresStore {
     ) -> Result<T, ControlError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(
-                &'c mut PgConnection,
-            ) -> BoxFuture<'c, Result<Result<T, ControlError>, sqlx::Error>>
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<Result<T, ControlError>, sqlx::Error>>
             + Send
+            + Sync
             + 'static,
     {
-        let _turn = self.changing.take(tenant, Instant::now() + limits::CONTROL_TURN_WAIT).await?;
-        self.change(job, told).await
+        let turn = self.changing.take(tenant, Instant::now() + limits::CONTROL_TURN_WAIT).await?;
+        self.change(
+            move |db| {
+                // It has its turn until the end.
+                let _ = &turn;
+                job(db)
+            },
+            told,
+        )
+        .await
     }
 }
 
@@ -112,12 +121,12 @@ impl Control for PostgresStore {
         now: Timestamp,
     ) -> Result<Tenant, ControlError> {
         let told = |tenant: &Tenant| vec![Change::Tenant(tenant.id)];
-        self.change(move |db| Box::pin(tenants::create(db, new, key, now)), told).await
+        self.change(move |db| Box::pin(tenants::create(db, new.clone(), key.clone(), now)), told).await
     }
 
     async fn put_tenant(&self, new: NewTenant, now: Timestamp) -> Result<(Tenant, bool), ControlError> {
         let told = |(tenant, _): &(Tenant, bool)| vec![Change::Tenant(tenant.id)];
-        self.change(move |db| Box::pin(tenants::put(db, new, now)), told).await
+        self.change(move |db| Box::pin(tenants::put(db, new.clone(), now)), told).await
     }
 
     async fn find_tenant(&self, tenant: &TenantRef) -> Result<Option<Tenant>, StoreError> {
@@ -138,7 +147,7 @@ impl Control for PostgresStore {
     ) -> Result<Tenant, ControlError> {
         let opened = changes.dispatch == Some(Dispatch::Open);
         let told = of_opened(tenant, opened);
-        self.change(move |db| Box::pin(tenants::update(db, tenant, changes, now)), told).await
+        self.change(move |db| Box::pin(tenants::update(db, tenant, changes.clone(), now)), told).await
     }
 
     async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError> {
@@ -148,10 +157,12 @@ impl Control for PostgresStore {
 
     async fn add_key(&self, key: ApiKey) -> Result<(), ControlError> {
         match key.tenant {
-            Some(tenant) => self.change_of(tenant, move |db| Box::pin(keys::add(db, key)), of(tenant)).await,
+            Some(tenant) => {
+                self.change_of(tenant, move |db| Box::pin(keys::add(db, key.clone())), of(tenant)).await
+            }
             None => {
                 let told = |_: &()| vec![Change::OperatorKeys];
-                self.change(move |db| Box::pin(keys::add(db, key)), told).await
+                self.change(move |db| Box::pin(keys::add(db, key.clone())), told).await
             }
         }
     }
@@ -184,12 +195,12 @@ impl Control for PostgresStore {
 
     async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint, ControlError> {
         let tenant = new.tenant;
-        self.change_of(tenant, move |db| Box::pin(endpoints::create(db, new, now)), of(tenant)).await
+        self.change_of(tenant, move |db| Box::pin(endpoints::create(db, new.clone(), now)), of(tenant)).await
     }
 
     async fn put_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<(Endpoint, bool), ControlError> {
         let tenant = new.tenant;
-        self.change_of(tenant, move |db| Box::pin(endpoints::put(db, new, now)), of(tenant)).await
+        self.change_of(tenant, move |db| Box::pin(endpoints::put(db, new.clone(), now)), of(tenant)).await
     }
 
     async fn find_endpoint(
@@ -226,7 +237,7 @@ impl Control for PostgresStore {
         let told = of_opened(tenant, activated);
         self.change_of(
             tenant,
-            move |db| Box::pin(endpoints::update(db, tenant, endpoint, changes, now)),
+            move |db| Box::pin(endpoints::update(db, tenant, endpoint, changes.clone(), now)),
             told,
         )
         .await
@@ -257,7 +268,7 @@ impl Control for PostgresStore {
     ) -> Result<Endpoint, ControlError> {
         self.change_of(
             tenant,
-            move |db| Box::pin(endpoints::rotate(db, tenant, endpoint, secret, grace, now)),
+            move |db| Box::pin(endpoints::rotate(db, tenant, endpoint, secret.clone(), grace, now)),
             of(tenant),
         )
         .await

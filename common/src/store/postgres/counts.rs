@@ -78,9 +78,10 @@ impl Moves {
         locked: &BTreeSet<TenantId>,
         cleared: &BTreeSet<EndpointId>,
     ) -> Result<(), sqlx::Error> {
-        // The endpoints come first: the rows are counted before one is inserted.
+        // The endpoints come first, in their order: the rows are counted before one is inserted.
         const ADD: &str = "WITH cleared AS (UPDATE endpoints SET failing_since = NULL \
-                WHERE id = ANY($9) AND failing_since IS NOT NULL RETURNING id) \
+                WHERE id IN (SELECT id FROM endpoints WHERE id = ANY($9) AND failing_since IS NOT NULL \
+                    ORDER BY id FOR NO KEY UPDATE) RETURNING id) \
             INSERT INTO delivery_counts AS c (tenant, part, accepted, delivered, dead, discarded, backlog, retrying) \
             SELECT w.tenant, CASE WHEN w.locked THEN 0 ELSE 1 + pg_backend_pid() % 7 END AS part, \
                 w.accepted, w.delivered, w.dead, w.discarded, w.backlog, w.retrying \

@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::admit::{Admitting, settle_outbox};
+use super::notices::announce;
 use super::record::Recording;
+use super::teardown::BEGIN_ADMISSION;
 use super::{PostgresStore, claim, due, jobs, lifecycle, load, matching, recover, roster, sweep, waiting};
 use crate::delivery::{DeliveryState, Outcome};
 use crate::event::NewEvent;
@@ -15,7 +17,7 @@ use crate::limits;
 use crate::store::shared::jobs::normal;
 use crate::store::{
     Admitted, Change, Claim, Claimed, ControlError, Deliveries, DueWork, Job, JobFilter, JobKind, Load,
-    Recorded, Recovery, Replayed, Report, Roster, Settled, StoreError, Sweep, Ticket,
+    Recorded, Recovery, Replayed, Report, Roster, Settled, StoreError, Sweep, Ticket, locked,
 };
 use crate::tenant::DeliveryCounts;
 use crate::time::Timestamp;
@@ -31,13 +33,13 @@ const BEGIN_REPEATABLE: &str = "BEGIN; SET LOCAL synchronous_commit = off";
 impl Deliveries for PostgresStore {
     async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError> {
         let batch = Admitting { events: &events, ids: &self.event_ids, now };
-        self.admit.run_batch(BEGIN, &batch).await
+        self.admit.run_batch(BEGIN_ADMISSION, &batch).await
     }
 
     async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError> {
         let settled: Arc<[Settled]> = settled.into();
         self.outcome
-            .run_again(BEGIN_REPEATABLE, |db| {
+            .run_again(BEGIN_REPEATABLE, move |db| {
                 let settled = Arc::clone(&settled);
                 Box::pin(async move { settle_outbox(db, &settled, now).await })
             })
@@ -47,7 +49,7 @@ impl Deliveries for PostgresStore {
     async fn make_due(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
         let deliveries: Arc<[DeliveryId]> = deliveries.into();
         self.outcome
-            .run_again(BEGIN, |db| {
+            .run_again(BEGIN, move |db| {
                 let deliveries = Arc::clone(&deliveries);
                 Box::pin(async move { due::make_due(db, &deliveries, 0, now).await })
             })
@@ -69,7 +71,9 @@ impl Deliveries for PostgresStore {
         let tickets = tickets.to_vec();
         let until = self.outcome.until();
         self.outcome
-            .run(BEGIN_READ, until, |db| Box::pin(async move { load::load(db, &tickets, now).await }))
+            .run(BEGIN_READ.into(), until, move |db| {
+                Box::pin(async move { load::load(db, &tickets, now).await })
+            })
             .await
     }
 
@@ -78,15 +82,17 @@ impl Deliveries for PostgresStore {
         outcomes: Vec<Outcome>,
         disable_after: Duration,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let batch = Recording { outcomes: &outcomes, disable_after, origin: self.notices.origin };
+        let batch = Recording { outcomes: &outcomes, disable_after };
         let (recorded, stopped) = self.outcome.run_batch(BEGIN, &batch).await?;
-        stopped.into_iter().for_each(|tenant| self.announce(Change::Tenant(tenant)));
+        if !stopped.is_empty() {
+            self.tell_stopped(stopped).await;
+        }
         Ok(recorded)
     }
 
     async fn due_work(&self, now: Timestamp) -> Result<DueWork, StoreError> {
         let until = self.outcome.until();
-        self.outcome.run(BEGIN_READ, until, |db| Box::pin(waiting::due_work(db, now))).await
+        self.outcome.run(BEGIN_READ.into(), until, move |db| Box::pin(waiting::due_work(db, now))).await
     }
 
     async fn claim(
@@ -97,7 +103,7 @@ impl Deliveries for PostgresStore {
     ) -> Result<Vec<Claimed>, StoreError> {
         let wants: Arc<[Claim]> = wants.into();
         self.outcome
-            .run_again(BEGIN_REPEATABLE, |db| {
+            .run_again(BEGIN_REPEATABLE, move |db| {
                 let wants = Arc::clone(&wants);
                 Box::pin(async move { claim::claim(db, &wants, lease, now).await })
             })
@@ -115,7 +121,13 @@ impl Deliveries for PostgresStore {
         {
             tracing::warn!(%error, "the partitions of the days to come could not be made");
         }
-        self.rewrite(move |db| Box::pin(sweep::step(db, what, limit, now))).await
+        let walk = *locked(&self.expiring);
+        let step = self.write(move |db| Box::pin(sweep::step(db, what, walk, limit, now)));
+        let (rows, walk) = step.await?;
+        if let Sweep::Retention { .. } = what {
+            *locked(&self.expiring) = walk;
+        }
+        Ok(rows)
     }
 
     async fn cancel(
@@ -163,7 +175,8 @@ impl Deliveries for PostgresStore {
     ) -> Result<Job, ControlError> {
         let filter = normal(kind, filter);
         let total = self.count_matching(tenant, &filter, limits::JOB_TOTAL).await?;
-        self.write_of(tenant, move |db| Box::pin(jobs::create(db, tenant, kind, filter, total, now))).await?
+        self.write_of(tenant, move |db| Box::pin(jobs::create(db, tenant, kind, filter.clone(), total, now)))
+            .await?
     }
 
     async fn open_jobs(&self) -> Result<Vec<Job>, StoreError> {
@@ -171,16 +184,23 @@ impl Deliveries for PostgresStore {
     }
 
     async fn advance_job(&self, job: JobId, limit: u32, now: Timestamp) -> Result<Job, StoreError> {
-        let advanced = self.rewrite(move |db| Box::pin(jobs::advance(db, job, limit, now))).await?;
-        let Some((job, due)) = advanced else {
+        let origin = self.notices.origin;
+        let advanced = self.write(move |db| {
+            Box::pin(async move {
+                let Some((job, due)) = jobs::advance(&mut *db, job, limit, now).await? else {
+                    return Ok(None);
+                };
+                let gone = job.kind == JobKind::DeleteTenant && job.ended_at.is_some();
+                let due = due.then_some(Change::Due(job.tenant));
+                let told = due.or(gone.then_some(Change::Tenant(job.tenant)));
+                announce(db, origin, told.as_slice()).await?;
+                Ok(Some((job, told)))
+            })
+        });
+        let Some((job, told)) = advanced.await? else {
             return Err(StoreError::Internal(format!("there is no {job}")));
         };
-        if due {
-            self.announce(Change::Due(job.tenant));
-        }
-        if job.kind == JobKind::DeleteTenant && job.ended_at.is_some() {
-            self.announce(Change::Tenant(job.tenant));
-        }
+        told.into_iter().for_each(|change| self.announce(change));
         Ok(job)
     }
 
@@ -198,8 +218,12 @@ impl Deliveries for PostgresStore {
         if empty && !self.reported(node.to_owned(), now).await? {
             return Ok(());
         }
-        let node = node.to_owned();
-        self.write(move |db| Box::pin(async move { roster::report(db, &node, report, now).await })).await
+        let said: Arc<(String, Report)> = Arc::new((node.to_owned(), report));
+        self.write(move |db| {
+            let said = Arc::clone(&said);
+            Box::pin(async move { roster::report(db, &said.0, &said.1, now).await })
+        })
+        .await
     }
 
     async fn roster(&self, since: u64) -> Result<Roster, StoreError> {
@@ -216,6 +240,21 @@ impl Deliveries for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Tells everybody of tenants whose endpoints an outcome has stopped. Others are told in a transaction of its own, for
+    /// whoever commits a notice waits for all who do; if that goes wrong, they see it within moments by themselves.
+    async fn tell_stopped(&self, tenants: Vec<TenantId>) {
+        let changes: Arc<[Change]> = tenants.into_iter().map(Change::Tenant).collect();
+        changes.iter().for_each(|change| self.announce(*change));
+        let origin = self.notices.origin;
+        let told = self.outcome.run_again(BEGIN_REPEATABLE, move |db| {
+            let changes = Arc::clone(&changes);
+            Box::pin(async move { announce(db, origin, &changes).await })
+        });
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "others were not told of a stopped endpoint");
+        }
+    }
+
     /// Whether an empty report of this node changes anything.
     async fn reported(&self, node: String, now: Timestamp) -> Result<bool, StoreError> {
         self.look_up(move |db| Box::pin(async move { roster::anything_reported(db, &node, now).await })).await

@@ -78,6 +78,7 @@ fn standing(row: &PgRow) -> Result<Standing, sqlx::Error> {
 }
 
 /// The endpoints and tenants of a batch, before and after it.
+#[derive(Clone)]
 pub(super) struct Facts {
     endpoints: HashMap<EndpointId, (EndpointFacts, EndpointFacts)>,
     tenants: HashMap<TenantId, TenantFacts>,
@@ -107,6 +108,28 @@ impl Facts {
         let endpoints = outcomes.iter().map(|outcome| outcome.endpoint).collect();
         let endpoints = read_endpoints(connection, endpoints).await?;
         Ok(Self { endpoints: endpoints.into_iter().map(|(id, f)| (id, (f, f))).collect(), tenants })
+    }
+
+    /// Holds the endpoints `ids`, of which the batch changes something, and reads them again as they stand then. Those of
+    /// `cleared` that it will change as well are held with them, for whoever holds several takes them in one order.
+    pub(super) async fn hold(
+        &mut self,
+        connection: &mut PgConnection,
+        ids: &BTreeSet<EndpointId>,
+        cleared: &BTreeSet<EndpointId>,
+    ) -> Result<(), sqlx::Error> {
+        const HELD: &str = "SELECT id, tenant, status, status_reason, failing_since FROM endpoints \
+            WHERE id = ANY($1) OR id = ANY($2) AND failing_since IS NOT NULL ORDER BY id FOR NO KEY UPDATE";
+        let uuids = |ids: &BTreeSet<EndpointId>| ids.iter().map(EndpointId::uuid).collect::<Vec<Uuid>>();
+        let rows = sqlx::query(HELD).bind(uuids(ids)).bind(uuids(cleared)).fetch_all(connection).await?;
+        self.endpoints.retain(|id, _| !ids.contains(id));
+        for row in &rows {
+            let (id, facts) = endpoint(row)?;
+            if ids.contains(&id) {
+                self.endpoints.insert(id, (facts, facts));
+            }
+        }
+        Ok(())
     }
 
     /// A delivery's endpoint and tenant; what is not there is deleted.
@@ -147,16 +170,17 @@ async fn read_endpoints(
         "SELECT id, tenant, status, status_reason, failing_since FROM endpoints WHERE id = ANY($1)";
     let ids: Vec<Uuid> = ids.iter().map(EndpointId::uuid).collect();
     let rows = sqlx::query(ENDPOINTS).bind(ids).fetch_all(connection).await?;
-    let facts = rows.iter().map(|row| {
-        let facts = EndpointFacts {
-            tenant: TenantId::from_uuid(row.try_get(1)?),
-            status: named(row, 2, EndpointStatus::from_name)?,
-            reason: row.try_get::<Option<&str>, _>(3)?.and_then(StatusReason::from_name),
-            failing_since: row.try_get::<Option<i64>, _>(4)?.map(Timestamp),
-        };
-        Ok((EndpointId::from_uuid(row.try_get(0)?), facts))
-    });
-    facts.collect()
+    rows.iter().map(endpoint).collect()
+}
+
+fn endpoint(row: &PgRow) -> Result<(EndpointId, EndpointFacts), sqlx::Error> {
+    let facts = EndpointFacts {
+        tenant: TenantId::from_uuid(row.try_get(1)?),
+        status: named(row, 2, EndpointStatus::from_name)?,
+        reason: row.try_get::<Option<&str>, _>(3)?.and_then(StatusReason::from_name),
+        failing_since: row.try_get::<Option<i64>, _>(4)?.map(Timestamp),
+    };
+    Ok((EndpointId::from_uuid(row.try_get(0)?), facts))
 }
 
 async fn read_tenants(

@@ -41,9 +41,24 @@ pub(super) async fn create(
     if open >= i64::from(limits::OPEN_JOBS_PER_TENANT) {
         return Ok(Err(ControlError::LimitReached(limits::OPEN_JOBS_PER_TENANT)));
     }
+    forget_ended(db, tenant).await?;
     let job = made(tenant, kind, filter, total, now);
     insert(db, &job).await?;
     Ok(Ok(job))
+}
+
+/// Removes the oldest of a tenant's ended jobs, as far as they are too many.
+async fn forget_ended(db: &mut PgConnection, tenant: TenantId) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE tenant = $1 AND ended_at IS NOT NULL \
+         ORDER BY id DESC OFFSET $2 LIMIT $3)",
+    )
+    .bind(tenant.uuid())
+    .bind(i64::from(limits::ENDED_JOBS_PER_TENANT))
+    .bind(i64::from(limits::SWEEP_ROWS))
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Makes the job that ends a tenant.
@@ -144,7 +159,7 @@ pub(super) async fn cancel_all(
     Ok(())
 }
 
-/// One step. `None`: there is no such job. The flag says whether deliveries became due.
+/// One step. `None`: there is no such job. The flag says whether deliveries became due by it.
 pub(super) async fn advance(
     db: &mut PgConnection,
     id: JobId,
@@ -163,7 +178,7 @@ pub(super) async fn advance(
     job.updated_at = now;
     let done = job.done;
     let finished = match job.kind {
-        JobKind::DeleteTenant => teardown::step(db, &mut job, limit, now).await?,
+        JobKind::DeleteTenant => teardown::step(db, &mut job, &mut cursor, limit, now).await?,
         JobKind::Replay | JobKind::Purge => step(db, &mut job, &mut cursor, limit, allowed, now).await?,
     };
     if finished {

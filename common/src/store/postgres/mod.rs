@@ -41,6 +41,7 @@ mod routes;
 mod rows;
 mod sweep;
 mod teardown;
+mod tenant_role;
 mod tenants;
 mod waiting;
 
@@ -49,8 +50,8 @@ use std::sync::{Arc, Mutex};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Row, SqlSafeStr};
-use tokio::sync::broadcast;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::event_ids::EventIds;
@@ -65,12 +66,14 @@ use pools::Pool;
 
 /// A connection of this process to the database that all processes share.
 pub struct PostgresStore {
-    admit: Pool,
-    outcome: Pool,
-    api: Pool,
-    doors: Pool,
+    admit: Arc<Pool>,
+    outcome: Arc<Pool>,
+    api: Arc<Pool>,
+    doors: Arc<Pool>,
     turns: Turns,
     changing: Turns,
+    reading: Arc<Semaphore>,
+    expiring: Mutex<partitions::Walk>,
     event_ids: Arc<Mutex<EventIds>>,
     changes: broadcast::Sender<Change>,
     notices: Notices,
@@ -81,6 +84,8 @@ impl PostgresStore {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options: PgConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::Internal(e.to_string()))?;
+        // That something is there already, which a start looks for, is no news.
+        let options = options.options([("client_min_messages", "warning")]);
         let greatest = migrate(&options).await?;
         let changes = broadcast::channel(limits::CHANGES_WAITING).0;
         let store = Self {
@@ -95,8 +100,10 @@ impl PostgresStore {
             doors: Pool::new(&options, "look up", limits::PG_DOOR_CONNECTIONS, limits::READ_DEADLINE),
             turns: Turns::default(),
             changing: Turns::default(),
+            reading: Arc::new(Semaphore::new(limits::PG_API_READS)),
+            expiring: Mutex::default(),
             event_ids: Arc::new(Mutex::new(EventIds::behind(greatest))),
-            notices: Notices::start(url, changes.clone()).await?,
+            notices: Notices::start(&options, changes.clone()).await?,
             changes,
         };
         store.make_partitions(Timestamp::now()).await?;
@@ -111,13 +118,14 @@ impl PostgresStore {
         }
     }
 
-    /// Runs a job of the control plane, of housekeeping or of a long job in a transaction of its own. `Err` takes back
-    /// what it did. The job must not begin, commit or roll back by itself.
+    /// Runs a job of the control plane, of housekeeping or of a long job in a transaction of its own, and again if somebody
+    /// else was in the way. `Err` takes back what it did. The job must not begin, commit or roll back by itself.
     pub(in crate::store::postgres) async fn write<T, F>(&self, job: F) -> Result<T, StoreError>
     where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync + 'static,
     {
-        self.api.run("BEGIN", self.api.until(), job).await
+        self.api.run_again("BEGIN", job).await
     }
 
     /// The same for a change on a tenant's behalf, one at a time for each and process: a tenant that floods the API with
@@ -128,20 +136,33 @@ impl PostgresStore {
         job: F,
     ) -> Result<T, StoreError>
     where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync + 'static,
     {
-        let deadline = Instant::now() + limits::CONTROL_TURN_WAIT;
-        let _turn = self.changing.take(tenant, deadline).await?;
-        self.write(job).await
+        let turn = self.changing.take(tenant, Instant::now() + limits::CONTROL_TURN_WAIT).await?;
+        self.write(move |db| {
+            // It has its turn until the end.
+            let _ = &turn;
+            job(db)
+        })
+        .await
     }
 
     /// Runs a read of the API as the engine, which ends after `limits::READ_DEADLINE`.
     pub(in crate::store::postgres) async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
     where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
         let until = Instant::now() + limits::READ_DEADLINE;
-        self.api.run(&begin_read(until), until, job).await
+        let place = self.place_to_read(until).await?;
+        let read = self.api.run(begin_read(until), until, move |db| {
+            Box::pin(async move {
+                let _place = place;
+                job(db).await
+            })
+        });
+        read.await
     }
 
     /// A read on a tenant's behalf, in the tenant's role, which sees that tenant's rows and no others; one at a time for
@@ -152,41 +173,50 @@ impl PostgresStore {
         job: F,
     ) -> Result<T, StoreError>
     where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
         let until = Instant::now() + limits::READ_DEADLINE;
-        let _turn = self.turns.take(tenant, until).await?;
+        let turn = self.turns.take(tenant, until).await?;
+        let place = self.place_to_read(until).await?;
         let begin = format!(
             "{}; SET LOCAL ROLE fairhook_tenant; SELECT set_config('fairhook.tenant', '{}', true)",
             begin_read(until),
             tenant.uuid()
         );
-        self.api.run(&begin, until, job).await
+        let read = self.api.run(begin, until, move |db| {
+            Box::pin(async move {
+                // It has its turn until the end.
+                let _held = (turn, place);
+                job(db).await
+            })
+        });
+        read.await
+    }
+
+    /// However many tenants read at once, some of the API's connections are left to whoever changes something.
+    async fn place_to_read(&self, until: Instant) -> Result<OwnedSemaphorePermit, StoreError> {
+        let place = timeout_at(until, Arc::clone(&self.reading).acquire_owned()).await;
+        Ok(place.map_err(|_| StoreError::TooSlow)?.expect("nobody closes the semaphore"))
     }
 
     /// Looks up what every request or every dispatcher needs: never behind a list.
     pub(in crate::store::postgres) async fn look_up<T, F>(&self, job: F) -> Result<T, StoreError>
     where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
-        self.doors.run("BEGIN READ ONLY", self.doors.until(), job).await
+        self.doors.run("BEGIN READ ONLY".into(), self.doors.until(), job).await
     }
 
     /// Runs a change of the small tables that every process asks about each second: never behind a list. It is run again
     /// if somebody else was in the way.
     pub(in crate::store::postgres) async fn beside_lists<T, F>(&self, job: F) -> Result<T, StoreError>
     where
-        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync + 'static,
     {
         self.doors.run_again("BEGIN", job).await
-    }
-
-    /// Runs a job as [`PostgresStore::write`] does, and again if somebody else was in the way.
-    pub(in crate::store::postgres) async fn rewrite<T, F>(&self, job: F) -> Result<T, StoreError>
-    where
-        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
-    {
-        self.api.run_again("BEGIN", job).await
     }
 
     /// Makes the partitions of the days to come.
@@ -224,6 +254,7 @@ fn begin_read(until: Instant) -> String {
 /// a process whose clock has stepped back goes on behind what it admitted before.
 async fn migrate(options: &PgConnectOptions) -> Result<Uuid, StoreError> {
     let mut connection = options.clone().connect().await.map_err(store_error)?;
+    tenant_role::provide(&mut connection).await?;
     migrations().run(&mut connection).await.map_err(|e| StoreError::Internal(e.to_string()))?;
     let greatest =
         sqlx::query("SELECT id FROM events ORDER BY id DESC LIMIT 1").fetch_optional(&mut connection);
@@ -235,6 +266,11 @@ fn migrations() -> Migrator {
     let files = [
         (1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql")),
         (2, "tenant role", include_str!("../../../../migrations/postgres/0002_tenant_role.sql")),
+        (
+            3,
+            "dead letters by event",
+            include_str!("../../../../migrations/postgres/0003_dead_letters_by_event.sql"),
+        ),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

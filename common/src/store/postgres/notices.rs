@@ -51,11 +51,15 @@ pub(super) struct Notices {
 
 impl Notices {
     /// Begins to listen; from its return on nothing is missed without a [`Change::Everything`].
-    pub(super) async fn start(url: &str, changes: broadcast::Sender<Change>) -> Result<Self, StoreError> {
+    pub(super) async fn start(
+        options: &PgConnectOptions,
+        changes: broadcast::Sender<Change>,
+    ) -> Result<Self, StoreError> {
         let origin = Origin(Uuid::now_v7());
-        let ear = Ear::open(url).await.map_err(store_error)?;
+        let options = options.clone().application_name("fairhook listen");
+        let ear = Ear::open(&options).await.map_err(store_error)?;
         let stop = CancellationToken::new();
-        let task = tokio::spawn(follow(url.to_owned(), ear, origin, changes, stop.clone()));
+        let task = tokio::spawn(follow(options, ear, origin, changes, stop.clone()));
         Ok(Self { origin, stop, task: Mutex::new(Some(task)) })
     }
 
@@ -83,9 +87,8 @@ struct Ear {
 }
 
 impl Ear {
-    async fn open(url: &str) -> Result<Self, sqlx::Error> {
-        let options = url.parse::<PgConnectOptions>()?.application_name("fairhook listen");
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+    async fn open(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(CHANNEL).await?;
         Ok(Self { listener, pool })
@@ -99,19 +102,20 @@ impl Ear {
 }
 
 async fn follow(
-    url: String,
+    options: PgConnectOptions,
     mut ear: Ear,
     origin: Origin,
     changes: broadcast::Sender<Change>,
     stop: CancellationToken,
 ) {
     loop {
-        let stopped = stop.run_until_cancelled(pass_on(&mut ear.listener, origin, &changes)).await;
+        let passing = pass_on(&mut ear.listener, limits::NOTICES_SILENCE_MAX, origin, &changes);
+        let stopped = stop.run_until_cancelled(passing).await;
         ear.close().await;
         if stopped.is_none() {
             return;
         }
-        let Some(again) = stop.run_until_cancelled(open_again(&url)).await else {
+        let Some(again) = stop.run_until_cancelled(open_again(&options)).await else {
             return;
         };
         ear = again;
@@ -119,9 +123,21 @@ async fn follow(
     }
 }
 
-/// Passes on what comes until the connection is lost, or has been silent for so long that it may be lost and not know it.
-async fn pass_on(listener: &mut PgListener, origin: Origin, changes: &broadcast::Sender<Change>) {
-    while let Ok(Ok(Some(notice))) = timeout(limits::NOTICES_SILENCE_MAX, listener.try_recv()).await {
+/// Passes on what comes until the connection is lost. One that has been silent for so long may be lost and not know it: it is
+/// asked.
+async fn pass_on(
+    listener: &mut PgListener,
+    silence: Duration,
+    origin: Origin,
+    changes: &broadcast::Sender<Change>,
+) {
+    loop {
+        let notice = match timeout(silence, listener.try_recv()).await {
+            Ok(Ok(Some(notice))) => notice,
+            Ok(Ok(None) | Err(_)) => return,
+            Err(_) if answers(listener).await => continue,
+            Err(_) => return,
+        };
         match read(notice.payload()) {
             Some((from, _)) if from == origin => {}
             // Nobody listening is fine. What a newer version tells in words we do not know may be anything.
@@ -131,7 +147,13 @@ async fn pass_on(listener: &mut PgListener, origin: Origin, changes: &broadcast:
     }
 }
 
-async fn open_again(url: &str) -> Ear {
+/// Whether the server is there at the other end. What comes meanwhile is kept.
+async fn answers(listener: &mut PgListener) -> bool {
+    let asked = timeout(limits::READ_DEADLINE, sqlx::query("SELECT 1").execute(listener)).await;
+    matches!(asked, Ok(Ok(_)))
+}
+
+async fn open_again(options: &PgConnectOptions) -> Ear {
     let waits = ExponentialBuilder::default()
         .with_min_delay(limits::STORE_RETRY_MIN)
         .with_max_delay(limits::STORE_RETRY_MAX)
@@ -139,7 +161,7 @@ async fn open_again(url: &str) -> Ear {
     let mut waits = waits.build();
     loop {
         // An attempt that hangs is none.
-        match timeout(limits::READ_DEADLINE, Ear::open(url)).await {
+        match timeout(limits::READ_DEADLINE, Ear::open(options)).await {
             Ok(Ok(ear)) => return ear,
             Ok(Err(error)) => tracing::debug!(%error, "changes of others are not heard: no connection"),
             Err(_) => tracing::debug!("changes of others are not heard: the store does not answer"),
@@ -175,6 +197,35 @@ fn read(text: &str) -> Option<(Origin, Change)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_silent_connection_is_asked_and_kept() {
+        #[allow(clippy::disallowed_methods)] // Where the server is can only be said from outside.
+        let url = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL names a server");
+        let options: PgConnectOptions = url.parse().expect("a URL");
+        let mut ear = Ear::open(&options).await.expect("opens");
+        let ours: i32 =
+            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut ear.listener).await.expect("asks");
+        let (changes, mut heard) = broadcast::channel(8);
+        let origin = Origin(Uuid::now_v7());
+        let passing = tokio::spawn(async move {
+            pass_on(&mut ear.listener, Duration::from_millis(1), origin, &changes).await
+        });
+        let other = PgPoolOptions::new().connect_lazy_with(options);
+        let asked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND query = 'SELECT 1')";
+        while !sqlx::query_scalar::<_, bool>(asked).bind(ours).fetch_one(&other).await.expect("reads") {
+            tokio::task::yield_now().await;
+        }
+        let tenant = TenantId::generate();
+        let mut db = other.acquire().await.expect("connects");
+        announce(&mut db, Origin(Uuid::now_v7()), &[Change::Tenant(tenant)]).await.expect("told");
+        assert_eq!(heard.recv().await, Ok(Change::Tenant(tenant)), "as it would without the questions");
+        let end = sqlx::query("SELECT pg_terminate_backend($1)").bind(ours);
+        end.execute(&mut *db).await.expect("ended");
+        timeout(limits::READ_DEADLINE * 5, passing).await.expect("it is noticed").expect("ends");
+        drop(db);
+        other.close().await;
+    }
 
     #[test]
     fn a_change_survives_its_text() {

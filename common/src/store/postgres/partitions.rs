@@ -70,31 +70,51 @@ pub(super) async fn make_ahead(db: &mut PgConnection, now: Timestamp) -> Result<
     Ok(made)
 }
 
+/// How far the oldest day was looked through: everything in it below this id has ended. Of the process alone, which looks
+/// through the day once more when it starts anew.
+pub(super) type Walk = Option<Uuid>;
+
 /// One step towards dropping the oldest day that lies before `bound` as a whole: ends about `limit` of what is unfinished or
-/// dead in it, or drops it if there is nothing. Returns how many rows or days that were; 0: there is no such day.
+/// dead in its next stretch, or passes over that if there is nothing, or drops the day behind the last one. Returns how many
+/// rows, stretches or days that were (0: there is no such day), and how far the day is looked through now.
 pub(super) async fn drop_below(
     db: &mut PgConnection,
     bound: Uuid,
+    walk: Walk,
     limit: u32,
     now: Timestamp,
-) -> Result<u64, sqlx::Error> {
+) -> Result<(u64, Walk), sqlx::Error> {
     let Some((name, day)) = days(db).await?.into_iter().find(|(_, day)| day.ids().1 <= bound) else {
-        return Ok(0);
+        return Ok((0, None));
     };
     let deliveries = format!("deliveries_{name}");
     let (first, behind) = day.ids();
-    let ended = expire(db, &deliveries, (first, behind), limit, now).await?;
-    if ended > 0 || !sqlx::query_scalar::<_, bool>(TURN).fetch_one(&mut *db).await? {
-        return Ok(ended);
+    let from = walk.filter(|from| (first..behind).contains(from)).unwrap_or(first);
+    let sql = format!("SELECT event FROM {deliveries} WHERE event >= $1 ORDER BY event OFFSET $2 LIMIT 1");
+    let end = sqlx::query_scalar(AssertSqlSafe(sql)).bind(from).bind(i64::from(limits::PARTITION_WINDOW));
+    let end: Option<Uuid> = end.fetch_optional(&mut *db).await?;
+    let ended = expire(db, &deliveries, (from, end.unwrap_or(behind)), limit, now).await?;
+    if ended > 0 {
+        return Ok((ended, Some(from)));
+    }
+    if end.is_some() {
+        return Ok((1, end));
+    }
+    if !sqlx::query_scalar::<_, bool>(TURN).fetch_one(&mut *db).await? {
+        return Ok((0, Some(from)));
     }
     bound_waits(db).await?;
-    // Nobody can replay or record anything of that day from here on; what came in between ends now.
-    run(db, format!("LOCK TABLE {deliveries} IN SHARE ROW EXCLUSIVE MODE")).await?;
-    while expire(db, &deliveries, (first, behind), limits::SWEEP_ROWS, now).await? > 0 {}
+    // Everybody waits from here on, so that it has to be short: what a replay has begun in between is seen by its pointer.
+    run(db, "LOCK TABLE ONLY attempts, ONLY deliveries, ONLY events IN ACCESS EXCLUSIVE MODE".into()).await?;
+    const BEGUN: &str = "SELECT EXISTS (SELECT FROM schedule WHERE event >= $1 AND event < $2) \
+        OR EXISTS (SELECT FROM dead_letters WHERE event >= $1 AND event < $2)";
+    if sqlx::query_scalar(BEGUN).bind(first).bind(behind).fetch_one(&mut *db).await? {
+        return Ok((1, None));
+    }
     for (table, ..) in TABLES.iter().rev() {
         run(db, format!("DROP TABLE {table}_{name}")).await?;
     }
-    Ok(1)
+    Ok((1, None))
 }
 
 /// Ends about `limit` of what is unfinished or dead in one partition of deliveries and within these ids (both ends included); returns how many.

@@ -1,11 +1,14 @@
 //! Connections, in pools that do not take one another's room, and transactions on them.
 //!
-//! A connection is used for one transaction at a time and has a deadline on each. One that is left half way (its caller
-//! has gone, its time is over, its server does not answer) is closed and not used again: the server rolls back what was
-//! not committed. There is no test of a connection before or after its use, which would cost a round trip each; one that
-//! turns out to be dead at its first statement is replaced by a new one.
+//! A connection is used for one transaction at a time and has a deadline on each. One that is left half way (its time is
+//! over, its server does not answer) is closed and not used again: the server rolls back what was not committed. A caller
+//! that goes away leaves nothing half way: what it asked for goes on to its end, in its place and for its tenant's turn, or
+//! whoever asks and hangs up again and again would fill the server with connections that still work for nobody. There is no
+//! test of a connection before or after its use, which would cost a round trip each; one that turns out to be dead at its
+//! first statement is replaced by a new one.
 
-use std::sync::Mutex;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -36,7 +39,7 @@ impl Pool {
         purpose: &'static str,
         count: usize,
         deadline: Duration,
-    ) -> Self {
+    ) -> Arc<Self> {
         let milliseconds = deadline.as_millis().to_string();
         let options = options.clone().application_name(&format!("fairhook {purpose}")).options([
             ("statement_timeout", milliseconds.as_str()),
@@ -46,13 +49,13 @@ impl Pool {
         ]);
         let options =
             options.statement_cache_capacity(limits::PG_STATEMENTS_CACHED).disable_statement_logging();
-        Self {
+        Arc::new(Self {
             options,
             permits: Semaphore::new(count),
             idle: Mutex::new(Vec::with_capacity(count)),
             deadline,
             watch: Watch::new("reached"),
-        }
+        })
     }
 
     /// When a transaction that begins now has to end.
@@ -60,31 +63,50 @@ impl Pool {
         Instant::now() + self.deadline
     }
 
-    /// Runs `job` in a transaction that `begin` begins (`BEGIN` and what is set for it).
-    pub(super) async fn run<T, F>(&self, begin: &str, until: Instant, job: F) -> Result<T, StoreError>
+    /// Runs `job` in a transaction that `begin` begins (`BEGIN` and what is set for it), to its end in any case.
+    pub(super) async fn run<T, F>(
+        self: &Arc<Self>,
+        begin: String,
+        until: Instant,
+        job: F,
+    ) -> Result<T, StoreError>
     where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
-        let result = self.lend(begin, until, job).await.map_err(store_error);
+        let pool = Arc::clone(self);
+        let result = to_the_end(async move { pool.lend(&begin, until, job).await });
+        let result = result.await.map_err(store_error);
         self.watch.note(&result);
         result
     }
 
     /// The same for a job that may be run again: it is, at once, if somebody else was in the way.
-    pub(super) async fn run_again<T, F>(&self, begin: &str, job: F) -> Result<T, StoreError>
+    pub(super) async fn run_again<T, F>(
+        self: &Arc<Self>,
+        begin: &'static str,
+        job: F,
+    ) -> Result<T, StoreError>
     where
-        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>,
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync + 'static,
     {
-        let until = self.until();
-        let mut conflicts = 0;
-        let result = loop {
-            match self.lend(begin, until, &job).await {
-                Err(error) if failure(&error) == Failure::Conflict && conflicts < limits::PG_CONFLICTS => {
-                    conflicts += 1;
+        let pool = Arc::clone(self);
+        let result = to_the_end(async move {
+            let until = pool.until();
+            let mut conflicts = 0;
+            loop {
+                match pool.lend(begin, until, &job).await {
+                    Err(error)
+                        if failure(&error) == Failure::Conflict && conflicts < limits::PG_CONFLICTS =>
+                    {
+                        conflicts += 1;
+                    }
+                    result => return result,
                 }
-                result => break result.map_err(store_error),
             }
-        };
+        });
+        let result = result.await.map_err(store_error);
         self.watch.note(&result);
         result
     }
@@ -172,6 +194,17 @@ impl Lent<'_> {
         let result = result?;
         ended.map(|_| result)
     }
+}
+
+/// Waits for something that goes on when nobody waits for it any more.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+) -> Result<T, sqlx::Error> {
+    tokio::spawn(work).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        // The runtime ends.
+        Err(_) => Err(sqlx::Error::WorkerCrashed),
+    })
 }
 
 /// The error of a transaction whose time is over.

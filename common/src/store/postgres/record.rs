@@ -1,6 +1,7 @@
 //! `record`: what came of deliveries. First attempts that arrived have a way of their own ([`arrivals`]); for the rest,
 //! their deliveries are locked and read, the outcomes are applied in memory ([`Standing`]), and what changed is written,
-//! table by table. What was read of endpoints is not locked: if one has changed before it is written, all begins anew.
+//! table by table. What is read of endpoints is not locked, for every outcome reads it and few change it; those that change are
+//! locked then, and if one is not as it was read, the outcomes are applied once more.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -17,18 +18,16 @@ use super::culprits::{Batch, Culprits};
 use super::dead_letters::{bury, make_room};
 use super::error::changed_underneath;
 use super::facts::{Facts, Learnt, read_standings};
-use super::notices::{Origin, announce};
 use super::rows::{Keys, bound};
 use crate::delivery::{DeliveryState, Outcome, Verdict};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
+use crate::store::Recorded;
 use crate::store::standing::{Standing, Waits};
-use crate::store::{Change, Recorded};
 
 /// See [`crate::store::Deliveries::record`]. Answers the tenants whose endpoints were stopped, too.
 pub(super) struct Recording<'a> {
     pub outcomes: &'a [Outcome],
     pub disable_after: Duration,
-    pub origin: Origin,
 }
 
 #[async_trait]
@@ -50,10 +49,7 @@ impl Batch for Recording<'_> {
             tracing::error!(%delivery, %reason, "an attempt's data cannot be stored");
         }
         let outcomes = &self.outcomes[range];
-        let (recorded, stopped) = record(connection, outcomes, culprits, self.disable_after).await?;
-        let changes: Vec<_> = stopped.iter().copied().map(Change::Tenant).collect();
-        announce(connection, self.origin, &changes).await?;
-        Ok((recorded, stopped))
+        record(connection, outcomes, culprits, self.disable_after).await
     }
 }
 
@@ -76,7 +72,8 @@ async fn record(
         let outcomes: Vec<_> = rest.iter().map(|&index| &outcomes[index]).collect();
         let spoilt = |n: usize| culprits.contains_key(&rest[n]);
         let results;
-        (results, stopped) = the_rest(connection, &outcomes, spoilt, disable_after, &mut moves).await?;
+        (results, stopped) =
+            the_rest(connection, &outcomes, spoilt, disable_after, (&cleared, &mut moves)).await?;
         rest.iter().zip(results).for_each(|(&index, result)| recorded[index] = result);
     }
     moves.write(connection, &locked, &cleared).await?;
@@ -91,13 +88,21 @@ async fn the_rest(
     outcomes: &[&Outcome],
     spoilt: impl Fn(usize) -> bool + Send,
     disable_after: Duration,
-    moves: &mut Moves,
+    (cleared, moves): (&BTreeSet<EndpointId>, &mut Moves),
 ) -> Result<(Vec<Recorded>, Vec<TenantId>), sqlx::Error> {
     let standings = read_standings(connection, outcomes).await?;
-    let mut facts = Facts::read(connection, outcomes).await?;
-    let mut applied = Applied { standings, ..Applied::default() };
-    for (index, outcome) in outcomes.iter().enumerate() {
-        applied.apply(index, outcome, spoilt(index), &mut facts, disable_after);
+    let read = Facts::read(connection, outcomes).await?;
+    let mut facts = read.clone();
+    let mut applied = Applied::of(&standings, outcomes, &spoilt, &mut facts, disable_after);
+    let learnt = facts.learnt();
+    if !learnt.is_empty() {
+        let ids: BTreeSet<_> = learnt.iter().map(|learnt| learnt.id).collect();
+        facts = read;
+        facts.hold(connection, &ids, cleared).await?;
+        applied = Applied::of(&standings, outcomes, &spoilt, &mut facts, disable_after);
+        if facts.learnt().iter().any(|learnt| !ids.contains(&learnt.id)) {
+            return Err(changed_underneath());
+        }
     }
     keep(connection, &applied.attempts).await?;
     applied.settle_dead_letters(connection, &facts, outcomes, moves).await?;
@@ -112,7 +117,7 @@ async fn the_rest(
 }
 
 /// A delivery before and after a batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Changed {
     pub before: Standing,
     pub after: Standing,
@@ -137,6 +142,21 @@ struct Applied<'a> {
 }
 
 impl<'a> Applied<'a> {
+    /// Applies the outcomes, in order, to deliveries as they stand.
+    fn of(
+        standings: &HashMap<DeliveryId, Changed>,
+        outcomes: &[&'a Outcome],
+        spoilt: &impl Fn(usize) -> bool,
+        facts: &mut Facts,
+        disable_after: Duration,
+    ) -> Self {
+        let mut applied = Self { standings: standings.clone(), ..Self::default() };
+        for (index, outcome) in outcomes.iter().enumerate() {
+            applied.apply(index, outcome, spoilt(index), facts, disable_after);
+        }
+        applied
+    }
+
     fn apply(
         &mut self,
         index: usize,
@@ -258,37 +278,31 @@ async fn write_schedule(connection: &mut PgConnection, changed: &[Changed]) -> R
     Ok(())
 }
 
-/// Writes what was learnt of endpoints. Whoever read one before its status changed learns that by its `updated_at`.
+/// Writes what was learnt of endpoints, which are held. Whoever read one before its status changed learns that by its
+/// `updated_at`.
 async fn write_endpoints(
     connection: &mut PgConnection,
-    mut learnt: Vec<Learnt>,
+    learnt: Vec<Learnt>,
     outcomes: &[&Outcome],
 ) -> Result<Vec<TenantId>, sqlx::Error> {
     const LEARN: &str = "UPDATE endpoints e SET failing_since = w.failing_since, status = w.status, \
             status_reason = w.reason, \
-            updated_at = CASE WHEN w.stopped THEN greatest($8, e.updated_at + 1) ELSE e.updated_at END \
-        FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::boolean[], $6::bigint[], $7::text[]) \
-            AS w (id, failing_since, status, reason, stopped, failed_since, was) \
-        WHERE e.id = w.id AND e.status = w.was AND e.failing_since IS NOT DISTINCT FROM w.failed_since";
+            updated_at = CASE WHEN w.stopped THEN greatest($6, e.updated_at + 1) ELSE e.updated_at END \
+        FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::boolean[]) \
+            AS w (id, failing_since, status, reason, stopped) WHERE e.id = w.id";
     if learnt.is_empty() {
         return Ok(Vec::new());
     }
-    learnt.sort_unstable_by_key(|learnt| learnt.id);
     let now = outcomes.iter().map(|outcome| outcome.decided_at).max().unwrap_or_default();
-    let written = sqlx::query(LEARN)
+    sqlx::query(LEARN)
         .bind(learnt.iter().map(|l| EndpointId::uuid(&l.id)).collect::<Vec<_>>())
         .bind(learnt.iter().map(|l| l.after.failing_since.map(|at| at.0)).collect::<Vec<_>>())
         .bind(learnt.iter().map(|l| l.after.status.name()).collect::<Vec<_>>())
         .bind(learnt.iter().map(|l| l.after.reason.map(|reason| reason.name())).collect::<Vec<_>>())
         .bind(learnt.iter().map(Learnt::stopped).collect::<Vec<_>>())
-        .bind(learnt.iter().map(|l| l.before.failing_since.map(|at| at.0)).collect::<Vec<_>>())
-        .bind(learnt.iter().map(|l| l.before.status.name()).collect::<Vec<_>>())
         .bind(now.0)
         .execute(connection)
         .await?;
-    if written.rows_affected() < learnt.len() as u64 {
-        return Err(changed_underneath());
-    }
     let stopped: BTreeSet<_> = learnt.iter().filter(|l| l.stopped()).map(|l| l.after.tenant).collect();
     Ok(stopped.into_iter().collect())
 }

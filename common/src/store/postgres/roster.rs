@@ -45,7 +45,7 @@ pub(super) async fn anything_reported(
 pub(super) async fn report(
     db: &mut PgConnection,
     node: &str,
-    report: Report,
+    report: &Report,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM in_flight WHERE node = $1").bind(node).execute(&mut *db).await?;
@@ -73,13 +73,10 @@ pub(super) async fn report(
         .execute(&mut *db)
         .await?;
     }
-    tell_circuits(db, report.circuits).await
+    tell_circuits(db, &report.circuits).await
 }
 
-async fn tell_circuits(
-    db: &mut PgConnection,
-    circuits: Vec<(EndpointId, Circuit)>,
-) -> Result<(), sqlx::Error> {
+async fn tell_circuits(db: &mut PgConnection, circuits: &[(EndpointId, Circuit)]) -> Result<(), sqlx::Error> {
     if circuits.is_empty() {
         return Ok(());
     }

@@ -3,7 +3,8 @@
 use sqlx::postgres::PgConnection;
 
 use super::columns::first_uuid_at;
-use super::{lifecycle, partitions, removal};
+use super::partitions::{self, Walk};
+use super::{lifecycle, removal};
 use crate::delivery::DiscardReason;
 use crate::limits;
 use crate::store::Sweep;
@@ -21,18 +22,19 @@ const DELETED: &str = "SELECT d.event, d.ordinal, d.tenant, d.attempts FROM endp
      WHERE p.status = 'deleted' AND (d.state <> 'queued' OR s.due_at <= $1) \
      LIMIT $2 FOR UPDATE OF d, s SKIP LOCKED";
 
-/// Returns how many rows were changed; 0: nothing is left to do now.
+/// Returns how many rows were changed (0: nothing is left to do now), and how far retention has come from `walk`.
 pub(super) async fn step(
     db: &mut PgConnection,
     what: Sweep,
+    walk: Walk,
     limit: u32,
     now: Timestamp,
-) -> Result<u64, sqlx::Error> {
+) -> Result<(u64, Walk), sqlx::Error> {
     let limit = limit.clamp(1, limits::SWEEP_ROWS);
-    match what {
+    let rows = match what {
         Sweep::Expired => discard(db, EXPIRED, DiscardReason::Expired, limit, now).await,
         Sweep::DeletedEndpoints => discard(db, DELETED, DiscardReason::EndpointDeleted, limit, now).await,
-        Sweep::Retention { before } => retention(db, before, limit, now).await,
+        Sweep::Retention { before } => return retention(db, before, walk, limit, now).await,
         Sweep::IdempotencyKeys => {
             let keys = "DELETE FROM idempotency_keys WHERE (tenant, key) IN \
                         (SELECT tenant, key FROM idempotency_keys WHERE expires_at <= $1 LIMIT $2 \
@@ -44,7 +46,8 @@ pub(super) async fn step(
                         (SELECT id FROM jobs WHERE ended_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";
             remove(db, jobs, before, limit).await
         }
-    }
+    };
+    Ok((rows?, walk))
 }
 
 /// Whole days first, then what lies in the default partitions, then the rows of endpoints that were deleted before the
@@ -52,21 +55,22 @@ pub(super) async fn step(
 async fn retention(
     db: &mut PgConnection,
     before: Timestamp,
+    walk: Walk,
     limit: u32,
     now: Timestamp,
-) -> Result<u64, sqlx::Error> {
+) -> Result<(u64, Walk), sqlx::Error> {
     let bound = first_uuid_at(before);
-    let done = partitions::drop_below(db, bound, limit, now).await?;
+    let (done, walk) = partitions::drop_below(db, bound, walk, limit, now).await?;
     if done > 0 {
-        return Ok(done);
+        return Ok((done, walk));
     }
     let done = removal::events_below(db, bound, limit, now).await?;
     if done > 0 {
-        return Ok(done);
+        return Ok((done, walk));
     }
     let endpoints = "DELETE FROM endpoints WHERE id IN (SELECT id FROM endpoints \
                      WHERE status = 'deleted' AND updated_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";
-    remove(db, endpoints, before, limit).await
+    Ok((remove(db, endpoints, before, limit).await?, walk))
 }
 
 async fn discard(

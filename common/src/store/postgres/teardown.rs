@@ -1,11 +1,20 @@
-//! The end of a tenant, in bounded steps. A step does the first thing that is left to do, so that it needs no cursor.
+//! The end of a tenant, in bounded steps. The first one waits for the admissions that are under way; the others do the first
+//! thing that is left to do, so that they need no cursor.
 
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::{lifecycle, removal, tenants};
 use crate::delivery::DiscardReason;
+use crate::limits;
 use crate::store::Job;
 use crate::time::Timestamp;
+
+/// Begins an admission. It shares a lock with all others until its end; it has it before it reads who its tenants are.
+pub(super) const BEGIN_ADMISSION: &str = "BEGIN; SELECT pg_advisory_xact_lock_shared(7246120232)";
+
+/// Waits for the end of all admissions. Those that begin behind it see what was committed before it.
+const NO_ADMISSION: &str = "SELECT pg_advisory_xact_lock(7246120232)";
 
 /// What waits. (What is in a queue is found when its row's turn to go comes.)
 const WAITING: &str = "SELECT d.event, d.ordinal, d.tenant, d.attempts FROM schedule s \
@@ -30,10 +39,16 @@ const TABLES: [&str; 8] = [
 pub(super) async fn step(
     db: &mut PgConnection,
     job: &mut Job,
+    cursor: &mut Option<String>,
     limit: u32,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let tenant = job.tenant;
+    if cursor.is_none() {
+        wait_for_admissions(db).await?;
+        *cursor = Some("admitted".into());
+        return Ok(false);
+    }
     let waiting = sqlx::query(WAITING).bind(tenant.uuid()).bind(i64::from(limit));
     let waiting = waiting.fetch_all(&mut *db).await?;
     let waiting = waiting.iter().map(lifecycle::read_unfinished).collect::<Result<Vec<_>, _>>()?;
@@ -54,4 +69,12 @@ pub(super) async fn step(
     }
     tenants::bury(db, tenant, now).await?;
     Ok(true)
+}
+
+/// An admission that read the tenant before its end began may commit events of its yet, which nobody would look for when
+/// everything else is gone. Whoever begins one meanwhile waits as well, so that this does nothing else and ends at once.
+async fn wait_for_admissions(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let milliseconds = limits::ADMISSIONS_WAIT.as_millis();
+    let bounded = format!("SET LOCAL lock_timeout = {milliseconds}; {NO_ADMISSION}");
+    sqlx::raw_sql(AssertSqlSafe(bounded)).execute(db).await.map(drop)
 }

@@ -112,13 +112,14 @@ pub(super) async fn delete(db: &mut PgConnection, id: TenantId, total: u64, now:
         .bind(now.0)
         .execute(&mut *db)
         .await?;
+    // Its jobs first: a step of one that is under way may wait for a delivery whose outcome waits for an endpoint.
+    jobs::cancel_all(db, id, now).await?;
     for sql in [
         "UPDATE api_keys SET revoked_at = $2 WHERE tenant = $1 AND revoked_at IS NULL",
         "UPDATE endpoints SET status = 'deleted', updated_at = $2 WHERE tenant = $1 AND status <> 'deleted'",
     ] {
         sqlx::query(sql).bind(id.uuid()).bind(now.0).execute(&mut *db).await?;
     }
-    jobs::cancel_all(db, id, now).await?;
     jobs::insert_deletion(db, id, total, now).await.map(Ok)
 }
 

@@ -37,9 +37,24 @@ pub(super) async fn create(
     if open >= i64::from(limits::OPEN_JOBS_PER_TENANT) {
         return Ok(Err(ControlError::LimitReached(limits::OPEN_JOBS_PER_TENANT)));
     }
+    forget_ended(db, tenant).await?;
     let job = made(tenant, kind, filter, total, now);
     insert(db, &job).await?;
     Ok(Ok(job))
+}
+
+/// Removes the oldest of a tenant's ended jobs, as far as they are too many.
+async fn forget_ended(db: &mut SqliteConnection, tenant: TenantId) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE tenant = ? AND ended_at IS NOT NULL \
+         ORDER BY id DESC LIMIT ? OFFSET ?)",
+    )
+    .bind(blob(tenant.uuid()))
+    .bind(i64::from(limits::SWEEP_ROWS))
+    .bind(i64::from(limits::ENDED_JOBS_PER_TENANT))
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Makes the job that ends a tenant.

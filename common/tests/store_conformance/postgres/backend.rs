@@ -14,9 +14,10 @@ use uuid::Uuid;
 use crate::contradictions::CONTRADICTIONS;
 
 /// What a template is made of.
-const SCHEMA: [&str; 2] = [
+const SCHEMA: [&str; 3] = [
     include_str!("../../../../migrations/postgres/0001_initial.sql"),
     include_str!("../../../../migrations/postgres/0002_tenant_role.sql"),
+    include_str!("../../../../migrations/postgres/0003_dead_letters_by_event.sql"),
 ];
 
 /// The database of one test; gone with the test.

@@ -123,6 +123,21 @@ async fn what_is_read_for_a_tenant_is_read_in_its_role() {
 }
 
 #[tokio::test]
+async fn whoever_may_not_act_for_tenants_is_told_what_to_run() {
+    let home = Home::new();
+    let mut db = home.connect().await;
+    let role = format!("fairhook_test_{}", Uuid::now_v7().simple());
+    statement(&mut db, &format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'")).await;
+    let mut url: url::Url = home.url().parse().expect("a URL");
+    url.set_username(&role).expect("a name");
+    url.set_password(Some(&role)).expect("a password");
+    let refused = PostgresStore::open(url.as_str()).await.err().map(|error| error.to_string());
+    statement(&mut db, &format!("DROP ROLE {role}")).await;
+    let refused = refused.expect("it cannot work");
+    assert!(refused.contains(&format!("GRANT fairhook_tenant TO {role}")), "{refused}");
+}
+
+#[tokio::test]
 async fn the_engine_needs_no_superuser() {
     let home = Home::new();
     drop(home.open().await);

@@ -1,14 +1,18 @@
 //! What one process changes the others hear of, and what they may have missed they are told to forget.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fairhook_common::store::{Change, SharedStore};
+use fairhook_common::delivery::Outcome;
+use fairhook_common::endpoint::StatusReason;
+use fairhook_common::store::{Change, JobKind, SharedStore};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
+use tracing::span;
 
 use super::backend::{Home, statement};
-use super::given::new_tenant;
-use super::harness::START;
+use super::given::{new_tenant, states};
+use super::harness::{START, World, at};
 
 /// Far more than it takes.
 const SOON: Duration = Duration::from_secs(20);
@@ -38,6 +42,26 @@ async fn others_hear_of_a_change_and_who_made_it_hears_of_it_once() {
 }
 
 #[tokio::test]
+async fn others_hear_of_an_endpoint_that_an_outcome_stopped_and_of_what_a_job_made_due() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    world.endpoint(acme).await;
+    let sent = world.deliveries(acme, 2).await;
+    let other = world.home.open().await;
+    let mut changes = other.changes();
+    let gone = Outcome { disable: Some(StatusReason::Gone), ..sent[0].dead(at(1)) };
+    world.record(vec![gone]).await;
+    assert_eq!(heard(&mut changes).await, Change::Tenant(acme));
+    let job = world.store.create_job(acme, JobKind::Replay, states(&[]), at(2)).await.expect("a job");
+    world.store.advance_job(job.id, 10, at(3)).await.expect("a step");
+    assert_eq!(heard(&mut changes).await, Change::Due(acme));
+    let job = world.store.delete_tenant(acme, at(4)).await.expect("begun");
+    assert_eq!(heard(&mut changes).await, Change::Tenant(acme));
+    while world.store.advance_job(job.id, 10, at(5)).await.expect("a step").ended_at.is_none() {}
+    assert_eq!(heard(&mut changes).await, Change::Tenant(acme), "it is gone");
+}
+
+#[tokio::test]
 async fn after_a_lost_connection_everything_may_have_changed() {
     let home = Home::new();
     let (one, two) = (home.open().await, home.open().await);
@@ -52,4 +76,37 @@ async fn after_a_lost_connection_everything_may_have_changed() {
     assert_eq!(heard(&mut changes).await, Change::Everything);
     let made = make(&one, "later").await;
     assert_eq!(heard(&mut changes).await, made);
+}
+
+/// Collects what the server tells its clients besides answers.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Told {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("sqlx::postgres::notice")
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        self.0.lock().expect("nobody panics").push(format!("{event:?}"));
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn a_start_on_what_is_there_already_says_nothing() {
+    let home = Home::new();
+    let told = Told::default();
+    let _listening = tracing::subscriber::set_default(told.clone());
+    drop(home.open().await);
+    let told = told.0.lock().expect("nobody panics");
+    assert!(told.is_empty(), "{told:?}");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fairhook_common::delivery::Verdict;
+use fairhook_common::limits;
 use fairhook_common::store::Sweep;
 use fairhook_common::time::Timestamp;
 use sqlx::postgres::PgConnection;
@@ -71,4 +72,37 @@ async fn a_day_goes_as_a_whole_after_everything_in_it_has_ended() {
     assert!(world.dead_letters(acme).await.is_empty());
     assert_eq!(rows(&mut db, "SELECT count(*) FROM schedule").await, 0);
     assert!(partitions(&mut db, "deliveries").await.len() > 7, "and the next days are made");
+}
+
+#[tokio::test]
+async fn a_large_day_is_looked_through_in_stretches() {
+    let world = World::new().await;
+    let mut db = world.home.connect().await;
+    let now = Timestamp::now();
+    let acme = world.tenant("acme").await;
+    world.endpoint(acme).await;
+    let first = world.deliveries_at(acme, 1, now).await[0];
+    world.record(vec![first.delivered(now)]).await;
+    // Many more like it, and one behind them that waits.
+    let many = 2 * i64::from(limits::PARTITION_WINDOW) + 10;
+    let copies = "INSERT INTO deliveries (event, ordinal, tenant, endpoint, state, attempts, expires_at, finished_at) \
+        SELECT (left(event::text, 24) || 'ffff' || lpad(to_hex(n), 8, '0'))::uuid, 0, tenant, endpoint, state, attempts, expires_at, \
+        finished_at FROM deliveries, generate_series(1, $1) n";
+    sqlx::query(copies).bind(many).execute(&mut db).await.expect("copied");
+    world.deliveries_at(acme, 1, now.after(Duration::from_secs(1))).await;
+    let days = i64::try_from(DAY.as_millis()).expect("fits");
+    let before = Timestamp((now.0 / days + 1) * days);
+    let sweep = || world.store.sweep(Sweep::Retention { before }, limits::SWEEP_ROWS, now.after(DAY * 30));
+    let mut steps = vec![sweep().await.expect("a step")];
+    // What was looked through already begins once more.
+    let again = "WITH d AS (UPDATE deliveries SET state = 'scheduled' WHERE event = $1 RETURNING *) INSERT INTO schedule \
+        SELECT event, ordinal, tenant, endpoint, 2, 'time', 0, expires_at FROM d";
+    sqlx::query(again).bind(first.id.event.uuid()).execute(&mut db).await.expect("it does");
+    while steps.last() != Some(&0) {
+        assert!(steps.len() < 40, "it never ends");
+        steps.push(sweep().await.expect("a step"));
+    }
+    assert!(steps.len() > 8, "a stretch at a time, and once more: {steps:?}");
+    assert_eq!(rows(&mut db, "SELECT count(*) FROM deliveries").await, 0, "the day is gone");
+    assert_eq!(rows(&mut db, "SELECT count(*) FROM schedule").await, 0, "what had begun has ended first");
 }
