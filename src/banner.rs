@@ -108,14 +108,18 @@ fn write_lines_to_paste(
     out: &mut String,
 ) -> std::fmt::Result {
     let base = format!("{}/v1/tenants/acme", reachable(api));
-    let key = match key {
+    let bearer = match key {
         Origin::Configured => "$FAIRHOOK_OPERATOR_KEY".to_owned(),
         Origin::Made(path) | Origin::Read(path) => format!("$(cat {})", shell_word(path)),
     };
-    writeln!(out, "Try it in another terminal:")?;
+    let here = match key {
+        Origin::Made(path) | Origin::Read(path) if path.is_relative() => ", in this directory",
+        _ => "",
+    };
+    writeln!(out, "Try it in another terminal{here}:")?;
     writeln!(
         out,
-        "  api() {{ curl -s -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' \"$@\"; echo; }}"
+        "  api() {{ curl -s -H \"Authorization: Bearer {bearer}\" -H 'Content-Type: application/json' \"$@\"; echo; }}"
     )?;
     writeln!(out, r#"  api -X PUT {base} -d '{{"name":"Acme"}}'"#)?;
     writeln!(out, r#"  api {base}/endpoints -d '{{"url":"http://{receiver}/hook"}}'"#)?;
@@ -168,7 +172,7 @@ mod tests {
   receiver  http://127.0.0.1:3001/hook   built in, to try things with
   metrics   http://127.0.0.1:3002/metrics
   operator key: made, kept in ./fairhook-data/operator.key (mode 600)
-Try it in another terminal:
+Try it in another terminal, in this directory:
   api() { curl -s -H "Authorization: Bearer $(cat fairhook-data/operator.key)" -H 'Content-Type: application/json' "$@"; echo; }
   api -X PUT localhost:3000/v1/tenants/acme -d '{"name":"Acme"}'
   api localhost:3000/v1/tenants/acme/endpoints -d '{"url":"http://127.0.0.1:3001/hook"}'
