@@ -1,0 +1,44 @@
+//! The bounds of names, texts and numbers that callers give.
+
+use std::time::Duration;
+
+use super::ADMIT_BATCH_DELIVERIES;
+
+/// An event type.
+pub const EVENT_TYPE_CHARS: usize = 128;
+/// A tenant's or a key's name, an endpoint's description.
+pub const NAME_CHARS: usize = 256;
+/// A slug; it is part of a queue's name and of a subdomain (RFC 1035: 63).
+pub const SLUG_CHARS: usize = 63;
+/// An endpoint's uid.
+pub const UID_CHARS: usize = 128;
+/// An idempotency key.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 256;
+/// `metadata` as JSON text.
+pub const METADATA_BYTES: usize = 8 * 1024;
+/// A URL; what servers commonly take.
+pub const URL_CHARS: usize = 2_048;
+/// A host's name, and each label of it (RFC 1035).
+pub const HOST_CHARS: usize = 253;
+/// See [`HOST_CHARS`].
+pub const HOST_LABEL_CHARS: usize = 63;
+/// Event types of one endpoint.
+pub const ENDPOINT_EVENT_TYPES: usize = 64;
+/// Custom headers of one endpoint.
+pub const ENDPOINT_HEADERS: usize = 32;
+/// A custom header's name and value together.
+pub const ENDPOINT_HEADER_BYTES: usize = 4 * 1024;
+/// Waits in a retry schedule.
+pub const RETRY_STEPS: usize = 30;
+/// One wait in a retry schedule.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A tenant's weight: with larger ones a tenant of weight 1 would hardly be seen.
+pub const TENANT_WEIGHT_MAX: u64 = 1_000;
+/// Attempts per second that an endpoint may ask for.
+pub const ENDPOINT_RATE_MAX: u64 = 100_000;
+/// The largest number that a quota may be set to.
+pub const QUOTA_MAX: u64 = 1_000_000_000;
+/// Endpoints that a tenant may be allowed: what one event makes of deliveries has to fit into a transaction.
+pub const ENDPOINTS_MAX: u64 = ADMIT_BATCH_DELIVERIES as u64;
+/// API keys of one tenant.
+pub const KEYS_PER_TENANT: u32 = 100;
