@@ -134,6 +134,9 @@ pub const PREFETCH_AHEAD: u32 = 32;
 /// Dispatchers that serve one tenant at most: enough to go on without one, few enough that a share is not crumbs, and that
 /// a bad tenant is felt by few.
 pub const DISPATCHERS_PER_TENANT: usize = 3;
+/// Tenants that a process may name, in each heartbeat, as those of which it still holds more than its share. With more it
+/// says nothing yet, and who has joined waits for all of them.
+pub const BEHIND_TENANTS: usize = 256;
 /// How often a process renews its lease in the store.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a process that falls silent is held alive: a few lost heartbeats, or a store that restarts, move no work.

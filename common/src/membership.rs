@@ -1,15 +1,15 @@
 //! This process among the others: renews its lease in the store, and tells its parts who is there. Every process beats,
 //! whatever its roles are.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TenantId};
 use crate::limits;
 use crate::metrics::Families;
 use crate::shutdown::Shutdown;
@@ -17,8 +17,10 @@ use crate::store::{Heartbeat, Membership, Roles, SharedStore, Standing};
 use crate::time::Timestamp;
 
 mod gauges;
+mod namesake;
 
 use gauges::Gauges;
+use namesake::Namesake;
 
 /// Who this process is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +31,21 @@ pub struct Node {
     pub name: String,
     /// What it does.
     pub roles: Roles,
+    /// What its reports are kept under.
+    pub reports_as: String,
 }
 
 impl Node {
-    /// A process that starts now.
+    /// A process that starts now, among others. Its reports are its own, whoever else has its name.
     pub fn new(name: impl Into<String>, roles: Roles) -> Self {
-        Self { id: NodeId::generate(), name: name.into(), roles }
+        let id = NodeId::generate();
+        Self { id, name: name.into(), roles, reports_as: id.to_string() }
+    }
+
+    /// The only process over its store: its reports replace those of its predecessor.
+    pub fn only(name: impl Into<String>, roles: Roles) -> Self {
+        let name = name.into();
+        Self { reports_as: name.clone(), ..Self::new(name, roles) }
     }
 }
 
@@ -61,11 +72,21 @@ pub struct Stay {
     _until_dropped: Option<mpsc::Sender<()>>,
 }
 
+/// What the dispatcher says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// See [`Heartbeat::applied`].
+    pub applied: u64,
+    /// See [`Heartbeat::behind`].
+    pub behind: Vec<TenantId>,
+    /// See [`Heartbeat::admitted`].
+    pub admitted: bool,
+}
+
 #[derive(Debug)]
 struct Shared {
     node: Node,
-    applied: AtomicU64,
-    admitted: AtomicBool,
+    said: Mutex<Said>,
     /// There is something to tell before the next beat.
     news: Notify,
     /// How far the store's clock was ahead, in milliseconds.
@@ -86,8 +107,7 @@ pub fn start(
     let (views, view) = watch::channel(None);
     let shared = Arc::new(Shared {
         node,
-        applied: AtomicU64::new(0),
-        admitted: AtomicBool::new(false),
+        said: Mutex::default(),
         news: Notify::new(),
         skew_ms: AtomicI64::new(0),
         stays: stay.downgrade(),
@@ -102,6 +122,7 @@ pub fn start(
         whole_since: None,
         lease_until: None,
         failing: false,
+        namesake: Namesake::default(),
     };
     tasks.spawn(beating.run(shutdown.clone()));
     Members { shared, view }
@@ -118,11 +139,13 @@ impl Members {
         self.view.clone()
     }
 
-    /// Tells the others that no more is in flight here than the shares of this version of the membership, and whether this
-    /// process serves its own.
-    pub fn say(&self, applied: u64, admitted: bool) {
-        self.shared.admitted.store(admitted, Ordering::Relaxed);
-        if self.shared.applied.swap(applied, Ordering::Relaxed) != applied {
+    /// Tells the others; at once if somebody may wait for all of it, else with the next beat.
+    pub fn say(&self, said: Said) {
+        let mut known = self.shared.said();
+        let is_awaited =
+            known.applied != said.applied || (said.behind.is_empty() && !known.behind.is_empty());
+        *known = said;
+        if is_awaited {
             self.shared.news.notify_one();
         }
     }
@@ -143,6 +166,13 @@ impl Members {
     }
 }
 
+impl Shared {
+    fn said(&self) -> MutexGuard<'_, Said> {
+        // Every change is whole before anything can panic.
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The loop and what it holds.
 struct Beating {
     store: SharedStore,
@@ -156,6 +186,7 @@ struct Beating {
     whole_since: Option<Instant>,
     lease_until: Option<Instant>,
     failing: bool,
+    namesake: Namesake,
 }
 
 impl Beating {
@@ -200,7 +231,8 @@ impl Beating {
     }
 
     fn heartbeat(&self, now: Instant, leaving: bool) -> Heartbeat {
-        let Node { id, name, roles } = self.shared.node.clone();
+        let Node { id, name, roles, .. } = self.shared.node.clone();
+        let Said { applied, behind, admitted } = self.shared.said().clone();
         // After an outage of the store everybody's lease has ended: who was first to come back must not bury the others.
         let long_whole = self.whole_since.is_some_and(|since| now >= since + limits::NODE_LEASE);
         let is_whole = self.lease_until.is_some_and(|until| now < until);
@@ -209,8 +241,9 @@ impl Beating {
             name,
             roles,
             lease: limits::NODE_LEASE,
-            applied: self.shared.applied.load(Ordering::Relaxed),
-            admitted: self.shared.admitted.load(Ordering::Relaxed),
+            applied,
+            behind,
+            admitted,
             leaving,
             may_bury: long_whole && is_whole,
         }
@@ -226,6 +259,10 @@ impl Beating {
             tracing::info!("the store hears this process again");
         }
         self.tell_changes(&membership);
+        if self.namesake.appeared(&self.shared.node, &membership, sent) {
+            let name = &self.shared.node.name;
+            tracing::warn!(node.name = %name, "another process has the same node_name: give each its own to tell them apart");
+        }
         self.gauges.members(&membership);
         self.views.send_replace(Some(View { membership: Arc::new(membership), lease_until }));
     }

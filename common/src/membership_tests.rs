@@ -53,7 +53,7 @@ async fn what_is_said_is_told_before_the_next_beat() {
     let a = process(&store, "a");
     a.until("it is there", |seen| seen.version == 1).await;
     let told = Instant::now();
-    a.members.say(1, true);
+    a.members.say(Said { applied: 1, behind: Vec::new(), admitted: true });
     a.until("it is known", |seen| seen.members[0].applied == 1 && seen.members[0].admitted).await;
     assert!(told.elapsed() < limits::HEARTBEAT, "took {:?}", told.elapsed());
     assert_eq!(a.members.clock(), Ok(()));
@@ -64,8 +64,7 @@ fn a_clock_that_is_far_off_is_told() {
     let (stay, _stays) = mpsc::channel(1);
     let shared = Arc::new(Shared {
         node: Node::new("a", DISPATCHER),
-        applied: AtomicU64::new(0),
-        admitted: AtomicBool::new(false),
+        said: Mutex::default(),
         news: Notify::new(),
         skew_ms: AtomicI64::new(0),
         stays: stay.downgrade(),

@@ -6,13 +6,16 @@
 //!
 //! * it shrinks as soon as it hears of one who has joined;
 //! * who has joined holds nothing until every other has *applied* a list with it, which is said only by who has no more in
-//!   flight than its share by that list;
+//!   flight than its share by that list, but for tenants that it names: of these it holds nothing until they are not named
+//!   any more;
 //! * it grows when one is no longer listed: it left in order, or has been dead for longer than any attempt takes.
 //!
 //! One exception, or small tenants would wait for minutes after a crash: if all who would serve a tenant are dead, the
 //! others do at once. Then the cap may be exceeded at the receiver by what was in flight at the dead.
 //!
 //! That nothing starts once the own lease has ended is the engine's matter: it takes a clock.
+
+use std::collections::BTreeSet;
 
 use fairhook_common::ids::{NodeId, TenantId};
 use fairhook_common::store::{Member, Membership, Standing};
@@ -27,6 +30,8 @@ pub struct Permits {
     /// When it joined by what the others know of it; it is another number after it was taken for dead.
     joined: Option<u64>,
     admitted: bool,
+    /// Tenants of which others had more in flight than their share when we were admitted, and have had since.
+    awaited: BTreeSet<TenantId>,
     /// Dispatchers that may hold something, this one among them.
     listed: Vec<NodeId>,
     /// Those of them that are not dead.
@@ -36,12 +41,13 @@ pub struct Permits {
 impl Permits {
     /// Nothing was heard: nothing is permitted.
     pub fn new(me: NodeId) -> Self {
-        Self { me, version: 0, joined: None, admitted: false, listed: Vec::new(), living: Vec::new() }
+        let (joined, awaited, listed, living) = Default::default();
+        Self { me, version: 0, joined, admitted: false, awaited, listed, living }
     }
 
     /// The store answered a heartbeat of ours. Returns whether any share may have changed.
     pub fn heard(&mut self, membership: &Membership) -> bool {
-        let before = (self.admitted, self.listed.clone(), self.living.clone());
+        let before = self.standing();
         let dispatchers = || membership.members.iter().filter(|member| member.roles.dispatcher);
         let living = || dispatchers().filter(|member| member.state != Standing::Dead);
         let ids = |member: &Member| member.node;
@@ -51,10 +57,20 @@ impl Permits {
         let joined = living().find(|member| member.node == self.me).map(|member| member.joined);
         self.admitted &= joined == self.joined;
         self.joined = joined;
-        if let Some(joined) = joined {
-            self.admitted |= living().all(|member| member.node == self.me || member.applied >= joined);
+        let others = || living().filter(|member| member.node != self.me);
+        let behind: BTreeSet<TenantId> = others().flat_map(|member| member.behind.iter().copied()).collect();
+        if self.admitted {
+            // What they fall behind with because of who came later is not ours to wait for.
+            self.awaited.retain(|tenant| behind.contains(tenant));
+        } else if joined.is_some_and(|joined| others().all(|member| member.applied >= joined)) {
+            (self.admitted, self.awaited) = (true, behind);
         }
-        before != (self.admitted, self.listed.clone(), self.living.clone())
+        before != self.standing()
+    }
+
+    /// What shares follow from.
+    fn standing(&self) -> (bool, BTreeSet<TenantId>, Vec<NodeId>, Vec<NodeId>) {
+        (self.admitted, self.awaited.clone(), self.listed.clone(), self.living.clone())
     }
 
     /// This dispatcher.
@@ -74,7 +90,7 @@ impl Permits {
 
     /// So many deliveries of a tenant with this cap it may have in flight when it starts one more.
     pub fn share(&self, tenant: TenantId, cap: u32) -> u32 {
-        if self.admitted { self.bound(tenant, cap) } else { 0 }
+        if self.admitted && !self.awaited.contains(&tenant) { self.bound(tenant, cap) } else { 0 }
     }
 
     /// With no more than so many in flight it has applied what was heard.

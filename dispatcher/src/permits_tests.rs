@@ -42,6 +42,7 @@ struct Node {
     beats_at: i64,
     answer: Option<Answer>,
     applied: u64,
+    behind: Vec<TenantId>,
     leaving: bool,
     cut_until: i64,
     /// When the attempts in flight end, by tenant, and under which joining they began.
@@ -73,6 +74,7 @@ impl World {
             beats_at: self.now,
             answer: None,
             applied: 0,
+            behind: Vec::new(),
             leaving: false,
             cut_until: 0,
             flights: Vec::new(),
@@ -114,6 +116,7 @@ impl World {
             roles: Roles { ingest: false, dispatcher: true },
             lease: limits::NODE_LEASE,
             applied: node.applied,
+            behind: node.behind.clone(),
             admitted: node.permits.admitted(),
             leaving: node.leaving,
             may_bury: node.lease_until > now && now - node.whole_since >= ms(limits::NODE_LEASE),
@@ -142,9 +145,11 @@ impl World {
                 in_flight[n] += 1;
             }
         }
-        let is_applied = |(n, cap)| in_flight[n] <= node.permits.bound(tenant(n), cap);
-        if CAPS.into_iter().enumerate().all(is_applied) {
-            node.applied = node.permits.version();
+        let is_over = |(n, cap): &(usize, u32)| in_flight[*n] > node.permits.bound(tenant(*n), *cap);
+        let behind: Vec<_> = CAPS.into_iter().enumerate().filter(is_over).map(|(n, _)| tenant(n)).collect();
+        // Who is behind with too many says nothing.
+        if behind.len() < CAPS.len() / 2 {
+            (node.applied, node.behind) = (node.permits.version(), behind);
         }
         if node.leaving && node.flights.is_empty() && node.cut_until <= now {
             self.book.leave(id);
@@ -234,6 +239,37 @@ fn alone_everything_is_granted_with_the_first_answer() {
     };
     beat(&mut world);
     assert!(CAPS.into_iter().enumerate().all(|(n, cap)| world.granted(n) == cap));
+}
+
+#[test]
+fn who_has_joined_waits_only_for_the_tenants_that_others_hold_too_much_of() {
+    let (mut book, a, b) = (Book::default(), NodeId::generate(), NodeId::generate());
+    let beat = |node, applied, behind: &[usize]| Heartbeat {
+        node,
+        name: String::new(),
+        roles: Roles { ingest: false, dispatcher: true },
+        lease: limits::NODE_LEASE,
+        applied,
+        behind: behind.iter().map(|n| tenant(*n)).collect(),
+        admitted: true,
+        leaving: false,
+        may_bury: false,
+    };
+    let shares = |permits: &Permits| [permits.share(tenant(4), 10), permits.share(tenant(5), 50)];
+    let mut permits = Permits::new(b);
+    book.beat(&beat(a, 1, &[]), Timestamp(0));
+    let mut joined = book.beat(&beat(b, 0, &[]), Timestamp(0));
+    assert!(permits.heard(&joined));
+    assert_eq!(shares(&permits), [0, 0], "the other has not heard");
+    book.beat(&beat(a, 2, &[5]), Timestamp(0));
+    joined = book.beat(&beat(b, 2, &[]), Timestamp(0));
+    assert!(permits.heard(&joined));
+    assert_eq!(shares(&permits), [5, 0], "one tenant's receivers hang");
+    book.beat(&beat(a, 2, &[4]), Timestamp(0));
+    joined = book.beat(&beat(b, 2, &[]), Timestamp(0));
+    assert!(permits.heard(&joined));
+    assert_eq!(shares(&permits), [5, 25], "what was left to us stays ours");
+    assert!(!permits.heard(&joined));
 }
 
 #[test]

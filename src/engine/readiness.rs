@@ -8,8 +8,8 @@ use fairhook_common::queue::Queue;
 use fairhook_common::store::SharedStore;
 use tokio::time::Instant;
 
-/// The checks that every process has; roles add theirs as they start.
-pub fn of(store: SharedStore, queue: Arc<dyn Queue>) -> Health {
+/// The checks that every process has; roles add theirs as they start. Who only delivers need not be able to publish.
+pub fn of(store: SharedStore, queue: Arc<dyn Queue>, publishes: bool) -> Health {
     let health = Health::default();
     health.add("store", move || {
         let store = store.clone();
@@ -19,7 +19,10 @@ pub fn of(store: SharedStore, queue: Arc<dyn Queue>) -> Health {
     // into one of the API.
     health.add_helper("queue", move || {
         let queue = queue.clone();
-        Box::pin(async move { queue.ping().await.map_err(|e| e.to_string()) })
+        Box::pin(async move {
+            let answer = if publishes { queue.can_publish().await } else { queue.ping().await };
+            answer.map_err(|e| e.to_string())
+        })
     });
     health
 }

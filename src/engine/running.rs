@@ -38,7 +38,8 @@ impl Starting<'_> {
         let egress = EgressPolicy::new(self.config.allowed_networks.clone(), receiver_address);
         let families = Families::new(self.registry.clone());
         tell_version(&families);
-        let health = readiness::of(self.backends.store.clone(), self.backends.queue.clone());
+        let Backends { store, queue, .. } = &self.backends;
+        let health = readiness::of(store.clone(), queue.clone(), self.roles.ingest);
         let (mut roles, mut surroundings): (Tasks, Tasks) = Default::default();
         let members = self.join(&families, &health, &mut roles);
         let handle = match self.roles.dispatcher {
@@ -62,7 +63,11 @@ impl Starting<'_> {
 
     /// Every process tells the others that it is there, whatever its roles are.
     fn join(&self, families: &Families, health: &Health, tasks: &mut Tasks) -> Members {
-        let (store, node) = (self.backends.store.clone(), Node::new(self.node, self.roles));
+        let store = self.backends.store.clone();
+        let node = match self.config.is_distributed() {
+            true => Node::new(self.node, self.roles),
+            false => Node::only(self.node, self.roles),
+        };
         let members = membership::start(store, node, families, &mut tasks.1, &tasks.0);
         if self.config.is_distributed() {
             readiness::among_others(health, &members);

@@ -76,6 +76,11 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Whether the queue answers, for `/readyz`.
     async fn ping(&self) -> Result<(), QueueDown>;
+
+    /// The same of who publishes.
+    async fn can_publish(&self) -> Result<(), QueueDown> {
+        self.ping().await
+    }
 }
 
 /// A dispatcher's view of the queues it serves. Dropping it gives back every unacked message. Messages are taken while

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Heartbeat, Member, Membership, Roles, Standing};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TenantId};
 use crate::limits;
 use crate::time::Timestamp;
 
@@ -33,6 +33,8 @@ pub struct Entry {
     pub joined: u64,
     /// See [`Heartbeat::applied`].
     pub applied: u64,
+    /// See [`Heartbeat::behind`].
+    pub behind: Vec<TenantId>,
     /// See [`Heartbeat::admitted`].
     pub admitted: bool,
     /// Its lease's end.
@@ -85,6 +87,7 @@ impl Book {
             state: entry.state,
             joined: entry.joined,
             applied: entry.applied,
+            behind: entry.behind.clone(),
             admitted: entry.admitted,
             ended_for: now.since(entry.ends_at),
         };
@@ -112,6 +115,7 @@ impl Book {
             state,
             joined,
             applied: beat.applied,
+            behind: beat.behind.clone(),
             // What it says of itself may be older than its second coming.
             admitted: beat.admitted && beat.applied >= joined,
             ends_at: now.after(beat.lease),

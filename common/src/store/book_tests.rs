@@ -15,6 +15,7 @@ fn beat(node: NodeId) -> Heartbeat {
         roles: DISPATCHER,
         lease: LEASE,
         applied: 0,
+        behind: Vec::new(),
         admitted: false,
         leaving: false,
         may_bury: false,
@@ -77,6 +78,14 @@ fn who_comes_back_joins_anew() {
     assert_eq!((back.version, member.joined, member.state), (4, 4, Standing::Live));
     assert!(!member.admitted, "what it says is of its first life");
     assert_eq!(book.beat(&Heartbeat { applied: 4, ..sure }, at(14)).members[1].joined, 4);
+}
+
+#[test]
+fn what_a_node_is_behind_with_is_told_as_it_said_last() {
+    let (mut book, a, tenant) = (Book::default(), NodeId::generate(), TenantId::generate());
+    let behind = Heartbeat { applied: 1, behind: vec![tenant], ..beat(a) };
+    assert_eq!(book.beat(&behind, at(0)).members[0].behind, [tenant]);
+    assert!(book.beat(&beat(a), at(1)).members[0].behind.is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TenantId};
 use crate::time::Timestamp;
 
 /// The processes over this store, by leases on the store's own clock. The rules are those of [`super::book::Book`].
@@ -41,8 +41,10 @@ pub struct Heartbeat {
     pub roles: Roles,
     /// It lives for so long from now on.
     pub lease: Duration,
-    /// It has no more in flight than its shares under this version of the membership.
+    /// It has no more in flight than its shares under this version of the membership, but for those it is behind with.
     pub applied: u64,
+    /// Tenants of which it still has more in flight than that, for their receivers hang: `limits::BEHIND_TENANTS` at most.
+    pub behind: Vec<TenantId>,
     /// It serves its shares. (Who has just joined does not yet.)
     pub admitted: bool,
     /// It is about to go and takes nothing new.
@@ -86,6 +88,8 @@ pub struct Member {
     pub joined: u64,
     /// See [`Heartbeat::applied`].
     pub applied: u64,
+    /// See [`Heartbeat::behind`].
+    pub behind: Vec<TenantId>,
     /// See [`Heartbeat::admitted`].
     pub admitted: bool,
     /// How long ago its lease ended; zero while it lives.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fairhook_common::ids::NodeId;
+use fairhook_common::ids::{NodeId, TenantId};
 use fairhook_common::store::{Heartbeat, Roles, Standing};
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ fn beat(node: NodeId, name: &str) -> Heartbeat {
         roles: Roles { ingest: true, dispatcher: true },
         lease: LEASE,
         applied: 0,
+        behind: Vec::new(),
         admitted: false,
         leaving: false,
         may_bury: true,
@@ -34,7 +35,8 @@ async fn nodes_are_listed_as_they_say_they_are() {
     let ingest = Roles { ingest: true, dispatcher: false };
     let second = world.store.heartbeat(&Heartbeat { roles: ingest, ..beat(b, "two") }).await.expect("beats");
     assert_eq!(second.version, first.version, "no dispatcher joined");
-    let said = Heartbeat { applied: first.version, admitted: true, ..beat(a, "ONE") };
+    let behind = vec![TenantId::generate(), TenantId::generate()];
+    let said = Heartbeat { applied: first.version, behind: behind.clone(), admitted: true, ..beat(a, "ONE") };
     let told = world.store.heartbeat(&said).await.expect("beats");
     assert!(told.now >= second.now && second.now >= first.now);
     let (one, two) = (&told.members[0], &told.members[1]);
@@ -43,6 +45,7 @@ async fn nodes_are_listed_as_they_say_they_are() {
         (one.state, one.joined, one.applied, one.admitted),
         (Standing::Live, first.version, first.version, true)
     );
+    assert_eq!((&one.behind, two.behind.is_empty()), (&behind, true));
     assert_eq!((two.node, two.name.as_str(), two.roles, two.admitted), (b, "two", ingest, false));
     assert_eq!((one.ended_for, two.ended_for), (Duration::ZERO, Duration::ZERO));
 

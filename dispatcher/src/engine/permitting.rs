@@ -1,6 +1,7 @@
 //! What the other dispatchers leave to this one, as far as the engine's state follows from it.
 
 use fairhook_common::ids::TenantId;
+use fairhook_common::limits;
 use fairhook_common::store::Membership;
 use fairhook_common::time::Timestamp;
 
@@ -33,13 +34,16 @@ impl Core {
         }
     }
 
-    /// Whether no more is in flight than this dispatcher's shares by what it heard last, nor will be: a tenant whose share
-    /// has become smaller than what hangs may still start a little.
-    pub fn has_applied(&self) -> bool {
-        self.scheduler.tenants_in_flight().all(|(id, _)| {
+    /// The tenants of which more is in flight than this dispatcher's share by what it heard last, or may be: one whose share
+    /// has become smaller than what hangs may still start a little. `None`: they are too many to be named.
+    pub fn behind(&self) -> Option<Vec<TenantId>> {
+        let is_behind = |id: &TenantId| {
             // The cap of a tenant that is gone is nobody's concern.
-            let keeps_to = |cap| self.scheduler.keeps_to(id, self.permits.bound(id, cap));
-            self.tenants.get(id).is_none_or(|tenant| keeps_to(tenant.cap))
-        })
+            let keeps_to = |cap| self.scheduler.keeps_to(*id, self.permits.bound(*id, cap));
+            self.tenants.get(*id).is_some_and(|tenant| !keeps_to(tenant.cap))
+        };
+        let in_flight = self.scheduler.tenants_in_flight().map(|(id, _)| id);
+        let behind: Vec<_> = in_flight.filter(is_behind).take(limits::BEHIND_TENANTS + 1).collect();
+        (behind.len() <= limits::BEHIND_TENANTS).then_some(behind)
     }
 }

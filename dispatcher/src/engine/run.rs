@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairhook_common::limits;
-use fairhook_common::membership::{Members, Stay, View};
+use fairhook_common::membership::{Members, Said, Stay, View};
 use fairhook_common::queue::Received;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::{Claim, Claimed, DueWork, Load, Report, Roster, SharedStore, StoreError};
@@ -50,8 +50,8 @@ pub struct Engine {
 #[derive(Default)]
 pub struct OurStanding {
     lease_until: Option<Instant>,
-    /// The version of the membership that was last said to be applied, and whether we were admitted.
-    said: (u64, bool),
+    /// What the others were told last.
+    said: Said,
 }
 
 /// What was sent out and has not come back.
@@ -214,7 +214,7 @@ impl Engine {
         let Some(report) = self.under_way.reporting.begin(now, in_flight) else { return };
         let (store, members) = (Arc::clone(&self.store), self.members.clone());
         self.under_way.errands.spawn(async move {
-            let told = store.report(&members.node().name, report.clone(), Timestamp::now()).await;
+            let told = store.report(&members.node().reports_as, report.clone(), Timestamp::now()).await;
             Errand::Reported(told.is_err().then_some(report))
         });
     }
@@ -233,10 +233,17 @@ impl Engine {
 
     /// Tells the others, once it is so, that what was heard is heeded: who has joined waits for it.
     fn say_applied(&mut self) {
-        let heard = (self.core.permits.version(), self.core.permits.admitted());
-        if heard != self.standing.said && self.core.has_applied() {
-            self.standing.said = heard;
-            self.members.say(heard.0, heard.1);
+        let (applied, admitted) = (self.core.permits.version(), self.core.permits.admitted());
+        let said = &self.standing.said;
+        // Looking over all that is in flight costs something, and mostly there is nothing to tell.
+        if (said.applied, said.admitted) == (applied, admitted) && said.behind.is_empty() {
+            return;
+        }
+        let Some(behind) = self.core.behind() else { return };
+        let news = Said { applied, behind, admitted };
+        if news != self.standing.said {
+            self.standing.said = news.clone();
+            self.members.say(news);
         }
     }
 

@@ -5,12 +5,16 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties};
+use lapin::runtime::default_runtime;
+use lapin::tcp::OwnedTLSConfig;
+use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{sleep, timeout};
 
+use super::socket::Socket;
 use super::{QueueType, topology};
 use crate::limits;
 use crate::queue::QueueDown;
@@ -36,22 +40,62 @@ impl Address {
 
     /// Connects and declares the topology. `purpose` is what the management UI shows.
     pub async fn dial(&self, purpose: &str) -> Result<Connection, QueueDown> {
+        self.dial_within(purpose, limits::AMQP_DIAL_DEADLINE).await
+    }
+
+    async fn dial_within(&self, purpose: &str, deadline: Duration) -> Result<Connection, QueueDown> {
         let name = format!("{} {purpose}", self.name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let (uri, queue_type) = (self.uri.clone(), self.queue_type);
+        let (uri, queue_type, socket) = (self.uri.clone(), self.queue_type, Socket::default());
+        let opened = socket.clone();
         let dialling = runtime()?.spawn(async move {
-            let connection = Connection::connect_uri(uri, properties).await?;
+            let connection = connect(uri, properties, opened, deadline).await?;
             topology::declare(&connection, queue_type).await?;
             Ok::<_, lapin::Error>(connection)
         });
-        // Late, it goes on by itself: the connection is closed as soon as it is there.
-        match timeout(limits::AMQP_DIAL_DEADLINE, dialling).await {
+        let dialled = timeout(deadline, dialling).await;
+        if dialled.is_err() {
+            socket.give_up();
+        }
+        socket.release();
+        match dialled {
             Ok(Ok(Ok(connection))) => Ok(connection),
             Ok(Ok(Err(error))) => Err(down(error)),
             Ok(Err(panicked)) => Err(QueueDown(panicked.to_string())),
             Err(_late) => Err(QueueDown("it does not answer in time".into())),
         }
     }
+}
+
+/// As [`Connection::connect_uri`], but for the hold on the socket.
+async fn connect(
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+    socket: Socket,
+    deadline: Duration,
+) -> lapin::Result<Connection> {
+    Connection::connector(
+        uri,
+        default_runtime()?,
+        async move |uri: AMQPUri, runtime| {
+            let opening = async {
+                let AMQPAuthority { host, port, .. } = &uri.authority;
+                let place = runtime.to_socket_addrs((host.clone(), *port));
+                let stream = AsyncTcpStream::connect(&runtime, place).await?;
+                if let AsyncTcpStream::Plain(plain) = &stream {
+                    socket.opened(plain.get_ref())?;
+                }
+                match uri.scheme {
+                    AMQPScheme::AMQP => Ok(stream),
+                    AMQPScheme::AMQPS => stream.into_tls(host, OwnedTLSConfig::default().as_ref()).await,
+                }
+            };
+            let opened = timeout(deadline, opening).await;
+            opened.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into())).map_err(lapin::Error::from)
+        },
+        properties,
+    )
+    .await
 }
 
 /// An error of the broker's or of the way to it.
@@ -81,5 +125,43 @@ pub fn runtime() -> Result<&'static Handle, QueueDown> {
     match made {
         Ok(runtime) => Ok(runtime.handle()),
         Err(error) => Err(QueueDown(format!("no thread for its connections: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn threads() -> usize {
+        let tasks = fs::read_dir("/proc/self/task").expect("Linux lists them").flatten();
+        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        tasks.map(name).filter(|name| name.starts_with("lapin-io-loop")).count()
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_takes_connections_and_says_nothing_leaves_no_thread_behind() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("amqp://guest:guest@{}/", listener.local_addr().expect("it has one"));
+        let silent = tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                taken.push(socket);
+            }
+        });
+        let address = Address::parse(&url, "test", QueueType::Classic).expect("a URL");
+        for _ in 0..3 {
+            assert!(address.dial_within("test", Duration::from_millis(200)).await.is_err());
+        }
+        let began = Instant::now();
+        while threads() > 0 {
+            assert!(began.elapsed() < Duration::from_secs(20), "{} threads are left", threads());
+            sleep(Duration::from_millis(20)).await;
+        }
+        silent.abort();
     }
 }

@@ -25,6 +25,7 @@ mod link;
 mod metrics;
 mod publisher;
 mod serving;
+mod socket;
 mod topology;
 
 use std::sync::Arc;
@@ -144,7 +145,11 @@ impl Queue for RabbitQueue {
     }
 
     async fn ping(&self) -> Result<(), QueueDown> {
-        self.publisher.ping()?;
         self.control.ping().await
+    }
+
+    async fn can_publish(&self) -> Result<(), QueueDown> {
+        self.publisher.ping()?;
+        self.ping().await
     }
 }

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::{PostgresStore, columns};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TenantId};
 use crate::store::book::{Book, Entry, Hold};
 use crate::store::{Heartbeat, Membership, Nodes, Roles, Standing, StoreError};
 use crate::time::Timestamp;
@@ -97,6 +97,7 @@ fn read_entry(row: &PgRow) -> Result<(NodeId, Entry), sqlx::Error> {
         state: columns::named(row, "state", Standing::from_name)?,
         joined: columns::number(row, "joined")?,
         applied: columns::number(row, "applied")?,
+        behind: row.try_get::<Vec<Uuid>, _>("behind")?.into_iter().map(TenantId::from_uuid).collect(),
         admitted: row.try_get("admitted")?,
         ends_at: columns::time(row, "lease_until")?,
     };
@@ -139,10 +140,10 @@ async fn write(db: &mut PgConnection, before: &Book, after: &Book) -> Result<(),
 
 async fn write_entry(db: &mut PgConnection, node: NodeId, entry: &Entry) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO nodes (node, name, ingest, dispatcher, state, joined, applied, admitted, lease_until) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (node) DO UPDATE SET name = excluded.name, \
+        "INSERT INTO nodes (node, name, ingest, dispatcher, state, joined, applied, behind, admitted, \
+         lease_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (node) DO UPDATE SET name = excluded.name, \
          ingest = excluded.ingest, dispatcher = excluded.dispatcher, state = excluded.state, joined = excluded.joined, \
-         applied = excluded.applied, admitted = excluded.admitted, lease_until = excluded.lease_until",
+         applied = excluded.applied, behind = excluded.behind, admitted = excluded.admitted, lease_until = excluded.lease_until",
     )
     .bind(node.uuid())
     .bind(&entry.name)
@@ -151,6 +152,7 @@ async fn write_entry(db: &mut PgConnection, node: NodeId, entry: &Entry) -> Resu
     .bind(entry.state.name())
     .bind(entry.joined as i64)
     .bind(entry.applied as i64)
+    .bind(entry.behind.iter().map(|tenant| tenant.uuid()).collect::<Vec<_>>())
     .bind(entry.admitted)
     .bind(entry.ends_at.0)
     .execute(db)

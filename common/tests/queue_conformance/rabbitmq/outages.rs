@@ -49,10 +49,10 @@ async fn without_a_broker_it_starts_refuses_at_once_and_connects_when_there_is_o
     let asked = Instant::now();
     assert!(!is_confirmed(&queue, &address).await);
     assert!(asked.elapsed() < Duration::from_secs(1), "a refusal takes no time");
-    assert!(queue.ping().await.is_err());
+    assert!(queue.can_publish().await.is_err());
     assert!(queue.consumer().await.is_err());
     proxy.open();
-    until("it connects", || async { queue.ping().await.is_ok() }).await;
+    until("it connects", || async { queue.can_publish().await.is_ok() }).await;
     let sent = publish(&queue, &address, 2).await;
     assert_eq!(said(&take(&mut consumer(&queue, &address, 5).await, 2).await), sent);
 }
@@ -130,7 +130,7 @@ async fn a_wiped_broker_is_made_whole_again() {
     let before = consumer(&queue, &address, 1).await;
     vhost.wipe();
     assert!(timeout(SOON, before.next()).await.is_ok(), "it ends, or has one message more");
-    until("it is connected again", || async { queue.ping().await.is_ok() }).await;
+    until("it is connected again", || async { queue.can_publish().await.is_ok() }).await;
     until("the mark is gone", || async { queue.is_marked(epoch).await.is_ok_and(|marked| !marked) }).await;
     until("it publishes again", || is_confirmed(&queue, &address)).await;
     let mut after = consumer_again(&queue, &address).await;
