@@ -271,6 +271,7 @@ fn migrations() -> Migrator {
             "dead letters by event",
             include_str!("../../../../migrations/postgres/0003_dead_letters_by_event.sql"),
         ),
+        (4, "nodes behind", include_str!("../../../../migrations/postgres/0004_nodes_behind.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

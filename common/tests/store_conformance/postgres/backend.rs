@@ -14,10 +14,11 @@ use uuid::Uuid;
 use crate::contradictions::CONTRADICTIONS;
 
 /// What a template is made of.
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     include_str!("../../../../migrations/postgres/0001_initial.sql"),
     include_str!("../../../../migrations/postgres/0002_tenant_role.sql"),
     include_str!("../../../../migrations/postgres/0003_dead_letters_by_event.sql"),
+    include_str!("../../../../migrations/postgres/0004_nodes_behind.sql"),
 ];
 
 /// The database of one test; gone with the test.
