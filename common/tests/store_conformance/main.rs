@@ -64,5 +64,6 @@ mod postgres {
     mod isolation;
     mod notices;
     mod partitions;
+    mod plans;
     mod together;
 }

@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use super::attempts::{Attempt, keep};
 use super::counts::Moves;
 use super::culprits::Culprits;
-use super::rows::{Keys, delivery_id};
+use super::rows::{Keys, delivery_id, same_day};
 use crate::delivery::{DeliveryState, Outcome, Verdict};
 use crate::ids::{DeliveryId, EndpointId};
 
@@ -30,16 +30,21 @@ pub(super) async fn arrivals(
     if first.is_empty() {
         return Ok(HashSet::new());
     }
-    let keys = Keys::of(first.iter().map(|&index| outcomes[index].delivery));
-    let rows = sqlx::query(ARRIVED)
-        .bind(keys.events)
-        .bind(keys.ordinals)
-        .bind(keys.least)
-        .bind(keys.greatest)
-        .bind(first.iter().map(|&index| outcomes[index].decided_at.0).collect::<Vec<_>>())
-        .fetch_all(&mut *connection)
-        .await?;
-    let arrived = rows.iter().map(delivery_id).collect::<Result<HashSet<_>, _>>()?;
+    let mut arrived = HashSet::with_capacity(first.len());
+    for day in first.chunk_by(|&a, &b| same_day(outcomes[a].delivery, outcomes[b].delivery)) {
+        let keys = Keys::of(day.iter().map(|&index| outcomes[index].delivery));
+        let rows = sqlx::query(ARRIVED)
+            .bind(keys.events)
+            .bind(keys.ordinals)
+            .bind(keys.least)
+            .bind(keys.greatest)
+            .bind(day.iter().map(|&index| outcomes[index].decided_at.0).collect::<Vec<_>>())
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in &rows {
+            arrived.insert(delivery_id(row)?);
+        }
+    }
     let first = first.into_iter().filter(|&index| arrived.contains(&outcomes[index].delivery));
     let arrived: HashSet<usize> = first.collect();
     let attempt = |&index: &usize| {

@@ -112,20 +112,20 @@ async fn take(
         UPDATE schedule s SET wait = 'time', due_at = $5 FROM raised \
         WHERE s.event = raised.event AND s.ordinal = raised.ordinal \
         RETURNING raised.event, raised.ordinal, raised.generation";
-    if found.is_empty() {
-        return Ok(found);
+    let mut raised: HashMap<DeliveryId, u32> = HashMap::with_capacity(found.len());
+    for keys in Keys::by_day(found.iter().map(|claimed| claimed.delivery)) {
+        let rows = sqlx::query(TAKE)
+            .bind(keys.events)
+            .bind(keys.ordinals)
+            .bind(keys.least)
+            .bind(keys.greatest)
+            .bind(until.0)
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in &rows {
+            raised.insert(delivery_id(row)?, number(row, 2)?);
+        }
     }
-    let keys = Keys::of(found.iter().map(|claimed| claimed.delivery));
-    let raised = sqlx::query(TAKE)
-        .bind(keys.events)
-        .bind(keys.ordinals)
-        .bind(keys.least)
-        .bind(keys.greatest)
-        .bind(until.0)
-        .fetch_all(connection)
-        .await?;
-    let raised = raised.iter().map(|row| Ok((delivery_id(row)?, number(row, 2)?)));
-    let raised = raised.collect::<Result<HashMap<DeliveryId, u32>, sqlx::Error>>()?;
     let claimed = found
         .iter()
         .filter_map(|claimed| Some(Claimed { generation: *raised.get(&claimed.delivery)?, ..*claimed }));

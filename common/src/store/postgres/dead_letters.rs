@@ -49,10 +49,9 @@ pub(super) async fn make_room(
         .fetch_all(&mut *connection)
         .await?;
     let gone = rows.iter().map(delivery_id).collect::<Result<Vec<_>, _>>()?;
-    let keys = Keys::of(gone.iter().copied().filter(|id| !knows(id)));
-    if !keys.events.is_empty() {
+    for keys in Keys::by_day(gone.iter().copied().filter(|id| !knows(id))) {
         let overflow = sqlx::query(OVERFLOW).bind(keys.events).bind(keys.ordinals);
-        let overflow = overflow.bind(keys.least).bind(keys.greatest).fetch_all(connection).await?;
+        let overflow = overflow.bind(keys.least).bind(keys.greatest).fetch_all(&mut *connection).await?;
         for row in overflow {
             let (tenant, attempts) = (TenantId::from_uuid(row.try_get(0)?), number(&row, 1)?);
             moves.moved(tenant, (DeliveryState::Dead, attempts), (DeliveryState::Discarded, attempts));

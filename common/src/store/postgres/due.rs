@@ -27,18 +27,18 @@ pub(super) async fn make_due(
             ON CONFLICT DO NOTHING RETURNING event, ordinal) \
         UPDATE deliveries d SET state = 'scheduled', generation = d.generation + $7 FROM due \
         WHERE d.event = due.event AND d.ordinal = due.ordinal AND d.event BETWEEN $3 AND $4";
-    if deliveries.is_empty() {
-        return Ok(0);
-    }
     let distinct: BTreeSet<_> = deliveries.iter().copied().collect();
-    let keys = Keys::of(distinct.into_iter());
-    let due = sqlx::query(DUE)
-        .bind(keys.events)
-        .bind(keys.ordinals)
-        .bind(keys.least)
-        .bind(keys.greatest)
-        .bind(Lane::First as i16)
-        .bind(now.0)
-        .bind(bound(raise));
-    Ok(due.execute(connection).await?.rows_affected())
+    let mut made = 0;
+    for keys in Keys::by_day(distinct.into_iter()) {
+        let due = sqlx::query(DUE)
+            .bind(keys.events)
+            .bind(keys.ordinals)
+            .bind(keys.least)
+            .bind(keys.greatest)
+            .bind(Lane::First as i16)
+            .bind(now.0)
+            .bind(bound(raise));
+        made += due.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(made)
 }

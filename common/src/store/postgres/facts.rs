@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::record::Changed;
-use super::rows::{Keys, damaged, delivery_id, lane, named, number};
+use super::rows::{Keys, damaged, delivery_id, lane, named, number, same_day};
 use crate::delivery::{DeliveryState, DiscardReason, Outcome, Verdict};
 use crate::endpoint::{EndpointStatus, StatusReason};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
@@ -33,13 +33,18 @@ pub(super) async fn read_standings(
         FROM unnest($1::uuid[], $2::integer[], $5::uuid[]) AS w (event, ordinal, attempt) \
         JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 \
         LEFT JOIN schedule s ON s.event = d.event AND s.ordinal = d.ordinal";
-    let keys = Keys::of(outcomes.iter().map(|outcome| outcome.delivery));
-    let attempts: Vec<Option<Uuid>> =
-        outcomes.iter().map(|outcome| outcome.attempt.as_ref().map(|attempt| attempt.id)).collect();
-    let lock = sqlx::query(LOCK).bind(&keys.events).bind(&keys.ordinals).bind(keys.least).bind(keys.greatest);
-    lock.execute(&mut *connection).await?;
-    let rows = sqlx::query(STANDINGS).bind(keys.events).bind(keys.ordinals).bind(keys.least);
-    let rows = rows.bind(keys.greatest).bind(attempts).fetch_all(connection).await?;
+    let mut sorted = outcomes.to_vec();
+    sorted.sort_unstable_by_key(|outcome| outcome.delivery);
+    let mut rows = Vec::with_capacity(sorted.len());
+    for day in sorted.chunk_by(|a, b| same_day(a.delivery, b.delivery)) {
+        let keys = Keys::of(day.iter().map(|outcome| outcome.delivery));
+        let attempts: Vec<Option<Uuid>> =
+            day.iter().map(|outcome| outcome.attempt.as_ref().map(|attempt| attempt.id)).collect();
+        let lock = sqlx::query(LOCK).bind(&keys.events).bind(&keys.ordinals);
+        lock.bind(keys.least).bind(keys.greatest).execute(&mut *connection).await?;
+        let found = sqlx::query(STANDINGS).bind(keys.events).bind(keys.ordinals).bind(keys.least);
+        rows.extend(found.bind(keys.greatest).bind(attempts).fetch_all(&mut *connection).await?);
+    }
     let mut standings: HashMap<_, Changed> = HashMap::with_capacity(outcomes.len());
     for row in rows {
         let standing = standing(&row)?;

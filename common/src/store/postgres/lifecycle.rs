@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::columns;
 use super::counts::{self, Moves};
-use super::rows::Keys;
+use super::rows::{Keys, same_day};
 use crate::delivery::{DeliveryState, DiscardReason, Lane};
 use crate::endpoint::EndpointStatus;
 use crate::ids::{DeliveryId, EndpointId, TenantId};
@@ -72,8 +72,14 @@ async fn find_with(
          JOIN events e ON e.id = d.event AND e.id BETWEEN $3 AND $4 WHERE d.tenant = $5 \
          ORDER BY d.event, d.ordinal{lock}"
     );
-    let query = chosen(sql, &Keys::of(ids.iter().copied())).bind(tenant.uuid());
-    query.fetch_all(db).await?.iter().map(read_candidate).collect()
+    let mut found = Vec::with_capacity(ids.len());
+    for keys in Keys::by_day(ids.iter().copied()) {
+        let rows = chosen(sql.clone(), &keys).bind(tenant.uuid()).fetch_all(&mut *db).await?;
+        for row in &rows {
+            found.push(read_candidate(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Waits until nobody else changes how many dead letters the tenant has. To be called before anything is held.
@@ -115,8 +121,9 @@ pub(super) async fn discard(
     reason: DiscardReason,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let keys = Keys::of(deliveries.iter().map(|delivery| delivery.id));
-    finish(db, &keys, reason, now).await?;
+    let ids = deliveries.iter().map(|delivery| delivery.id);
+    finish(db, ids.clone(), reason, now).await?;
+    let keys = Keys::of(ids);
     let sql = "DELETE FROM schedule s USING unnest($1::uuid[], $2::int[]) c (event, ordinal) \
                WHERE s.event = c.event AND s.ordinal = c.ordinal";
     sqlx::query(sql).bind(&keys.events).bind(&keys.ordinals).execute(&mut *db).await?;
@@ -137,9 +144,8 @@ pub(super) async fn purge(
     reason: DiscardReason,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let keys = Keys::of(dead.iter().copied());
-    finish(db, &keys, reason, now).await?;
-    unlist(db, tenant, &keys).await?;
+    finish(db, dead.iter().copied(), reason, now).await?;
+    unlist(db, tenant, dead).await?;
     let mut moves = Moves::default();
     for _ in dead {
         moves.moved(tenant, (DeliveryState::Dead, 0), (DeliveryState::Discarded, 0));
@@ -176,7 +182,7 @@ pub(super) async fn apply_replays(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let mut moves = Moves::default();
-    let (mut again, mut anew, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut again, mut anew) = (Vec::new(), Vec::new());
     for (candidate, replay) in replays {
         match replay {
             Replay::Again => {
@@ -186,20 +192,21 @@ pub(super) async fn apply_replays(
             }
             Replay::Anew(ordinal) => {
                 moves.accepted(tenant, 1);
-                origins.push(i32::from(candidate.id.ordinal));
-                anew.push(DeliveryId { ordinal: *ordinal, ..candidate.id });
+                let made = DeliveryId { ordinal: *ordinal, ..candidate.id };
+                anew.push((made, i32::from(candidate.id.ordinal)));
             }
             Replay::Refused(_) => {}
         }
     }
     let expires_at = now.after(limits::RETENTION);
     if !again.is_empty() {
-        begin_again(db, tenant, &Keys::of(again.iter().copied()), expires_at).await?;
+        begin_again(db, tenant, &again, expires_at).await?;
     }
-    if !anew.is_empty() {
-        begin_anew(db, &Keys::of(anew.iter().copied()), &origins, expires_at).await?;
+    anew.sort_unstable();
+    for day in anew.chunk_by(|a, b| same_day(a.0, b.0)) {
+        begin_anew(db, day, expires_at).await?;
     }
-    again.extend(anew);
+    again.extend(anew.into_iter().map(|(made, _)| made));
     let sql = format!(
         "INSERT INTO schedule (event, ordinal, tenant, endpoint, lane, wait, due_at, expires_at) \
          SELECT d.event, d.ordinal, d.tenant, d.endpoint, {}, 'time', $5, d.expires_at \
@@ -208,14 +215,16 @@ pub(super) async fn apply_replays(
          due_at = excluded.due_at, expires_at = excluded.expires_at",
         Lane::Replay as u8
     );
-    chosen(sql, &Keys::of(again.iter().copied())).bind(now.0).execute(&mut *db).await?;
+    for keys in Keys::by_day(again.into_iter()) {
+        chosen(sql.clone(), &keys).bind(now.0).execute(&mut *db).await?;
+    }
     moves.write(db, &BTreeSet::from([tenant]), &BTreeSet::new()).await
 }
 
 async fn begin_again(
     db: &mut PgConnection,
     tenant: TenantId,
-    keys: &Keys,
+    deliveries: &[DeliveryId],
     expires_at: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
@@ -223,45 +232,55 @@ async fn begin_again(
          finished_at = NULL, discarded_reason = NULL, expires_at = least($5, e.expires_at) \
          FROM {CHOSEN} JOIN events e ON e.id = c.event AND e.id BETWEEN $3 AND $4 WHERE {IS_CHOSEN}"
     );
-    chosen(sql, keys).bind(expires_at.0).execute(&mut *db).await?;
-    unlist(db, tenant, keys).await
+    for keys in Keys::by_day(deliveries.iter().copied()) {
+        chosen(sql.clone(), &keys).bind(expires_at.0).execute(&mut *db).await?;
+    }
+    unlist(db, tenant, deliveries).await
 }
 
-/// Makes the deliveries `keys`, each repeating the one of the same event with the ordinal at its place in `origins`.
+/// Makes deliveries of one day, each repeating the one of the same event with the ordinal beside it.
 async fn begin_anew(
     db: &mut PgConnection,
-    keys: &Keys,
-    origins: &[i32],
+    anew: &[(DeliveryId, i32)],
     expires_at: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    let keys = Keys::of(anew.iter().map(|(made, _)| *made));
+    let origins: Vec<i32> = anew.iter().map(|(_, origin)| *origin).collect();
     let sql = "INSERT INTO deliveries (event, ordinal, tenant, endpoint, state, expires_at, replay_of) \
          SELECT m.event, m.ordinal, d.tenant, d.endpoint, 'scheduled', least($5, e.expires_at), m.origin \
          FROM unnest($1::uuid[], $2::int[], $6::int[]) m (event, ordinal, origin) \
          JOIN deliveries d ON d.event = m.event AND d.ordinal = m.origin AND d.event BETWEEN $3 AND $4 \
          JOIN events e ON e.id = m.event AND e.id BETWEEN $3 AND $4";
-    chosen(sql.to_owned(), keys).bind(expires_at.0).bind(origins).execute(&mut *db).await?;
+    chosen(sql.to_owned(), &keys).bind(expires_at.0).bind(origins).execute(&mut *db).await?;
     let sql = "UPDATE events e SET next_ordinal = greatest(e.next_ordinal, m.next) \
          FROM (SELECT event, max(ordinal) + 1 AS next FROM unnest($1::uuid[], $2::int[]) c (event, ordinal) GROUP BY event) m \
          WHERE e.id = m.event AND e.id BETWEEN $3 AND $4";
-    chosen(sql.to_owned(), keys).execute(db).await?;
+    chosen(sql.to_owned(), &keys).execute(db).await?;
     Ok(())
 }
 
 async fn finish(
     db: &mut PgConnection,
-    keys: &Keys,
+    deliveries: impl Iterator<Item = DeliveryId>,
     reason: DiscardReason,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
         "UPDATE deliveries d SET state = 'discarded', discarded_reason = $5, finished_at = $6 FROM {CHOSEN} WHERE {IS_CHOSEN}"
     );
-    chosen(sql, keys).bind(reason.name()).bind(now.0).execute(db).await?;
+    for keys in Keys::by_day(deliveries) {
+        chosen(sql.clone(), &keys).bind(reason.name()).bind(now.0).execute(&mut *db).await?;
+    }
     Ok(())
 }
 
 /// Removes the pointers to what is dead no longer.
-async fn unlist(db: &mut PgConnection, tenant: TenantId, keys: &Keys) -> Result<(), sqlx::Error> {
+async fn unlist(
+    db: &mut PgConnection,
+    tenant: TenantId,
+    deliveries: &[DeliveryId],
+) -> Result<(), sqlx::Error> {
+    let keys = Keys::of(deliveries.iter().copied());
     sqlx::query(
         "DELETE FROM dead_letters l USING unnest($1::uuid[], $2::int[]) c (event, ordinal) \
          WHERE l.tenant = $3 AND l.event = c.event AND l.ordinal = c.ordinal",

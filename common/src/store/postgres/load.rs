@@ -9,10 +9,10 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::rows::{Keys, damaged, named, number};
+use super::rows::{Keys, damaged, named, number, same_day};
 use crate::delivery::{DeliveryState, DiscardReason};
 use crate::endpoint::{BodyForm, EndpointStatus, Secrets};
-use crate::ids::{EndpointId, TenantId};
+use crate::ids::{DeliveryId, EndpointId, TenantId};
 use crate::signature::SigningSecret;
 use crate::store::{EndpointSnapshot, Load, Loaded, Ticket};
 use crate::time::Timestamp;
@@ -30,15 +30,20 @@ pub(super) async fn load(
         JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $4 AND $5 \
         JOIN events v ON v.id = w.event AND v.id BETWEEN $4 AND $5 \
         LEFT JOIN endpoints e ON e.id = d.endpoint LEFT JOIN tenants t ON t.id = d.tenant";
-    let keys = Keys::of(tickets.iter().map(|ticket| ticket.delivery));
-    let rows = sqlx::query(WANTED)
-        .bind((0..).take(tickets.len()).collect::<Vec<i32>>())
-        .bind(keys.events)
-        .bind(keys.ordinals)
-        .bind(keys.least)
-        .bind(keys.greatest)
-        .fetch_all(&mut *connection)
-        .await?;
+    let mut sorted: Vec<(i32, DeliveryId)> =
+        (0..).zip(tickets.iter().map(|ticket| ticket.delivery)).collect();
+    sorted.sort_unstable_by_key(|(_, delivery)| *delivery);
+    let mut rows = Vec::with_capacity(tickets.len());
+    for day in sorted.chunk_by(|(_, a), (_, b)| same_day(*a, *b)) {
+        let keys = Keys::of(day.iter().map(|(_, delivery)| *delivery));
+        let wanted = sqlx::query(WANTED)
+            .bind(day.iter().map(|(n, _)| *n).collect::<Vec<_>>())
+            .bind(keys.events)
+            .bind(keys.ordinals)
+            .bind(keys.least)
+            .bind(keys.greatest);
+        rows.extend(wanted.fetch_all(&mut *connection).await?);
+    }
     let mut answers = vec![Load::Stale; tickets.len()];
     let mut wanted = Vec::new();
     for row in rows {

@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 
 use super::lifecycle::{self, CANDIDATE, read_candidate};
 use super::paging::push_keys;
+use super::rows::look_up_joined;
 use crate::delivery::DeliveryState;
 use crate::ids::{DeliveryId, TenantId};
 use crate::limits;
@@ -38,6 +39,7 @@ pub(super) async fn look(
     query.push(format!(" WHERE {table}.tenant = ")).push_bind(tenant.uuid());
     let after = after.map(|id| Position { uuid: id.event.uuid(), ordinal: id.ordinal });
     push_keys(admitted(filter).behind(after, Order::Ascending), &mut query, table);
+    look_up_joined(db).await?;
     query.push(format!(" ORDER BY {table}.event, {table}.ordinal LIMIT ")).push_bind(i64::from(limit));
     query.build().fetch_all(db).await?.iter().map(read_candidate).collect()
 }

@@ -63,6 +63,7 @@ use crate::time::Timestamp;
 use error::store_error;
 use notices::Notices;
 use pools::Pool;
+use rows::LOOK_UP_JOINED;
 
 /// A connection of this process to the database that all processes share.
 pub struct PostgresStore {
@@ -247,7 +248,7 @@ impl super::Store for PostgresStore {
 /// Begins a read that the server ends as well when its caller has given up.
 fn begin_read(until: Instant) -> String {
     let milliseconds = until.saturating_duration_since(Instant::now()).as_millis().max(1);
-    format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}")
+    format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; {LOOK_UP_JOINED}")
 }
 
 /// Brings the schema up; whoever comes second waits for the first and finds it done. Returns the greatest event id, so that

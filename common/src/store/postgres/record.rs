@@ -18,7 +18,7 @@ use super::culprits::{Batch, Culprits};
 use super::dead_letters::{bury, make_room};
 use super::error::changed_underneath;
 use super::facts::{Facts, Learnt, read_standings};
-use super::rows::{Keys, bound};
+use super::rows::{Keys, bound, same_day};
 use crate::delivery::{DeliveryState, Outcome, Verdict};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
 use crate::store::Recorded;
@@ -106,11 +106,14 @@ async fn the_rest(
     }
     keep(connection, &applied.attempts).await?;
     applied.settle_dead_letters(connection, &facts, outcomes, moves).await?;
-    let changed: Vec<_> = applied.standings.into_values().filter(Changed::is_changed).collect();
+    let mut changed: Vec<_> = applied.standings.into_values().filter(Changed::is_changed).collect();
+    changed.sort_unstable_by_key(|changed| changed.after.delivery);
     for Changed { before, after, .. } in &changed {
         moves.moved(after.tenant, (before.state, before.attempts), (after.state, after.attempts));
     }
-    write_standings(connection, &changed).await?;
+    for day in changed.chunk_by(|a, b| same_day(a.after.delivery, b.after.delivery)) {
+        write_standings(connection, day).await?;
+    }
     write_schedule(connection, &changed).await?;
     let stopped = write_endpoints(connection, facts.learnt(), outcomes).await?;
     Ok((applied.results, stopped))
@@ -222,15 +225,13 @@ impl<'a> Applied<'a> {
     }
 }
 
+/// Writes deliveries of one day.
 async fn write_standings(connection: &mut PgConnection, changed: &[Changed]) -> Result<(), sqlx::Error> {
     const STAND: &str = "UPDATE deliveries d SET state = w.state, attempts = w.attempts, \
             schedule_position = w.position, finished_at = w.finished_at, discarded_reason = w.reason \
         FROM unnest($1::uuid[], $2::integer[], $5::text[], $6::integer[], $7::integer[], $8::bigint[], $9::text[]) \
             AS w (event, ordinal, state, attempts, position, finished_at, reason) \
         WHERE d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4";
-    if changed.is_empty() {
-        return Ok(());
-    }
     let after = || changed.iter().map(|changed| &changed.after);
     let keys = Keys::of(after().map(|after| after.delivery));
     sqlx::query(STAND)

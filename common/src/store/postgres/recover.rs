@@ -65,14 +65,17 @@ async fn everything(
         .await?;
     let queued = queued.iter().map(delivery_id).collect::<Result<Vec<_>, _>>()?;
     let Some(&last) = queued.last() else { return Ok(Step::LAST) };
-    let keys = Keys::of(queued.iter().copied());
-    let due = sqlx::query(DUE)
-        .bind(keys.events)
-        .bind(keys.ordinals)
-        .bind(keys.least)
-        .bind(keys.greatest)
-        .bind(now.0);
-    Ok(Step { made_due: due.execute(connection).await?.rows_affected(), next: Some(last) })
+    let mut made_due = 0;
+    for keys in Keys::by_day(queued.iter().copied()) {
+        let due = sqlx::query(DUE)
+            .bind(keys.events)
+            .bind(keys.ordinals)
+            .bind(keys.least)
+            .bind(keys.greatest)
+            .bind(now.0);
+        made_due += due.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(Step { made_due, next: Some(last) })
 }
 
 /// The oldest row that nobody else is at; it goes once everything that it stands for is due.

@@ -8,6 +8,7 @@ use super::columns;
 use super::lifecycle;
 use super::paging::last_within;
 use super::partitions;
+use super::rows::Keys;
 use crate::delivery::{DeliveryState, DiscardReason};
 use crate::ids::TenantId;
 use crate::limits;
@@ -21,6 +22,8 @@ pub(super) async fn deliveries_of_tenant(
     limit: u32,
     now: Timestamp,
 ) -> Result<u64, sqlx::Error> {
+    const ATTEMPTS: &str = "DELETE FROM attempts a USING unnest($1::uuid[], $2::integer[]) AS w (event, ordinal) \
+        WHERE a.event = w.event AND a.ordinal = w.ordinal AND a.event BETWEEN $3 AND $4";
     let rows = sqlx::query(
         "SELECT event, ordinal, tenant, state, attempts FROM deliveries WHERE tenant = $1 \
          ORDER BY event, ordinal LIMIT $2 FOR UPDATE",
@@ -44,9 +47,14 @@ pub(super) async fn deliveries_of_tenant(
     if !unfinished.is_empty() {
         lifecycle::discard(db, &unfinished, DiscardReason::TenantDeleted, now).await?;
     }
+    // By their keys, for between them lie those of all other tenants.
+    let gone = rows.iter().map(columns::delivery).collect::<Result<Vec<_>, _>>()?;
+    for keys in Keys::by_day(gone.into_iter().filter(|id| *id <= last)) {
+        let attempts = sqlx::query(ATTEMPTS).bind(keys.events).bind(keys.ordinals);
+        attempts.bind(keys.least).bind(keys.greatest).execute(&mut *db).await?;
+    }
     let mut removed = 0;
     for sql in [
-        "DELETE FROM attempts WHERE tenant = $1 AND (event, ordinal) <= ($3, $4) AND event BETWEEN $2 AND $3",
         "DELETE FROM dead_letters WHERE tenant = $1 AND (event, ordinal) <= ($3, $4) AND event BETWEEN $2 AND $3",
         "DELETE FROM deliveries WHERE tenant = $1 AND (event, ordinal) <= ($3, $4) AND event BETWEEN $2 AND $3",
     ] {

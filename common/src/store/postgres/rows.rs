@@ -1,7 +1,7 @@
 //! How ids, names and numbers lie in columns, and how a batch is bound: an array per column.
 
 use sqlx::Row;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 use crate::delivery::Lane;
@@ -23,7 +23,33 @@ impl Keys {
         let greatest = events.iter().max().copied().unwrap_or_default();
         Self { events, ordinals, least, greatest }
     }
+
+    /// The same, in parts that lie within a day each, in the order of keys.
+    pub(super) fn by_day(deliveries: impl Iterator<Item = DeliveryId>) -> Vec<Self> {
+        let mut deliveries: Vec<_> = deliveries.collect();
+        deliveries.sort_unstable();
+        let days = deliveries.chunk_by(|a, b| same_day(*a, *b));
+        days.map(|day| Self::of(day.iter().copied())).collect()
+    }
 }
+
+/// Whether two deliveries lie in the same partition. A batch is split where its sorted keys go from one day to another: of one
+/// that spans many days the planner sees that it lies between the first and the last, and may rather read all of them from
+/// end to end than look up a few keys in each.
+pub(super) fn same_day(a: DeliveryId, b: DeliveryId) -> bool {
+    const DAY_MS: u128 = 24 * 3600 * 1000;
+    let day = |id: DeliveryId| (id.event.uuid().as_u128() >> 80) / DAY_MS;
+    day(a) == day(b)
+}
+
+/// Lets the planner look up, in this transaction, what is joined: of a few deliveries, found elsewhere, that may be of any
+/// day. It would rather read all days once than ask each day's index for each of them, which is not what is done.
+pub(super) async fn look_up_joined(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(LOOK_UP_JOINED).execute(connection).await.map(drop)
+}
+
+/// See [`look_up_joined`].
+pub(super) const LOOK_UP_JOINED: &str = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
 /// A row that begins with a delivery's key.
 pub(super) fn delivery_id(row: &PgRow) -> Result<DeliveryId, sqlx::Error> {

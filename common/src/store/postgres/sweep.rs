@@ -4,6 +4,7 @@ use sqlx::postgres::PgConnection;
 
 use super::columns::first_uuid_at;
 use super::partitions::{self, Walk};
+use super::rows::look_up_joined;
 use super::{lifecycle, removal};
 use crate::delivery::DiscardReason;
 use crate::limits;
@@ -80,6 +81,7 @@ async fn discard(
     limit: u32,
     now: Timestamp,
 ) -> Result<u64, sqlx::Error> {
+    look_up_joined(db).await?;
     let rows = sqlx::query(select).bind(now.0).bind(i64::from(limit)).fetch_all(&mut *db).await?;
     let rows = rows.iter().map(lifecycle::read_unfinished).collect::<Result<Vec<_>, _>>()?;
     if !rows.is_empty() {

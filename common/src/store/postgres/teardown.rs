@@ -4,6 +4,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
+use super::rows::look_up_joined;
 use super::{lifecycle, removal, tenants};
 use crate::delivery::DiscardReason;
 use crate::limits;
@@ -49,6 +50,7 @@ pub(super) async fn step(
         *cursor = Some("admitted".into());
         return Ok(false);
     }
+    look_up_joined(db).await?;
     let waiting = sqlx::query(WAITING).bind(tenant.uuid()).bind(i64::from(limit));
     let waiting = waiting.fetch_all(&mut *db).await?;
     let waiting = waiting.iter().map(lifecycle::read_unfinished).collect::<Result<Vec<_>, _>>()?;

@@ -83,14 +83,17 @@ pub(super) async fn release_held(
     }
     let of = releasable.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
     let of = of.collect::<Result<Vec<(Uuid, Uuid)>, sqlx::Error>>()?;
-    let keys = Keys::of(in_equal_parts(connection, of, limit, now).await?.into_iter());
-    let released = sqlx::query(RELEASE)
-        .bind(keys.events)
-        .bind(keys.ordinals)
-        .bind(keys.least)
-        .bind(keys.greatest)
-        .bind(now.0);
-    Ok(released.execute(connection).await?.rows_affected())
+    let mut released = 0;
+    for keys in Keys::by_day(in_equal_parts(connection, of, limit, now).await?.into_iter()) {
+        let release = sqlx::query(RELEASE)
+            .bind(keys.events)
+            .bind(keys.ordinals)
+            .bind(keys.least)
+            .bind(keys.greatest)
+            .bind(now.0);
+        released += release.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(released)
 }
 
 /// At most `limit` of what may be released, the oldest of each endpoint first: one of each tenant, then a second of each,
