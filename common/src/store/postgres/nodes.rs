@@ -72,8 +72,7 @@ impl PostgresStore {
 /// The register as it stands, which nobody else reads or changes before the end of the transaction.
 async fn hold(db: &mut PgConnection) -> Result<Book, sqlx::Error> {
     // Named, for a connection that knows "all columns" refuses to go on when a newer version of ours has added one.
-    const NODES: &str =
-        "SELECT node, name, ingest, dispatcher, state, joined, applied, admitted, lease_until FROM nodes";
+    const NODES: &str = "SELECT node, name, ingest, dispatcher, state, joined, applied, behind, admitted, lease_until FROM nodes";
     const LEASES: &str = "SELECT name, node, lease_until FROM leases";
     let version: i64 =
         sqlx::query_scalar("SELECT version FROM cluster FOR UPDATE").fetch_one(&mut *db).await?;
