@@ -9,6 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::time::Timestamp;
+
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const UUID_CHARS: usize = 26;
 const ORDINAL_CHARS: usize = 4;
@@ -142,9 +144,21 @@ typed_id!(
 );
 
 typed_id!(
+    /// A condition that a tenant is in, or was.
+    ConditionId, "cnd_"
+);
+
+typed_id!(
     /// A running process: a new one with each start.
     NodeId, "node_"
 );
+
+impl EventId {
+    /// When it was assigned, which is when its event was admitted: a UUIDv7 begins with milliseconds.
+    pub fn admitted_at(&self) -> Timestamp {
+        Timestamp((self.0.as_u128() >> 80) as i64)
+    }
+}
 
 /// A delivery: the `ordinal`-th of its event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -98,8 +98,10 @@ pub const REPLAY_RATE: u32 = 100_000;
 // The queue; RabbitMQ's bounds are in a file of their own.
 
 mod amqp;
+mod watching;
 
 pub use amqp::*;
+pub use watching::*;
 
 /// Messages kept per tenant by the in-process queue; beyond it deliveries wait in the store.
 pub const MEMORY_QUEUE_MESSAGES: usize = 1_000;

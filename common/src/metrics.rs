@@ -2,7 +2,7 @@
 
 use prometheus::core::{Collector, GenericCounterVec};
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// Makes and registers families. Names are ours and fixed, so that a failure is our own mistake.
@@ -43,6 +43,11 @@ impl Families {
     /// Gauges by label. The labels' values must come out of a closed list.
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// Gauges of real numbers by label. The number of the labels' values must be bounded by whoever sets them.
+    pub fn figures(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.add(GaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// A histogram of seconds.

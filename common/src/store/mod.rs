@@ -1,8 +1,8 @@
 //! The first seam: the store, which is the truth.
 //!
-//! Few verbs, each one transaction, over batches. Four traits, by who calls them: [`Deliveries`] (the hot path and
+//! Few verbs, each one transaction, over batches. Five traits, by who calls them: [`Deliveries`] (the hot path and
 //! what waits), [`Control`] (tenants, keys, endpoints, quotas), [`Browse`] (what the API shows), [`Nodes`] (which processes
-//! there are). A backend is all of them.
+//! there are), [`Watch`] (how all tenants fare). A backend is all of them.
 //!
 //! A verb that fails as a whole has changed nothing and may be called again. One item's bad data never fails another:
 //! each batched verb answers per item. Times are arguments, except where a backend must use its database's clock.
@@ -23,6 +23,7 @@ mod shared;
 pub mod sqlite;
 mod standing;
 mod turns;
+mod watch;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,11 +44,12 @@ pub use job::{Job, JobFilter, JobKind, JobStatus};
 pub use loading::{EndpointSnapshot, Load, Loaded, Ticket};
 pub use nodes::{Heartbeat, Member, Membership, Nodes, Roles, Standing};
 pub use roster::{Report, Roster, RosterTenant};
+pub use watch::{Surveyed, Untold, Watch, Which};
 
 use crate::ids::TenantId;
 
 /// A whole backend.
-pub trait Store: Deliveries + Control + Browse + Nodes {
+pub trait Store: Deliveries + Control + Browse + Nodes + Watch {
     /// What changes in the control plane, as far as this process can know at once. A receiver that lags must forget
     /// everything it remembers; so must one that remembers anything longer than `limits::CONTROL_CACHE_TTL`.
     fn changes(&self) -> broadcast::Receiver<Change>;

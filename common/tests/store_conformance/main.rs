@@ -50,6 +50,8 @@ macro_rules! suite {
         mod sweeps;
         #[path = "../tenants.rs"]
         mod tenants;
+        #[path = "../watch.rs"]
+        mod watch;
     };
 }
 

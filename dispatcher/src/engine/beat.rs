@@ -10,6 +10,7 @@ pub struct Beat {
     next: Moment,
     snapshot: Moment,
     report: Moment,
+    activity: Moment,
     tidy: Moment,
 }
 
@@ -18,13 +19,14 @@ pub struct Beat {
 pub struct Due {
     pub snapshot: bool,
     pub report: bool,
+    pub activity: bool,
     pub tidy: bool,
 }
 
 impl Beat {
     /// Everything is due at once.
     pub fn start(now: Moment) -> Self {
-        Self { next: now, snapshot: now, report: now, tidy: now }
+        Self { next: now, snapshot: now, report: now, activity: now, tidy: now }
     }
 
     /// When there is something to do.
@@ -48,6 +50,7 @@ impl Beat {
         Some(Due {
             snapshot: end(&mut self.snapshot, limits::SNAPSHOT_INTERVAL),
             report: end(&mut self.report, limits::REPORT_INTERVAL),
+            activity: end(&mut self.activity, limits::ACTIVITY_INTERVAL),
             tidy: end(&mut self.tidy, limits::SWEEP_INTERVAL),
         })
     }
@@ -60,16 +63,17 @@ mod tests {
     #[test]
     fn each_interval_has_its_own_length() {
         let mut beat = Beat::start(Moment::default());
-        let mut counts = [0; 4];
+        let mut counts = [0; 5];
         for ms in 0..10_000 {
             if let Some(due) = beat.due(Moment::from_micros(ms * 1000)) {
                 counts[0] += 1;
                 counts[1] += u32::from(due.snapshot);
                 counts[2] += u32::from(due.report);
-                counts[3] += u32::from(due.tidy);
+                counts[3] += u32::from(due.activity);
+                counts[4] += u32::from(due.tidy);
             }
         }
         // A beat every 100 ms; what is due between two beats is done at the next.
-        assert_eq!(counts, [100, 34, 20, 2]);
+        assert_eq!(counts, [100, 34, 20, 5, 2]);
     }
 }

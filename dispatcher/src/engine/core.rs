@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairhook_common::activity::Meters;
 use fairhook_common::delivery::{DeliveryState, Lane, Verdict};
 use fairhook_common::endpoint::Circuit;
 use fairhook_common::ids::{EndpointId, NodeId, TenantId};
@@ -32,6 +33,8 @@ pub struct Core {
     pub outbound: Outbound,
     pub twins: Twins,
     pub metrics: Arc<Metrics>,
+    /// What is counted of each tenant, for whoever looks at all of them.
+    pub meters: Meters,
     capacity: Capacity,
     to_load: Vec<Started>,
     /// The slowest record since the capacity was last decided.
@@ -66,6 +69,7 @@ impl Core {
             outbound: Outbound::default(),
             twins: Twins::default(),
             metrics,
+            meters: Meters::default(),
             capacity: Capacity::new(slots),
             to_load: Vec::new(),
             record_latency: Duration::ZERO,
@@ -205,6 +209,7 @@ impl Core {
             self.pass(started, Verdict::Park, now, wall);
             return None;
         }
+        self.count_begun(&started, &loaded, wall);
         let slug =
             self.tenants.get(started.tenant).map(|tenant| Arc::clone(&tenant.slug)).unwrap_or_default();
         Some(Ready { started, loaded, slug })
@@ -226,6 +231,7 @@ impl Core {
     pub fn ended(&mut self, ended: Ended, now: Moment) {
         let Ended { slot, class, new_connection, unrecorded } = ended;
         self.scheduler.finish(now, slot, SlotEnd::Attempted { class, new_connection });
+        self.count_attempt(unrecorded.outcome.tenant, unrecorded.outcome.verdict == Verdict::Delivered);
         self.outbound.push(unrecorded);
         self.due.room_made(now);
     }
@@ -270,6 +276,7 @@ impl Core {
     }
 
     fn tell_end(&mut self, one: &Told, state: DeliveryState) {
+        self.count_state(one.tenant, state);
         let tenant = self.tenants.get_mut(one.tenant);
         match state {
             DeliveryState::Delivered => {

@@ -164,7 +164,7 @@ impl Housekeeping {
 }
 
 /// The pause after a step that took so long: most of the time the store is there for what somebody waits for.
-fn rest(took: Duration) -> Duration {
+pub(super) fn rest(took: Duration) -> Duration {
     (took * limits::SWEEP_REST).clamp(limits::SWEEP_PAUSE, limits::SWEEP_PAUSE_MAX)
 }
 

@@ -57,6 +57,11 @@ impl Keys {
 }
 
 impl Keeper {
+    /// Whether this process keeps house now.
+    pub fn has(&self) -> bool {
+        self.0.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
     /// Waits until this process keeps house. A step that begins just then may still be under way when the lease ends: each is
     /// one transaction and does no harm beside another's.
     pub async fn is_ours(&self) {

@@ -12,6 +12,7 @@
 //! attempts are tasks of its own that come back to it, each kind bounded in number. Beside it run the intake, the roster's
 //! follower and housekeeping, which reach it through bounded channels and wanted states.
 
+mod activity;
 mod attempts;
 mod beat;
 mod clock;
@@ -38,12 +39,16 @@ mod roster;
 mod run;
 mod subscriptions;
 mod table;
+mod telling;
+mod tenant_gauges;
 mod tenants;
 mod twins;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairhook_common::activity::{self as activities, ProcessActivity};
 use fairhook_common::limits;
 use fairhook_common::membership::Members;
 use fairhook_common::metrics::Families;
@@ -68,6 +73,8 @@ use self::roster::Pokes;
 use self::run::{Engine, OurStanding, UnderWay};
 use self::subscriptions::Subscriptions;
 pub use self::table::{Handle, Snapshot, TenantSnapshot};
+use self::tenant_gauges::TenantGauges;
+use self::watching::Watching;
 use crate::attempt::Attempter;
 
 /// What a dispatcher is made of.
@@ -138,6 +145,14 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
         Arc::clone(&metrics),
         clock.now(),
     );
+    let (told, telling) = watch::channel(ProcessActivity::default());
+    let watching = Watching {
+        store: Arc::clone(&store),
+        keeper: keeper.clone(),
+        outage: Arc::clone(&outage),
+        pokes: Arc::clone(&pokes),
+        gauges: TenantGauges::new(&families),
+    };
     let engine = Engine {
         core,
         tools: Arc::new(Tools { attempter, metrics: Arc::clone(&metrics), clock }),
@@ -146,6 +161,8 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
         pokes: Arc::clone(&pokes),
         lag: lag.clone(),
         handle: handle.clone(),
+        activity: told,
+        metered_at: clock.now(),
         inbox: messages,
         rosters: roster,
         disable_after: settings.disable_after,
@@ -174,6 +191,8 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Hand
     let retention = settings.retention;
     let housekeeping = Housekeeping { store, pokes, metrics, outage, keeper, retention };
     tasks.spawn(keys.keep(shutdown.clone()));
+    tasks.spawn(activities::tell(Arc::clone(&housekeeping.store), telling, shutdown.clone()));
+    tasks.spawn(watching.run(shutdown.clone()));
     tasks.spawn(lost.clone().look_after_queues(shutdown.clone()));
     tasks.spawn(lost.clone().take_unrouted(shutdown.clone()));
     tasks.spawn(lost.watch_epoch(housekeeping.keeper.clone(), shutdown.clone()));

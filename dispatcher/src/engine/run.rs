@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairhook_common::activity::ProcessActivity;
 use fairhook_common::limits;
 use fairhook_common::membership::{Members, Said, Stay, View};
 use fairhook_common::queue::Received;
@@ -35,6 +36,9 @@ pub struct Engine {
     pub pokes: Arc<Pokes>,
     pub lag: Lag,
     pub handle: Handle,
+    /// What is told of all tenants; somebody else tells the store.
+    pub activity: watch::Sender<ProcessActivity>,
+    pub metered_at: Moment,
     pub inbox: mpsc::Receiver<Received>,
     pub rosters: mpsc::Receiver<Roster>,
     pub disable_after: Duration,
@@ -196,6 +200,11 @@ impl Engine {
         if due.report {
             self.core.gauge();
             self.report(now);
+        }
+        if due.activity {
+            let elapsed = Duration::from_micros(now.as_micros() - self.metered_at.as_micros());
+            self.metered_at = now;
+            self.activity.send_replace(self.core.activity(elapsed, now, Timestamp::now()));
         }
         if due.tidy {
             self.core.tenants.tick(now);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairhook_common::ids::TenantId;
 use fairhook_common::queue::QueueAddress;
@@ -28,6 +29,8 @@ pub struct Tenant {
     pub delivered: u64,
     /// Deliveries that died here since the start.
     pub dead: u64,
+    /// Its slot time that has been counted as activity.
+    pub metered: Duration,
     address: QueueAddress,
     prefetch: Prefetch,
 }
@@ -59,6 +62,7 @@ impl Tenants {
             share: 0,
             delivered: 0,
             dead: 0,
+            metered: Duration::ZERO,
             address: address.clone(),
             prefetch: Prefetch::idle(),
         });

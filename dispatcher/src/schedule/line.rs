@@ -26,6 +26,11 @@ impl<T> Line<T> {
         self.lanes[lane].front().map(|(number, _)| *number)
     }
 
+    /// What arrived first in each lane.
+    pub fn heads(&self) -> impl Iterator<Item = &T> {
+        self.lanes.iter().filter_map(|lane| lane.front().map(|(_, waiting)| &waiting.item))
+    }
+
     pub fn pop(&mut self, lane: usize) -> Option<Waiting<T>> {
         self.lanes[lane].pop_front().map(|(_, waiting)| waiting)
     }

@@ -229,6 +229,11 @@ impl<T> Scheduler<T> {
         self.tenants.get(&tenant).map(Tenant::waiting).unwrap_or_default()
     }
 
+    /// The least key of what a tenant's lines begin with: how long it waits at most, if older ones have lesser keys.
+    pub fn oldest<K: Ord>(&self, tenant: TenantId, key: impl Fn(&T) -> K) -> Option<K> {
+        self.tenants.get(&tenant)?.oldest(key)
+    }
+
     /// How many slots a tenant holds.
     pub fn in_flight(&self, tenant: TenantId) -> u32 {
         self.tenants.get(&tenant).map_or(0, |tenant| tenant.in_flight)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use fairhook_common::activity::HeldBack;
 use fairhook_common::ids::TenantId;
 
 use super::LaneCounts;
@@ -38,39 +39,4 @@ pub struct TenantSnapshot {
     pub slot_time: Duration,
     /// Why nothing of what waits starts; `None`: nothing waits, or the next one starts in its turn.
     pub held_back: Option<HeldBack>,
-}
-
-/// Why nothing of a tenant starts although something waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum HeldBack {
-    /// It holds as many slots as it may.
-    AtCap,
-    /// None of the endpoints has room: each is at its concurrency limit.
-    EndpointsFull,
-    /// None of the endpoints has room, and at least one is only kept back by its rate limit.
-    RateLimited,
-    /// None of the endpoints has room, and all circuits are open.
-    CircuitOpen,
-    /// It has its fair share, and only the reserve is left.
-    AtShare,
-    /// It is below its share, but only the reserve is left, and its endpoints are too slow for that or have no history while
-    /// enough of those are tried already.
-    TooSlowForReserve,
-    /// No slot is free.
-    NoSlot,
-}
-
-impl HeldBack {
-    /// In words.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::AtCap => "at its own limit",
-            Self::EndpointsFull => "endpoint busy",
-            Self::RateLimited => "endpoint's rate limit",
-            Self::CircuitOpen => "circuit open",
-            Self::AtShare => "at its fair share",
-            Self::TooSlowForReserve => "too slow for the reserve",
-            Self::NoSlot => "no free slot",
-        }
-    }
 }

@@ -329,6 +329,13 @@ impl<T> Tenant<T> {
         taken
     }
 
+    /// The least key of what waits first in any line, or is to be parked first.
+    pub fn oldest<K: Ord>(&self, key: impl Fn(&T) -> K) -> Option<K> {
+        let lines = self.busy.iter().filter_map(|id| self.endpoints.get(id));
+        let heads = lines.flat_map(|endpoint| endpoint.line.heads());
+        heads.chain(self.parking.front().map(|waiting| &waiting.item)).map(key).min()
+    }
+
     /// Why it could start nothing even if all slots were free, if it could not.
     pub fn held_by_itself(&self, now: Moment, settings: &Settings) -> Option<HeldBack> {
         if !self.has_slot() {

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ledger;
 use super::batch::{Bounds, NoRoom, WaitingList};
+use super::counting::Counts;
 use super::gathering::Gathering;
 use super::publisher::Publisher;
 
@@ -174,6 +175,7 @@ pub(super) struct Admitter {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) metrics: Metrics,
+    pub(super) counts: Arc<Counts>,
 }
 
 pub(super) struct Metrics {
@@ -280,6 +282,7 @@ impl Admitter {
                 _ => "rejected",
             });
             if let Admission::Accepted(accepted) = &admission {
+                self.counts.admitted(pending.event.tenant, accepted.deliveries.len());
                 fan_out.learn(pending.event.tenant, accepted.deliveries.len() as u32);
                 messages.extend(to_publish(&pending.queue, accepted));
             }

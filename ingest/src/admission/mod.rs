@@ -8,6 +8,7 @@
 mod admitter;
 mod backlog;
 mod batch;
+mod counting;
 mod gathering;
 mod lineup;
 mod publisher;
@@ -33,6 +34,7 @@ pub use batch::NoRoom;
 
 use admitter::{Admitter, Door, Metrics};
 use backlog::Backlog;
+use counting::Counts;
 use publisher::Publisher;
 use quota::Quotas;
 
@@ -66,6 +68,7 @@ pub struct AdmissionHandle {
     door: Arc<Door>,
     quotas: Arc<Quotas>,
     backlog: Backlog,
+    counts: Arc<Counts>,
     _last: Arc<DropGuard>,
 }
 
@@ -78,7 +81,9 @@ pub fn start(
     tasks: &mut JoinSet<()>,
     shutdown: &Shutdown,
 ) -> AdmissionHandle {
-    start_over(Arc::new(store), queue, quotas, families, tasks, shutdown)
+    let handle = start_over(Arc::new(store.clone()), queue, quotas, families, tasks, shutdown);
+    tasks.spawn(handle.counts.clone().tell(store, shutdown.clone()));
+    handle
 }
 
 pub(crate) fn start_over(
@@ -93,12 +98,15 @@ pub(crate) fn start_over(
     let publisher = Publisher::start(ledger.clone(), queue, families, tasks, shutdown);
     let door = Arc::new(Door::new(batch::Bounds::default(), abandoned.clone(), families));
     let metrics = Metrics::new(families);
-    let admitter = Admitter { door: door.clone(), ledger: ledger.clone(), publisher, metrics };
+    let counts = Arc::new(Counts::default());
+    let admitter =
+        Admitter { door: door.clone(), ledger: ledger.clone(), publisher, metrics, counts: counts.clone() };
     tasks.spawn(admitter.run(shutdown.clone()));
     AdmissionHandle {
         door,
         quotas: Arc::new(quotas),
         backlog: Backlog::new(ledger),
+        counts,
         _last: Arc::new(abandoned.drop_guard()),
     }
 }
@@ -118,6 +126,11 @@ impl AdmissionHandle {
     /// The limits on events per second.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    /// An event of a tenant's was refused over a quota.
+    pub fn throttled(&self, tenant: TenantId) {
+        self.counts.throttled(tenant);
     }
 
     /// What a tenant uses, at most a second old.

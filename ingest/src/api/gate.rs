@@ -18,6 +18,14 @@ use crate::admission::quota::Decision;
 
 /// Lets one event of `tenant` pass, or says why not. What was decided about the rate is left in `shown`.
 pub(super) async fn pass(edge: &Edge, tenant: &Tenant, shown: &mut Option<Decision>) -> Result<(), Problem> {
+    let passed = let_pass(edge, tenant, shown).await;
+    if passed.as_ref().is_err_and(|problem| problem.code() == Code::QuotaExceeded) {
+        edge.admission.throttled(tenant.id);
+    }
+    passed
+}
+
+async fn let_pass(edge: &Edge, tenant: &Tenant, shown: &mut Option<Decision>) -> Result<(), Problem> {
     let quotas = edge.admission.quotas();
     let peek = || quotas.peek(tenant.id, &tenant.limits(), quotas.now());
     if let Err(problem) = open(edge, tenant).await {

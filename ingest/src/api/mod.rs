@@ -4,6 +4,7 @@ pub mod answer;
 mod audit;
 pub mod auth;
 pub mod body;
+mod conditions;
 mod dead_letters;
 mod deliveries;
 mod endpoint_fields;
@@ -25,6 +26,7 @@ pub mod problem;
 mod quotas;
 pub mod read;
 pub mod show;
+mod stats;
 pub mod tenant;
 mod tenants;
 mod unread;
@@ -93,6 +95,7 @@ fn routes() -> Router<Arc<Edge>> {
             get(tenants::get).put(tenants::put).patch(tenants::change).delete(tenants::delete),
         )
         .route("/quotas/{tenant}", get(quotas::get).patch(quotas::change))
+        .route("/top", get(stats::top))
         .route("/operator-keys", post(keys::create_operators).get(keys::list_operators))
         .route("/operator-keys/{key}", delete(keys::revoke_operators))
         .nest("/tenants/{tenant}", of_a_tenant())
@@ -112,6 +115,8 @@ fn of_a_tenant() -> Router<Arc<Edge>> {
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/replay", post(dead_letters::replay))
         .route("/dead-letters/purge", post(dead_letters::purge))
+        .route("/stats", get(stats::one))
+        .route("/conditions", get(conditions::list))
         .route("/replays", post(jobs::replay))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{job}", get(jobs::find))

@@ -8,6 +8,7 @@ mod events;
 mod plumbing;
 mod quotas;
 mod rig;
+mod seen;
 mod strictness;
 mod tenants;
 mod uploads;

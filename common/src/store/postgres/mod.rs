@@ -12,6 +12,7 @@ mod attempts;
 mod browse;
 mod claim;
 mod columns;
+mod conditions;
 mod control;
 mod counts;
 mod culprits;
@@ -39,11 +40,13 @@ mod removal;
 mod roster;
 mod routes;
 mod rows;
+mod survey;
 mod sweep;
 mod teardown;
 mod tenant_role;
 mod tenants;
 mod waiting;
+mod watch;
 
 use std::sync::{Arc, Mutex};
 
@@ -273,6 +276,7 @@ fn migrations() -> Migrator {
             include_str!("../../../../migrations/postgres/0003_dead_letters_by_event.sql"),
         ),
         (4, "nodes behind", include_str!("../../../../migrations/postgres/0004_nodes_behind.sql")),
+        (5, "conditions", include_str!("../../../../migrations/postgres/0005_conditions.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -13,6 +13,7 @@ mod bulk;
 mod checkpoint;
 mod claim;
 mod columns;
+mod conditions;
 mod control;
 mod counts;
 mod dead_letters;
@@ -34,10 +35,12 @@ mod recover;
 mod removal;
 mod roster;
 mod routes;
+mod survey;
 mod sweep;
 mod teardown;
 mod tenants;
 mod values;
+mod watch;
 mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -73,6 +76,7 @@ pub struct SqliteStore {
     watcher: Readers,
     event_ids: Arc<Mutex<EventIds>>,
     cluster: Mutex<nodes::Cluster>,
+    activities: Mutex<watch::Activities>,
     changes: broadcast::Sender<Change>,
 }
 
@@ -99,6 +103,7 @@ impl SqliteStore {
             watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE),
             event_ids,
             cluster: Mutex::default(),
+            activities: Mutex::default(),
             changes: broadcast::channel(limits::CHANGES_WAITING).0,
         })
     }
@@ -227,14 +232,14 @@ fn options(file: &Path) -> SqliteConnectOptions {
 }
 
 fn migrations() -> Migrator {
-    let initial = include_str!("../../../../migrations/sqlite/0001_initial.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "initial".into(),
-        MigrationType::Simple,
-        initial,
-        false,
-    )])
+    let files = [
+        (1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql")),
+        (2, "conditions", include_str!("../../../../migrations/sqlite/0002_conditions.sql")),
+    ];
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(files.into_iter().map(migration).collect())
 }
 
 async fn greatest_event(connection: &mut SqliteConnection) -> Result<uuid::Uuid, StoreError> {

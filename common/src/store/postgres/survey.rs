@@ -1,0 +1,69 @@
+//! How tenants stand, many at a time.
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{QueryBuilder, Row};
+
+use super::columns;
+use super::tenants::{COUNTS, read_counts};
+use crate::delivery::Lane;
+use crate::ids::TenantId;
+use crate::store::shared::surveys::disabled;
+use crate::store::{Surveyed, Which};
+use crate::tenant::{Dispatch, Plan, QuotaChanges};
+
+/// Every part of it is found by an index, whatever a tenant has: of what waits only the first by its time.
+pub(super) async fn survey(db: &mut PgConnection, which: Which) -> Result<Vec<Surveyed>, sqlx::Error> {
+    let since = |lane: Lane| {
+        let lane = lane as i16;
+        format!(
+            "(SELECT min(due_at) FROM schedule WHERE tenant = t.id AND lane = {lane}::smallint AND wait = 'time')"
+        )
+    };
+    let mut query = QueryBuilder::new(format!(
+        "SELECT t.id, t.slug, t.plan, t.weight, t.quota, t.dispatch, c.*, e.*, \
+         (SELECT coalesce(sum(deliveries), 0)::bigint FROM in_flight WHERE tenant = t.id) AS in_flight, \
+         least({}, {}, {}, e.parked_since) AS waiting_since \
+         FROM tenants t CROSS JOIN LATERAL (SELECT {COUNTS} WHERE tenant = t.id) c \
+         CROSS JOIN LATERAL (SELECT count(*) AS endpoints, \
+            count(*) FILTER (WHERE circuit <> 'closed') AS circuits, \
+            string_agg(id::text || ':' || coalesce(status_reason, ''), ',' ORDER BY id) \
+                FILTER (WHERE status = 'disabled') AS disabled, \
+            min((SELECT min(due_at) FROM schedule s \
+                WHERE s.tenant = p.tenant AND s.endpoint = p.id AND s.wait = 'parked')) AS parked_since \
+            FROM endpoints p WHERE p.tenant = t.id AND p.status <> 'deleted') e \
+         WHERE t.status = 'active' AND ",
+        since(Lane::First),
+        since(Lane::Retry),
+        since(Lane::Replay)
+    ));
+    match which {
+        Which::These(tenants) => {
+            let ids: Vec<_> = tenants.iter().map(TenantId::uuid).collect();
+            query.push("t.id = ANY(").push_bind(ids).push(") ORDER BY t.id");
+        }
+        Which::Behind(after, limit) => {
+            query.push("t.id > ").push_bind(after.map(|tenant| tenant.uuid()).unwrap_or_default());
+            query.push(" ORDER BY t.id LIMIT ").push_bind(i64::from(limit));
+        }
+    }
+    query.build().fetch_all(db).await?.iter().map(read).collect()
+}
+
+fn read(row: &PgRow) -> Result<Surveyed, sqlx::Error> {
+    let plan = columns::named(row, "plan", Plan::from_name)?;
+    let weight: Option<u32> = columns::maybe_number(row, "weight")?;
+    let quota: QuotaChanges = columns::json(row, "quota")?;
+    Ok(Surveyed {
+        tenant: TenantId::from_uuid(columns::uuid(row, "id")?),
+        slug: row.try_get::<Option<String>, _>("slug")?.unwrap_or_default(),
+        weight: weight.unwrap_or_else(|| plan.weight()).max(1),
+        dispatch: columns::named(row, "dispatch", Dispatch::from_name)?,
+        limits: quota.over(plan.limits()),
+        counts: read_counts(row)?,
+        in_flight: columns::number(row, "in_flight")?,
+        endpoints: columns::number(row, "endpoints")?,
+        circuits: columns::number(row, "circuits")?,
+        disabled: disabled(row.try_get("disabled")?)?,
+        waiting_since: columns::maybe_time(row, "waiting_since")?,
+    })
+}

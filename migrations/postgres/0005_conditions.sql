@@ -1,0 +1,24 @@
+-- What is seen of all tenants: how busy they are, and the conditions that they are in. Only the engine looks here.
+
+-- What each part of a process told last of the tenants that it works for: one small row, replaced every few seconds.
+CREATE TABLE activities (
+    teller      uuid    NOT NULL PRIMARY KEY,
+    told_at     bigint  NOT NULL,
+    body        text    NOT NULL    -- JSON
+);
+
+-- A condition that holds, or that was cleared and is to be told of.
+CREATE TABLE conditions (
+    id          uuid    NOT NULL PRIMARY KEY,   -- new with each time that it is raised
+    kind        text    NOT NULL,
+    tenant      uuid    NOT NULL,
+    subject     text    NOT NULL,   -- a quota, an endpoint, or nothing: all of the tenant
+    value       double precision NOT NULL,      -- what was measured when it was raised
+    measure     double precision NOT NULL,      -- what it is measured by: a quota, a cap, a share
+    reason      text,               -- why an endpoint was disabled
+    created_at  bigint  NOT NULL,   -- when it was raised
+    cleared_at  bigint,             -- NULL: it holds
+    told        boolean NOT NULL DEFAULT false  -- that it was raised
+);
+CREATE UNIQUE INDEX conditions_held ON conditions (tenant, kind, subject) WHERE cleared_at IS NULL;
+CREATE INDEX conditions_untold ON conditions (id) WHERE NOT told OR cleared_at IS NOT NULL;
