@@ -1,5 +1,5 @@
-# The gate. Needs Rust, a C compiler and git; the distributed tests also PostgreSQL, RabbitMQ and Redis, which are installed
-# where that is allowed. CI calls nothing else.
+# The gate. Needs Rust, a C compiler and git; the distributed tests also PostgreSQL, RabbitMQ, Redis and promtool, which are
+# installed where that is allowed. CI calls nothing else.
 
 CARGO ?= cargo
 
@@ -21,8 +21,8 @@ doc:
 # Every test: the embedded engine's, which need nothing, then those beside real services.
 test: test-embedded test-distributed
 
-# A test needs a service if its path names one of these.
-SERVED := postgres rabbitmq redis distributed
+# A test needs a service, or a tool that comes with them, if its path names one of these.
+SERVED := postgres rabbitmq redis distributed promtool
 
 test-embedded:
 	$(CARGO) test --workspace --locked -- $(addprefix --skip ,$(SERVED))

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 use fairhook_common::config::{Config, ConfigError, EXIT_USAGE, Effective, Environment, Purpose, args};
 
+use crate::operate::{self, Installation, Order};
 use crate::{bench, demo, logging};
 
 /// What is to be run.
@@ -19,6 +20,8 @@ pub enum Command {
     CheckConfig(Box<Effective>),
     /// Show the isolation.
     Demo,
+    /// Ask a running installation for something, or tell it to do it.
+    Operate(Order, Installation),
     /// Measure an engine.
     Bench(ArgMatches),
     /// The bare relay that an engine is measured against.
@@ -68,12 +71,22 @@ pub fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Command, Refus
         Some(("check-config", behind)) => {
             Ok(Command::CheckConfig(configured(checked_purpose(behind), &[behind, &matches])?))
         }
+        Some((name @ ("top" | "tenant"), behind)) => operate(name, behind, &matches),
         Some((name, _)) if matches.args_present() => Err(Refusal::CommandLine(without_settings(name))),
         Some(("demo", _)) => Ok(Command::Demo),
         Some(("bench", matches)) => Ok(Command::Bench(matches.clone())),
         Some(("bench-relay", matches)) => Ok(Command::BenchRelay(matches.clone())),
         Some((name, _)) => unreachable!("`{name}` is declared but has no arm here"),
     }
+}
+
+/// Reads what is asked of a running installation, and finds that.
+fn operate(name: &str, behind: &ArgMatches, before: &ArgMatches) -> Result<Command, Refusal> {
+    let (order, flags) = operate::order(name, behind);
+    let told = Config::load(&[flags, before], &Environment::of_process())?;
+    let found = Installation::find(flags, &told.config);
+    let installation = found.map_err(|problem| told.refuse("operator_key", problem))?;
+    Ok(Command::Operate(order, installation))
 }
 
 /// Reads the command line of a binary that has one role only.
@@ -120,6 +133,7 @@ fn command() -> clap::Command {
         .args(args())
         .subcommands(Purpose::ALL.map(configured))
         .subcommand(demo::command())
+        .subcommands(operate::commands())
         .subcommand(bench::command())
         .subcommand(bench::relay_command())
         .subcommand(check)
@@ -202,6 +216,27 @@ mod tests {
             panic!("no help")
         };
         assert!(help.to_string().contains("FAIRHOOK_SLOTS") && !help.use_stderr());
+    }
+
+    #[test]
+    fn an_installation_is_found_by_its_url_or_its_settings_and_needs_a_key() {
+        for words in [&["top"][..], &["tenant", "pause", "acme"]] {
+            let without = [words, &["--data-dir", "/nowhere"]].concat();
+            let Err(Refusal::Config(error)) = parsed(&without) else { panic!("{words:?} has no key") };
+            assert!(error.to_string().contains("no operator's key"), "{error}");
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let key = directory.path().join("key");
+        std::fs::write(&key, "sixteen-characters").expect("written");
+        let key = key.to_str().expect("UTF-8");
+        for words in [
+            &["top", "--once", "--url", "https://hooks.example.com/", "--operator-key-file", key][..],
+            &["tenant", "resume", "acme", "--operator-key-file", key],
+            &["--operator-key-file", key, "tenant", "pause", "acme", "--reason", "floods us"],
+        ] {
+            assert!(matches!(parsed(words), Ok(Command::Operate(..))), "{words:?}");
+        }
+        assert!(matches!(parsed(&["tenant"]), Err(Refusal::CommandLine(_))), "pause or resume");
     }
 
     #[test]

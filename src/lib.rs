@@ -10,6 +10,7 @@ pub mod logging;
 pub mod metrics_listener;
 pub mod node;
 pub mod open_files;
+pub mod operate;
 pub mod operator_key;
 pub mod receiver;
 pub mod recovery;

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Run(purpose, told) => serve::start(purpose, *told),
         Command::Migrate(told) => serve::migrate(&told),
         Command::CheckConfig(told) => cli::show_config(&told),
+        Command::Operate(order, installation) => serve::in_runtime(installation.obey(order)),
         Command::Demo => serve::in_runtime(demo::run()),
         Command::Bench(wanted) => serve::in_runtime(bench::run(&wanted)),
         Command::BenchRelay(wanted) => serve::in_runtime(bench::run_relay(&wanted)),

@@ -33,6 +33,12 @@ pub fn kept_in(directory: &Path) -> io::Result<(OperatorKey, Origin)> {
     }
 }
 
+/// Reads the key that `directory` keeps, and makes none.
+pub fn read_in(directory: &Path) -> io::Result<OperatorKey> {
+    let path = directory.join(FILE);
+    File::open(&path).map_err(|e| about(&path, &e)).and_then(|file| read(file, &path))
+}
+
 fn read(file: File, path: &Path) -> io::Result<OperatorKey> {
     let mut text = String::new();
     file.take(BYTES).read_to_string(&mut text).map_err(|e| about(path, &e))?;

@@ -5,7 +5,8 @@
 #   services.sh down DIR                     ends them and removes DIR
 #   services.sh env DIR                      prints the settings of the tests, to be sourced
 #   services.sh settings DIR                 prints the settings of an engine that is to use them
-#   services.sh run -- COMMAND…              runs a command beside instances of its own; its exit code is the command's
+#   services.sh run -- COMMAND…              runs a command beside instances of its own, with the tools that tests need; its
+#                                            exit code is the command's
 #   services.sh stop|start|kill|wipe SERVICE DIR
 #                                            one of postgres, rabbitmq, redis: in order; again; at once; start with no data
 #
@@ -20,6 +21,8 @@ START_SECONDS=120
 STOP_SECONDS=30
 RABBIT_BIN=/usr/lib/rabbitmq/bin
 SERVICES="postgres rabbitmq redis"
+# What tests need beside them.
+TOOLS=promtool
 
 main() {
     local verb=${1:-}
@@ -113,6 +116,7 @@ run() {
     trap 'down "$dir"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    provide "$TOOLS"
     up --for $$ "$dir"
     . "$dir/env"
     set -m
@@ -154,6 +158,7 @@ has() {
         postgres) [ -x "$(postgres_bin)/initdb" ] ;;
         rabbitmq) [ -x "$RABBIT_BIN/rabbitmq-server" ] && command -v epmd >/dev/null ;;
         redis) command -v redis-server >/dev/null ;;
+        promtool) command -v promtool >/dev/null ;;
     esac
 }
 
@@ -163,6 +168,7 @@ provide() {
         has "$service" && continue
         case $service in
             postgres) missing+=(postgresql) ;;
+            promtool) missing+=(prometheus) ;;
             *) missing+=("$service-server") ;;
         esac
     done

@@ -8,6 +8,9 @@ mod stage;
 mod table;
 mod verdict;
 
+pub(crate) use self::table::erase;
+pub(crate) use self::verdict::span;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 
 mod backends;
 mod listeners;
+mod operator_webhook;
 mod readiness;
 mod running;
 mod sharing;
@@ -68,6 +69,9 @@ impl Engine {
         let addresses = listeners.addresses();
         let operator_key = operator_key(&config, roles)?;
         let (hold, found) = backends.take_up().await?;
+        if let Some(url) = &config.operator_webhook_url {
+            operator_webhook::keep(&backends.store, url).await.map_err(StartError::OperatorWebhook)?;
+        }
         let slots = slots(&config, open_files);
         let key = operator_key.as_ref().map(|(key, _)| key);
         let store = backends.store.clone();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fairhook_common::config::ServerUrl;
 use fairhook_common::queue::QueueDown;
-use fairhook_common::store::StoreError;
+use fairhook_common::store::{ControlError, StoreError};
 use fairhook_dispatcher::attempt::AttempterError;
 use fairhook_ingest::BadRedisUrl;
 
@@ -34,6 +34,9 @@ pub enum StartError {
     /// A port.
     #[error("cannot listen on {1} (setting {0}): {2}")]
     Listen(&'static str, SocketAddr, io::Error),
+    /// The operator's endpoint.
+    #[error("cannot keep the endpoint for operational events (setting operator_webhook_url): {0}")]
+    OperatorWebhook(ControlError),
     /// What the process before left behind cannot be read.
     #[error("cannot take up what was left behind: {0}")]
     Recovery(StoreError),

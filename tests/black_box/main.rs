@@ -3,7 +3,9 @@
 
 mod harness;
 
+mod alerts;
 mod command_line;
+mod conditions;
 mod dead_letters;
 mod deployment;
 mod disk_full;

@@ -17,5 +17,6 @@ mod distributed {
     mod cut_off;
     mod killed;
     mod rolling;
+    mod seen;
     mod store;
 }

@@ -67,6 +67,8 @@ pub struct Config {
     pub disable_after: Duration,
     /// How long an orderly stop may take.
     pub drain_deadline: Duration,
+    /// Where operational events go, unless the operator makes endpoints of its own.
+    pub operator_webhook_url: Option<String>,
     /// What is logged.
     pub log: String,
     /// How it is written.
@@ -188,6 +190,7 @@ impl Config {
             base_domain: None,
             disable_after: Duration::ZERO,
             drain_deadline: Duration::ZERO,
+            operator_webhook_url: None,
             log: String::new(),
             log_format: LogFormat::Text,
         }

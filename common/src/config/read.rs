@@ -34,6 +34,16 @@ pub(super) fn loopback_or_off(text: &str) -> Result<Option<SocketAddr>, String> 
     Ok(Some(address))
 }
 
+/// An `http` or `https` URL without a user or a password.
+pub(super) fn web_url(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or_else(|| format!("`{text}` is no URL such as https://ops.example.com/hooks"))?;
+    match url.username().is_empty() && url.password().is_none() {
+        true => Ok(text.to_owned()),
+        false => Err("an endpoint's URL holds no user and no password".to_owned()),
+    }
+}
+
 /// Networks in CIDR notation, or single addresses, separated by commas or spaces.
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     let words = text.split([',', ' ']).filter(|word| !word.is_empty());

@@ -189,6 +189,14 @@ pub const SETTINGS: &[Setting] = &[
         read: |text, config| set(&mut config.drain_deadline, read::duration(text, Duration::ZERO, HOUR)),
     },
     Setting {
+        name: "operator_webhook_url",
+        value: "URL",
+        default: None,
+        help: "Where operational events go: an endpoint of the tenant fairhook-operator, which is made when absent",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.operator_webhook_url, read::web_url(text).map(Some)),
+    },
+    Setting {
         name: "log",
         value: "FILTER",
         default: Some("info"),

@@ -1,0 +1,54 @@
+//! The alert rules that are delivered with the engine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{Engine, until};
+
+fn rules() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus")
+}
+
+/// Every family of ours that a text names.
+fn named(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut names: Vec<_> = words.filter(|word| word.starts_with("fairhook_")).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+async fn shown_by(engine: &Engine) -> String {
+    let url = format!("http://{}/metrics", engine.metrics);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    client.get(url).send().await.expect("metrics").text().await.expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_of_the_rules_is_one_that_a_process_shows() {
+    let text = std::fs::read_to_string(rules().join("alerts.yml")).expect("the rules");
+    let names = named(&text);
+    assert!(names.len() > 8, "{names:?}");
+    let engine = Engine::start().await;
+    // A counter without an event yet has nothing to show.
+    engine.api.tenant("acme").await;
+    let waiting = until("the tenants are looked at", || async {
+        let shown = shown_by(&engine).await;
+        shown.contains("fairhook_tenants_in_condition{condition=\"tenant.noisy\"} 0").then_some(shown)
+    });
+    let shown = waiting.await;
+    for name in names.iter().filter(|name| *name != "fairhook_admission_events_total") {
+        assert!(shown.contains(&format!("# TYPE {name} ")), "{name} is not shown");
+    }
+}
+
+/// Its names end with the tool's, by which `make test-embedded` leaves them out; tests/services.sh installs it.
+#[test]
+fn the_rules_are_well_formed_and_fire_when_they_should_by_promtool() {
+    for words in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
+        let output = Command::new("promtool").args(words).current_dir(rules()).output();
+        let output = output.expect("promtool, out of Debian's package prometheus");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    }
+}
