@@ -95,7 +95,7 @@ impl Settings {
 
     /// The load before the first arm: connections are made, caches filled.
     pub fn warm_up(&self) -> Duration {
-        if self.quick { Duration::from_millis(300) } else { Duration::from_secs(2) }
+        if self.quick { Duration::from_millis(500) } else { Duration::from_secs(2) }
     }
 
     /// Of how many events piled up before the load there is one.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
+
 use super::Settings;
 use super::background::Background;
 use super::figures;
@@ -36,6 +38,8 @@ pub struct Pair {
     pub span: Duration,
     /// How many they were.
     pub bad: usize,
+    /// Their part of the slot time of the last seconds, where they are others than those who are measured.
+    pub slot_share: Option<f64>,
 }
 
 impl Pair {
@@ -70,11 +74,12 @@ pub async fn measure(kind: &'static Kind, settings: &Settings) -> Result<Pair, B
     let subject = Subject::engine(&settings.wanted, &flags).await?;
     let mut api = ApiClient::new(&subject.bases, &subject.key)?;
     api.set_up(&streams(kind, good, &receivers)).await?;
-    let slugs = (0..bad).map(|n| if kind.felt_by == FeltBy::Itself { slug(n) } else { format!("bad-{n}") });
+    let slugs: Vec<String> =
+        (0..bad).map(|n| if kind.felt_by == FeltBy::Itself { slug(n) } else { format!("bad-{n}") }).collect();
     // A client of its own: connections, too, belong to the threads that opened them.
     let theirs = ApiClient::new(&subject.bases, &subject.key)?;
     let premises = Premises::build(kind.host, receivers.url(good), &background).await?;
-    let neighbours = Neighbours::move_in(kind, theirs, slugs.collect(), premises).await?;
+    let neighbours = Neighbours::move_in(kind, theirs, slugs.clone(), premises).await?;
 
     let arm = Arm { target: Arc::new(api), ledger, good, rate: settings.rate };
     arm.run(settings.warm_up(), pace::DRAIN).await;
@@ -83,7 +88,26 @@ pub async fn measure(kind: &'static Kind, settings: &Settings) -> Result<Pair, B
     let (before, begin) = (neighbours.deeds(), Instant::now());
     let _noise = neighbours.begin(&background);
     let beside = arm.run(settings.span, pace::DRAIN).await;
-    Ok(Pair { alone, beside, deeds: neighbours.deeds() - before, span: begin.elapsed(), bad })
+    let (deeds, span) = (neighbours.deeds() - before, begin.elapsed());
+    let slot_share = match kind.felt_by {
+        FeltBy::Others => slot_share(&arm.target, &slugs).await?,
+        FeltBy::Itself => None,
+    };
+    Ok(Pair { alone, beside, deeds, span, bad, slot_share })
+}
+
+/// The part of the slot time of the last seconds that these tenants used; `None` if nobody used any.
+async fn slot_share(api: &ApiClient, slugs: &[String]) -> Result<Option<f64>, BenchError> {
+    let top = api.call(Method::GET, "/v1/top", None).await?;
+    let (mut theirs, mut all) = (0.0, 0.0);
+    for tenant in top["tenants"].as_array().into_iter().flatten() {
+        let used = tenant["slot_seconds_per_s"].as_f64().unwrap_or(0.0);
+        all += used;
+        if slugs.iter().any(|slug| tenant["tenant"] == **slug) {
+            theirs += used;
+        }
+    }
+    Ok((all > 0.0).then(|| theirs / all))
 }
 
 /// The good tenants' load.

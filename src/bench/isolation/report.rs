@@ -57,6 +57,8 @@ struct Felt {
     bad_posted_per_s: f64,
     bad_accepted_per_s: f64,
     bad_received_per_s: Option<f64>,
+    /// The bad tenants' part of the slot time at the end of the load, from 0 to 1.
+    bad_slot_share: Option<f64>,
     /// The p99 under one FIFO queue, and what had not arrived when the load ended.
     fifo_ms: Option<f64>,
     fifo_missing: Option<u64>,
@@ -118,7 +120,7 @@ impl Report {
         }
         println!("{}", self.load);
         println!(
-            "{:<16} {:>4} {:>6} {:>13}   {:>9} {:>9} {:>7} {:>5} {:>8}   {:>9} {:>9} {:>9}   {:>9}",
+            "{:<16} {:>4} {:>6} {:>13}   {:>9} {:>9} {:>7} {:>5} {:>8}   {:>9} {:>9} {:>9} {:>6}   {:>9}",
             "kind",
             "bad",
             "index",
@@ -131,10 +133,17 @@ impl Report {
             "posted/s",
             "taken/s",
             "arrive/s",
+            "slots",
             "FIFO ms"
         );
         self.kinds.iter().for_each(Felt::print);
     }
+}
+
+/// The median over the pairs that have one.
+fn slot_share(pairs: &[Pair]) -> Option<f64> {
+    let mut shares = pairs.iter().filter_map(|pair| pair.slot_share).peekable();
+    shares.peek().is_some().then(|| Median::of(shares).median)
 }
 
 impl Felt {
@@ -162,6 +171,7 @@ impl Felt {
             bad_posted_per_s: per_s(pairs.iter().map(|pair| pair.deeds.sent).sum()),
             bad_accepted_per_s: per_s(pairs.iter().map(|pair| pair.deeds.accepted).sum()),
             bad_received_per_s: received.map(per_s),
+            bad_slot_share: slot_share(pairs),
             fifo_ms: row.fifo.map(|arm| arm.arrival_or_age.p99_ms),
             fifo_missing: row.fifo.map(|arm| arm.missing),
             fifo: fifo(row.fifo.as_ref()),
@@ -169,10 +179,12 @@ impl Felt {
     }
 
     fn print(&self) {
+        let slots =
+            self.bad_slot_share.map_or_else(|| "–".to_owned(), |share| format!("{:.0} %", 100.0 * share));
         let Median { median, from, to, .. } = self.index;
         let received = self.bad_received_per_s.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
         println!(
-            "{:<16} {:>4} {:>6.2} {:>13}   {:>9.1} {:>9.1} {:>7} {:>5} {:>8}   {:>9.0} {:>9.0} {:>9}   {:>9}",
+            "{:<16} {:>4} {:>6.2} {:>13}   {:>9.1} {:>9.1} {:>7} {:>5} {:>8}   {:>9.0} {:>9.0} {:>9} {:>6}   {:>9}",
             self.kind,
             self.bad,
             median,
@@ -185,6 +197,7 @@ impl Felt {
             self.bad_posted_per_s,
             self.bad_accepted_per_s,
             received,
+            slots,
             self.fifo
         );
         if self.failed > 0 {
