@@ -56,7 +56,7 @@ fn neighbours(kinds: &[&str]) -> HashMap<String, f64> {
 
 /// Jain's index of equals, and by how much the part of a weight is off at most.
 fn shares() -> (f64, f64) {
-    let report = bench(["shares", "--seconds", "5"]);
+    let report = bench(["shares", "--seconds", "6"]);
     let weights = report["weights"].as_array().expect("weights").iter();
     let off = weights.map(|share| share["off"].as_f64().expect("a part").abs()).fold(0.0, f64::max);
     println!("{report}");
