@@ -10,7 +10,7 @@ use serde_json::Value;
 /// How many times as much as of nobody may be felt of a kind.
 const BOUND: f64 = 2.0;
 /// What an engine does wrong it does each time; what the machine does to it, it does not.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
 /// One measurement at a time.
 static MACHINE: Mutex<()> = Mutex::new(());

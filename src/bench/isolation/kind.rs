@@ -102,7 +102,8 @@ pub enum Step {
     Pause,
     /// So many events are posted, in batches; a hundredth of it with `--quick`.
     Fill(usize),
-    /// Nothing of it waits for a first attempt any more: all was delivered, or put aside because its endpoint has no room.
+    /// No more of it is queued than may be under way at once: all else was delivered, or put aside because its endpoint has no
+    /// room.
     Settle,
 }
 
