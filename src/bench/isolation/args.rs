@@ -98,6 +98,11 @@ impl Settings {
         if self.quick { Duration::from_millis(500) } else { Duration::from_secs(2) }
     }
 
+    /// What a bad tenant posts at most per second: tests are of a build that is not made to be fast.
+    pub fn most_per_s(&self) -> u32 {
+        if self.quick { 300 } else { u32::MAX }
+    }
+
     /// Of how many events piled up before the load there is one.
     pub fn thinned(&self) -> usize {
         if self.quick { 100 } else { 1 }

@@ -25,6 +25,8 @@ pub struct Neighbours {
     tenants: Arc<Tenants>,
     premises: Premises,
     posts: Arc<Ledger>,
+    /// What each posts at most per second.
+    most_per_s: u32,
 }
 
 /// Who they are.
@@ -53,6 +55,7 @@ impl Neighbours {
         client: ApiClient,
         slugs: Vec<String>,
         premises: Premises,
+        most_per_s: u32,
     ) -> Result<Self, BenchError> {
         for (tenant, slug) in slugs.iter().enumerate() {
             client.call(Method::PUT, &format!("/v1/tenants/{slug}"), Some(&json!({ "name": slug }))).await?;
@@ -67,7 +70,7 @@ impl Neighbours {
             }
         }
         let posts = Arc::new(Ledger::new(slugs.len()));
-        Ok(Self { kind, tenants: Arc::new(Tenants { client, slugs }), premises, posts })
+        Ok(Self { kind, tenants: Arc::new(Tenants { client, slugs }), premises, posts, most_per_s })
     }
 
     /// Takes the steps of the kind; a fill is of one event in `thinned`.
@@ -92,7 +95,7 @@ impl Neighbours {
             match *act {
                 Act::Post { per_second, bytes } => {
                     let (all, count) = (self.posts.clone(), self.tenants.slugs.len());
-                    let rate = Pace::Open(f64::from(per_second) * count as f64);
+                    let rate = Pace::Open(f64::from(per_second.min(self.most_per_s)) * count as f64);
                     let streams = (0..count).collect();
                     noise.spawn_on(drive(tenants, all, streams, rate, pace::FOR_EVER, bytes), handle);
                 }

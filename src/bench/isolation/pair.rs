@@ -79,7 +79,8 @@ pub async fn measure(kind: &'static Kind, settings: &Settings) -> Result<Pair, B
     // A client of its own: connections, too, belong to the threads that opened them.
     let theirs = ApiClient::new(&subject.bases, &subject.key)?;
     let premises = Premises::build(kind.host, receivers.url(good), &background).await?;
-    let neighbours = Neighbours::move_in(kind, theirs, slugs.clone(), premises).await?;
+    let neighbours =
+        Neighbours::move_in(kind, theirs, slugs.clone(), premises, settings.most_per_s()).await?;
 
     let arm = Arm { target: Arc::new(api), ledger, good, rate: settings.rate };
     arm.run(settings.warm_up(), pace::DRAIN).await;
