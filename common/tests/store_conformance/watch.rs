@@ -6,7 +6,7 @@ use fairhook_common::endpoint::{Circuit, EndpointStatus, StatusReason};
 use fairhook_common::ids::{ConditionId, TenantId};
 use fairhook_common::limits;
 use fairhook_common::store::{Order, Report, Which};
-use fairhook_common::tenant::{Dispatch, QuotaChanges};
+use fairhook_common::tenant::{Dispatch, QuotaPatch};
 use fairhook_common::time::Timestamp;
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ async fn activity_is_replaced_by_its_teller_and_forgotten_with_it() {
 async fn a_survey_shows_all_tenants_as_they_stand() {
     let world = World::new().await;
     let store = &world.store;
-    let quota = QuotaChanges { max_backlog: Some(9), ..QuotaChanges::default() };
+    let quota = QuotaPatch { max_backlog: Some(Some(9)), ..QuotaPatch::default() };
     let acme = world.tenant_with("acme", quota).await;
     let idle = world.tenant("idle").await;
     let endpoint = world.endpoint(acme).await;
