@@ -43,7 +43,7 @@ pub const CLAIM_BATCH: u32 = 1_000;
 pub const CLAIM_PAUSE: Duration = Duration::from_millis(10);
 /// Messages between the queue's consumer and the engine: one turn's worth, for the scheduler is where waiting is fair.
 pub const ENGINE_INBOX: usize = 256;
-/// Prefetch of a tenant that has had no message for `PREFETCH_IDLE_AFTER`: enough for a trickle.
+/// Prefetch of a tenant that has few deliveries here, or none for `PREFETCH_IDLE_AFTER`: enough for a trickle.
 pub const PREFETCH_IDLE: u32 = 8;
 /// A tenant without a message for so long is idle.
 pub const PREFETCH_IDLE_AFTER: Duration = Duration::from_secs(60);

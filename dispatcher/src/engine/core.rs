@@ -102,7 +102,8 @@ impl Core {
             self.metrics.twins.inc();
             return;
         };
-        if !self.tenants.message(tenant, now) {
+        let here = self.scheduler.waiting(tenant).total() + self.scheduler.in_flight(tenant) + 1;
+        if !self.tenants.message(tenant, here, now) {
             return;
         }
         let item = Held { ticket, since: now, receipt: Some(receipt) };

@@ -4,7 +4,8 @@ use fairhook_common::limits;
 
 use crate::schedule::Moment;
 
-/// The prefetch of one tenant: its share and a small look-ahead while messages come, little while none do.
+/// The prefetch of one tenant: its share and a small look-ahead while it needs them, little while it does not. Another prefetch
+/// is a new subscription, so that thousands of tenants with a trickle each must do with the little.
 #[derive(Debug, Clone, Copy)]
 pub struct Prefetch {
     last_message: Option<Moment>,
@@ -17,10 +18,13 @@ impl Prefetch {
         Self { last_message: None, busy: false }
     }
 
-    /// A message came. Returns whether [`Self::size`] has changed.
-    pub fn message(&mut self, now: Moment) -> bool {
+    /// A message came, and with it so many deliveries of the tenant are here. Returns whether [`Self::size`] has changed.
+    pub fn message(&mut self, here: u32, now: Moment) -> bool {
         self.last_message = Some(now);
-        !std::mem::replace(&mut self.busy, true)
+        // Sooner than the little is used up: the queue hands out nothing more then.
+        let begins = !self.busy && here >= limits::PREFETCH_IDLE / 2;
+        self.busy |= begins;
+        begins
     }
 
     /// Time has passed. Returns whether [`Self::size`] has changed.
@@ -47,13 +51,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_is_fetched_ahead_for_while_messages_come() {
+    fn a_tenant_is_fetched_ahead_for_while_it_has_more_than_a_trickle() {
         let start = Moment::from_micros(0);
         let mut prefetch = Prefetch::idle();
         assert_eq!(prefetch.size(50), limits::PREFETCH_IDLE);
         assert!(!prefetch.tick(start));
-        assert!(prefetch.message(start));
-        assert!(!prefetch.message(start));
+        assert!(!prefetch.message(1, start), "a trickle");
+        assert_eq!(prefetch.size(50), limits::PREFETCH_IDLE);
+        assert!(prefetch.message(limits::PREFETCH_IDLE - 1, start));
+        assert!(!prefetch.message(limits::PREFETCH_IDLE, start));
         assert_eq!(prefetch.size(50), 50 + limits::PREFETCH_AHEAD);
         let almost = start.after(limits::PREFETCH_IDLE_AFTER - Duration::from_secs(1));
         assert!(!prefetch.tick(almost));
@@ -65,7 +71,7 @@ mod tests {
     fn a_prefetch_is_never_none_at_all() {
         let mut prefetch = Prefetch::idle();
         assert!(prefetch.size(0) >= 1);
-        prefetch.message(Moment::from_micros(0));
+        prefetch.message(limits::PREFETCH_IDLE, Moment::from_micros(0));
         assert_eq!(prefetch.size(u32::MAX), u32::MAX);
     }
 }

@@ -99,12 +99,12 @@ impl Tenants {
         self.subscriptions.delete(QueueAddress { tenant: gone.id, name: Arc::clone(&gone.queue) });
     }
 
-    /// A message of the tenant's came. Returns whether it is served here.
-    pub fn message(&mut self, tenant: TenantId, now: Moment) -> bool {
+    /// A message of the tenant's came, and with it so many of its deliveries are here. Returns whether it is served here.
+    pub fn message(&mut self, tenant: TenantId, here: u32, now: Moment) -> bool {
         let Some(tenant) = self.by_id.get_mut(&tenant).filter(|tenant| tenant.share > 0) else {
             return false;
         };
-        if tenant.prefetch.message(now) {
+        if tenant.prefetch.message(here, now) {
             tenant.subscribe(&self.subscriptions);
         }
         true
