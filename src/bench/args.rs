@@ -30,12 +30,16 @@ pub struct Settings {
     pub answer_after: Duration,
     /// Measure a bare relay too.
     pub baseline: bool,
+    /// Measure the servers' parts too.
+    pub parts: bool,
     /// How often.
     pub rounds: usize,
     /// Print JSON.
     pub json: bool,
     /// Measure memory and speed with so many deliveries waiting.
     pub backlog: Option<u64>,
+    /// Measure what so many tenants cost beside a few.
+    pub scale: Option<usize>,
 }
 
 /// The command as it is parsed.
@@ -74,6 +78,9 @@ pub fn command() -> Command {
         .arg(Arg::new("baseline").long("baseline").action(ArgAction::SetTrue).help(
             "Also measure a bare relay (same HTTP server and client, nothing else), in turn with the engine",
         ))
+        .arg(Arg::new("parts").long("parts").requires("distributed").action(ArgAction::SetTrue).help(
+            "Also measure what Postgres and RabbitMQ do alone with the same rows and messages, in turn with the engine",
+        ))
         .arg(number("rounds", "1", "How often to measure; the ratio is the median").value_parser(value_parser!(u32).range(1..=100)))
         .arg(
             Arg::new("backlog")
@@ -82,6 +89,14 @@ pub fn command() -> Command {
                 .conflicts_with_all(["baseline", "url", "rate"])
                 .value_parser(value_parser!(u64).range(1..=100_000_000))
                 .help("Measure the engine's memory and the speed of ingest with 0 and with N deliveries waiting"),
+        )
+        .arg(
+            Arg::new("scale")
+                .long("scale")
+                .value_name("N")
+                .conflicts_with_all(["baseline", "parts", "url", "backlog"])
+                .value_parser(value_parser!(u32).range(11..=100_000))
+                .help("Measure the same load over 10 tenants and over N: set-up, CPU, memory, a dispatcher's start"),
         )
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the report as JSON"))
 }
@@ -109,9 +124,33 @@ impl Settings {
             concurrency: number("concurrency"),
             answer_after: Duration::from_millis(number("answer-after-ms").into()),
             baseline: matches.get_flag("baseline"),
+            parts: matches.get_flag("parts"),
             rounds: number("rounds") as usize,
             json: matches.get_flag("json"),
             backlog: matches.get_one("backlog").copied(),
+            scale: matches.get_one::<u32>("scale").map(|tenants| *tenants as usize),
         })
+    }
+
+    /// The load in words.
+    pub fn load(&self) -> String {
+        let pace = match self.pace {
+            Pace::Open(rate) => format!("open loop at {rate} events/s"),
+            Pace::Closed(connections) => format!("closed loop over {connections} connections"),
+        };
+        let tenants = match self.scale {
+            Some(_) => String::new(),
+            None => format!(", {} tenants with one endpoint each", self.tenants),
+        };
+        let (engine, payload, seconds) = (self.wanted.describe(), self.payload, self.span.as_secs());
+        format!("{engine}; {pace}{tenants}, {payload}-byte payloads, {seconds} s")
+    }
+
+    /// How many callers wait for an answer at the same time, in a closed loop.
+    pub fn callers(&self) -> usize {
+        match self.pace {
+            Pace::Closed(connections) => connections,
+            Pace::Open(_) => 1,
+        }
     }
 }

@@ -6,8 +6,10 @@
 mod args;
 mod backlog;
 mod isolation;
+mod parts;
 mod relay;
 mod report;
+mod scale;
 mod shares;
 mod subject;
 
@@ -22,8 +24,8 @@ use serde_json::json;
 use self::args::Settings;
 pub use self::args::{command, relay_command};
 pub use self::relay::run as run_relay;
-use self::report::{Baseline, Report, Run, Uses};
-use self::subject::{Subject, Usage};
+use self::report::{Looked, Report, Run};
+use self::subject::{Subject, Wanted, Watched};
 use crate::signals::Signals;
 use crate::workload::{ApiClient, ApiFailure, Behaviour, Ledger, Receivers, StreamSetup, Target, drive};
 
@@ -93,6 +95,9 @@ async fn measure_as_told(matches: &ArgMatches) -> Result<bool, BenchError> {
     if let Some(size) = settings.backlog {
         return backlog::measure(&settings, size).await;
     }
+    if let Some(tenants) = settings.scale {
+        return scale::measure(&settings, tenants).await;
+    }
     let report = measure(&settings).await?;
     report.print(settings.json);
     Ok(report.lost() == 0)
@@ -105,10 +110,14 @@ async fn measure(settings: &Settings) -> Result<Report, BenchError> {
             settings.say(&format!("round {round} of {}: bare relay", settings.rounds));
             report.relays.push(measure_relay(settings).await?);
         }
+        if let (true, Wanted::Distributed { servers, .. }) = (settings.parts, &settings.wanted) {
+            settings.say(&format!("round {round} of {}: the servers' parts", settings.rounds));
+            report.parts.push(parts::measure(settings, servers).await?);
+        }
         settings.say(&format!("round {round} of {}: fairhook", settings.rounds));
         report.runs.push(measure_engine(settings).await?);
     }
-    report.baseline = Baseline::of(&report.runs, &report.relays);
+    report.compare();
     Ok(report)
 }
 
@@ -148,13 +157,11 @@ async fn measure_target<T: Target>(
     let answered = ledger.elapsed() - from;
     all_arrived(&ledger, settings.tenants).await;
     let after = used(settings, subject);
-    Run::new(ledger.tally(streams.iter().copied(), from), from, answered, Uses::between(before, after))
+    Run::new(ledger.tally(streams.iter().copied(), from), from, answered, before, after)
 }
 
-/// What everything has used so far: the subject's own processes, and the servers that are watched.
-fn used(settings: &Settings, subject: &Subject) -> [Vec<(String, Usage)>; 2] {
-    let servers = settings.watched.iter().map(|watched| (watched.name.clone(), watched.usage()));
-    [subject.usage(), servers.collect()]
+fn used(settings: &Settings, subject: &Subject) -> Looked {
+    Looked { processes: subject.usage(), servers: settings.watched.iter().map(Watched::look).collect() }
 }
 
 /// Waits until nothing accepted is missing, as long as that may take.

@@ -41,6 +41,8 @@ pub struct Tally {
     pub arrival: Latencies,
     /// As `arrival`, but what has not arrived yet counts with the time it has waited so far.
     pub arrival_or_age: Latencies,
+    /// When the first arrival was, since the origin.
+    pub first_arrival: Duration,
     /// When the last first arrival was, since the origin.
     pub last_arrival: Duration,
 }
@@ -106,6 +108,7 @@ impl Ledger {
             accept: Latencies::of(accepted().filter_map(|e| since(e, e.answered))),
             arrival: Latencies::of(arrived().filter_map(|e| since(e, e.first_arrival))),
             arrival_or_age: Latencies::of(accepted().filter_map(|e| since(e, e.first_arrival.or(Some(now))))),
+            first_arrival: entries.iter().filter_map(|e| e.first_arrival).min().unwrap_or_default(),
             last_arrival: entries.iter().filter_map(|e| e.first_arrival).max().unwrap_or_default(),
         }
     }

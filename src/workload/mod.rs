@@ -16,5 +16,5 @@ pub use client::client;
 pub use fifo::{Fifo, FifoTarget};
 pub use ledger::{Ledger, Tally};
 pub use receiver::{Behaviour, Receivers};
-pub use sender::{Pace, Sent, Target, drive};
+pub use sender::{Pace, Sent, Target, drive, each_once};
 pub use stats::Latencies;

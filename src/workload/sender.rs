@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -12,6 +13,8 @@ use super::Ledger;
 
 /// Posts that may wait for their answers at once in an open loop; beyond it the next waits, at its own charge.
 const IN_FLIGHT: usize = 10_000;
+/// Posts at once where it does not matter how fast they go.
+const FEW_AT_A_TIME: usize = 32;
 
 /// Where events go.
 pub trait Target: Send + Sync + 'static {
@@ -53,6 +56,14 @@ pub async fn drive<T: Target>(
         Pace::Open(rate) => flow.open(rate, span).await,
         Pace::Closed(connections) => flow.closed(connections, span).await,
     }
+}
+
+/// Sends one event of each of the first `streams` streams, a few at a time; returns when every post is answered.
+pub async fn each_once<T: Target>(target: Arc<T>, ledger: Arc<Ledger>, streams: usize, payload_bytes: usize) {
+    let flow =
+        Flow { target, ledger, streams: (0..streams).collect(), turn: AtomicUsize::new(0), payload_bytes };
+    let posts = (0..streams).map(|_| flow.post(flow.ledger.elapsed()));
+    stream::iter(posts).buffer_unordered(FEW_AT_A_TIME).collect::<()>().await;
 }
 
 struct Flow<T> {
@@ -148,6 +159,14 @@ mod tests {
         );
         let tally = ledger.tally([0, 1], Duration::ZERO);
         assert_eq!((tally.sent, tally.accepted), (10, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_stream_is_sent_one_event() {
+        let ledger = Arc::new(Ledger::new(5));
+        each_once(Arc::new(Stalling), ledger.clone(), 4, 64).await;
+        let sent = (0..5).map(|stream| ledger.tally([stream], Duration::ZERO).accepted);
+        assert_eq!(sent.collect::<Vec<_>>(), [1, 1, 1, 1, 0]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ mod harness;
 // The tests' names begin with this word, by which `make test-embedded` leaves them out.
 #[path = "."]
 mod distributed {
+    mod bench;
     mod broker;
     mod cap;
     mod chaos;

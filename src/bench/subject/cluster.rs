@@ -14,6 +14,8 @@ use crate::workload::client;
 
 /// How long processes may take until they are ready.
 const READY: Duration = Duration::from_secs(60);
+/// The role, and how its processes' names begin.
+const DISPATCHER: &str = "dispatcher";
 
 /// Where the servers are. The URLs hold passwords: there is no `Debug` that shows them.
 #[derive(Clone)]
@@ -65,37 +67,66 @@ impl fmt::Display for Servers {
     }
 }
 
-/// Starts the processes, ingests first, and waits until each is ready.
-pub async fn start(
-    servers: &Servers,
+/// Processes over the same servers.
+pub struct Cluster {
+    servers: Servers,
     shape: Shape,
-    key: &str,
-    settings: &[&str],
-) -> Result<Vec<Process>, BenchError> {
-    let queue_type = match servers.queue_type {
-        QueueType::Classic => "classic",
-        QueueType::Quorum => "quorum",
-    };
-    let mut environment = vec![
-        ("FAIRHOOK_STORE_URL", servers.store.as_str()),
-        ("FAIRHOOK_QUEUE_URL", &servers.queue),
-        ("FAIRHOOK_QUEUE_TYPE", queue_type),
-        ("FAIRHOOK_OPERATOR_KEY", key),
-    ];
-    environment.extend(servers.redis.as_deref().map(|redis| ("FAIRHOOK_REDIS_URL", redis)));
-    let ingests = (1..=shape.ingests).map(|n| ("ingest", n, &["API", "metrics"][..]));
-    let dispatchers = (1..=shape.dispatchers).map(|n| ("dispatcher", n, &["metrics"][..]));
-    let mut processes = Vec::new();
-    for (role, n, labels) in ingests.chain(dispatchers) {
-        let name = format!("{role} {n}");
-        let node = format!("bench-{role}-{n}");
-        let ports = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--node-name", &node];
-        let words = [&[role], &ports[..], settings].concat();
-        let process = Process::start(name, &words, &environment, labels).await?;
-        ready(&process).await?;
-        processes.push(process);
+    key: String,
+    settings: Vec<String>,
+}
+
+impl Cluster {
+    /// None is started. Each will be given `settings` as flags.
+    pub fn new(servers: &Servers, shape: Shape, key: &str, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|&word| word.to_owned()).collect();
+        Self { servers: servers.clone(), shape, key: key.to_owned(), settings }
     }
-    Ok(processes)
+
+    /// Starts the processes with the API, and waits until each is ready.
+    pub async fn start_ingests(&self) -> Result<Vec<Process>, BenchError> {
+        self.start("ingest", self.shape.ingests, &["API", "metrics"]).await
+    }
+
+    /// Starts those that deliver.
+    pub async fn start_dispatchers(&self) -> Result<Vec<Process>, BenchError> {
+        self.start(DISPATCHER, self.shape.dispatchers, &["metrics"]).await
+    }
+
+    async fn start(&self, role: &str, count: usize, labels: &[&str]) -> Result<Vec<Process>, BenchError> {
+        let mut processes = Vec::new();
+        for n in 1..=count {
+            let node = format!("bench-{role}-{n}");
+            let ports = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--node-name", &node];
+            let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
+            let words = [&[role], &ports[..], &settings].concat();
+            let process = Process::start(format!("{role} {n}"), &words, &self.environment(), labels).await?;
+            ready(&process).await?;
+            processes.push(process);
+        }
+        Ok(processes)
+    }
+
+    /// URLs and keys are secrets, which no command line shows.
+    fn environment(&self) -> Vec<(&str, &str)> {
+        let servers = &self.servers;
+        let queue_type = match servers.queue_type {
+            QueueType::Classic => "classic",
+            QueueType::Quorum => "quorum",
+        };
+        let mut environment = vec![
+            ("FAIRHOOK_STORE_URL", servers.store.as_str()),
+            ("FAIRHOOK_QUEUE_URL", &servers.queue),
+            ("FAIRHOOK_QUEUE_TYPE", queue_type),
+            ("FAIRHOOK_OPERATOR_KEY", &self.key),
+        ];
+        environment.extend(servers.redis.as_deref().map(|redis| ("FAIRHOOK_REDIS_URL", redis)));
+        environment
+    }
+}
+
+/// Whether a process was started to deliver.
+pub fn is_dispatcher(process: &Process) -> bool {
+    process.name.starts_with(DISPATCHER)
 }
 
 async fn ready(process: &Process) -> Result<(), BenchError> {

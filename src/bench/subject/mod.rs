@@ -10,9 +10,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use self::cluster::Cluster;
 pub use self::cluster::Servers;
 use self::process::Process;
-use self::scratch::Scratch;
+pub use self::scratch::Scratch;
 pub use self::usage::{Usage, Watched};
 pub use self::wanted::{Shape, Wanted};
 use super::BenchError;
@@ -25,6 +26,7 @@ pub struct Subject {
     pub key: String,
     // In the order in which they go: processes first, then what they stand on.
     processes: Vec<Process>,
+    cluster: Option<Cluster>,
     _directory: Option<TempDir>,
     _scratch: Option<Scratch>,
 }
@@ -37,6 +39,7 @@ impl Subject {
                 bases: vec![url.clone()],
                 key: read_key(key_file)?,
                 processes: Vec::new(),
+                cluster: None,
                 _directory: None,
                 _scratch: None,
             }),
@@ -58,6 +61,7 @@ impl Subject {
             bases: vec![base(process.place("API"))],
             key: read_key(&data_dir.join("operator.key"))?,
             processes: vec![process],
+            cluster: None,
             _directory: Some(directory),
             _scratch: None,
         })
@@ -67,10 +71,34 @@ impl Subject {
         let scratch = Scratch::make(servers).await?;
         let key = format!("fhk_bench_{}", uuid::Uuid::new_v4().simple());
         let settings = [COMMON, settings].concat();
-        let processes = cluster::start(&scratch.servers, shape, &key, &settings).await?;
-        let apis = processes.iter().take(shape.ingests);
-        let bases = apis.map(|ingest| base(ingest.place("API"))).collect();
-        Ok(Self { bases, key, processes, _directory: None, _scratch: Some(scratch) })
+        let cluster = Cluster::new(&scratch.servers, shape, &key, &settings);
+        let ingests = cluster.start_ingests().await?;
+        let bases = ingests.iter().map(|ingest| base(ingest.place("API"))).collect();
+        let mut subject = Self {
+            bases,
+            key,
+            processes: ingests,
+            cluster: Some(cluster),
+            _directory: None,
+            _scratch: Some(scratch),
+        };
+        subject.start_dispatchers().await?;
+        Ok(subject)
+    }
+
+    /// Ends the processes that only deliver; `false` if there are none of ours.
+    pub fn end_dispatchers(&mut self) -> bool {
+        let before = self.processes.len();
+        self.processes.retain(|process| !cluster::is_dispatcher(process));
+        self.processes.len() < before
+    }
+
+    /// Starts as many of them as are wanted.
+    pub async fn start_dispatchers(&mut self) -> Result<(), BenchError> {
+        if let Some(cluster) = &self.cluster {
+            self.processes.extend(cluster.start_dispatchers().await?);
+        }
+        Ok(())
     }
 
     /// A bare relay to the receivers of which the first is at `target`.
@@ -80,6 +108,7 @@ impl Subject {
             bases: vec![process.place("relay").to_owned()],
             key: String::new(),
             processes: vec![process],
+            cluster: None,
             _directory: None,
             _scratch: None,
         })

@@ -14,6 +14,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// What this process has used so far.
+    pub fn of_this_process() -> Self {
+        usage_of(std::process::id()).unwrap_or_default()
+    }
+
     /// Resident memory in MiB.
     pub fn rss_mib(&self) -> f64 {
         self.rss_bytes as f64 / (1024.0 * 1024.0)
@@ -54,6 +59,11 @@ impl Watched {
             return Err(format!("there is no process {pid}"));
         }
         Ok(Self { name: name.to_owned(), pid })
+    }
+
+    /// [`Watched::usage`], with its name.
+    pub fn look(&self) -> (String, Usage) {
+        (self.name.clone(), self.usage())
     }
 
     /// What it and its children have used so far, those that have ended among them. Memory that several share counts in

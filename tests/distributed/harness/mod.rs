@@ -9,7 +9,7 @@ mod tally;
 
 pub use cluster::{Cluster, Customer, Shape};
 pub use load::{Doors, Load};
-pub use services::Service;
+pub use services::{Service, Services, Use};
 pub use tally::Tally;
 
 use std::time::{Duration, Instant};
