@@ -62,6 +62,7 @@ mod sqlite {
 mod postgres {
     suite!();
 
+    mod by_key;
     mod contention;
     mod isolation;
     mod notices;

@@ -23,8 +23,8 @@ pub(super) async fn arrivals(
 ) -> Result<HashSet<usize>, sqlx::Error> {
     // A queued delivery at generation 0 has no row in the schedule.
     const ARRIVED: &str = "UPDATE deliveries d SET state = 'delivered', attempts = 1, finished_at = w.finished_at \
-        FROM unnest($1::uuid[], $2::integer[], $5::bigint[]) AS w (event, ordinal, finished_at) \
-        WHERE d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 \
+        FROM unnest($1::uuid[], $2::integer[], $4::bigint[]) AS w (event, ordinal, finished_at) \
+        WHERE d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $3 \
             AND d.state = 'queued' AND d.generation = 0 AND d.attempts = 0 RETURNING d.event, d.ordinal";
     let first = first_attempts(outcomes, culprits);
     if first.is_empty() {
@@ -37,7 +37,6 @@ pub(super) async fn arrivals(
             .bind(keys.events)
             .bind(keys.ordinals)
             .bind(keys.least)
-            .bind(keys.greatest)
             .bind(day.iter().map(|&index| outcomes[index].decided_at.0).collect::<Vec<_>>())
             .fetch_all(&mut *connection)
             .await?;

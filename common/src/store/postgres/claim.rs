@@ -104,12 +104,12 @@ async fn take(
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     const TAKE: &str = "WITH free AS (SELECT d.event, d.ordinal \
             FROM unnest($1::uuid[], $2::integer[]) AS w (event, ordinal) \
-            JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 \
+            JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $3 \
             WHERE d.state IN ('scheduled', 'queued') FOR UPDATE OF d SKIP LOCKED), \
         raised AS (UPDATE deliveries d SET state = 'queued', generation = d.generation + 1 FROM free \
-            WHERE d.event = free.event AND d.ordinal = free.ordinal AND d.event BETWEEN $3 AND $4 \
+            WHERE d.event = free.event AND d.ordinal = free.ordinal AND d.event >= $3 \
             RETURNING d.event, d.ordinal, d.generation) \
-        UPDATE schedule s SET wait = 'time', due_at = $5 FROM raised \
+        UPDATE schedule s SET wait = 'time', due_at = $4 FROM raised \
         WHERE s.event = raised.event AND s.ordinal = raised.ordinal \
         RETURNING raised.event, raised.ordinal, raised.generation";
     let mut raised: HashMap<DeliveryId, u32> = HashMap::with_capacity(found.len());
@@ -118,7 +118,6 @@ async fn take(
             .bind(keys.events)
             .bind(keys.ordinals)
             .bind(keys.least)
-            .bind(keys.greatest)
             .bind(until.0)
             .fetch_all(&mut *connection)
             .await?;

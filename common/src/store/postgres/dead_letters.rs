@@ -40,7 +40,7 @@ pub(super) async fn make_room(
         WHERE l.tenant = w.tenant AND l.event = o.event AND l.ordinal = o.ordinal RETURNING l.event, l.ordinal";
     const OVERFLOW: &str = "UPDATE deliveries d SET state = 'discarded', discarded_reason = 'dlq_overflow' \
         FROM unnest($1::uuid[], $2::integer[]) AS w (event, ordinal) \
-        WHERE d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 AND d.state = 'dead' \
+        WHERE d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $3 AND d.state = 'dead' \
         RETURNING d.tenant, d.attempts";
     let bound = u64::from(limits::SWEEP_ROWS) + limits::RECORD_BATCH as u64;
     let rows = sqlx::query(FORGET)
@@ -51,7 +51,7 @@ pub(super) async fn make_room(
     let gone = rows.iter().map(delivery_id).collect::<Result<Vec<_>, _>>()?;
     for keys in Keys::by_day(gone.iter().copied().filter(|id| !knows(id))) {
         let overflow = sqlx::query(OVERFLOW).bind(keys.events).bind(keys.ordinals);
-        let overflow = overflow.bind(keys.least).bind(keys.greatest).fetch_all(&mut *connection).await?;
+        let overflow = overflow.bind(keys.least).fetch_all(&mut *connection).await?;
         for row in overflow {
             let (tenant, attempts) = (TenantId::from_uuid(row.try_get(0)?), number(&row, 1)?);
             moves.moved(tenant, (DeliveryState::Dead, attempts), (DeliveryState::Discarded, attempts));

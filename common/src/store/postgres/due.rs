@@ -20,13 +20,13 @@ pub(super) async fn make_due(
 ) -> Result<u64, sqlx::Error> {
     const DUE: &str = "WITH queued AS (SELECT d.event, d.ordinal, d.tenant, d.endpoint, d.expires_at \
             FROM unnest($1::uuid[], $2::integer[]) AS w (event, ordinal) \
-            JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 \
+            JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $3 \
             WHERE d.state = 'queued' ORDER BY d.event, d.ordinal FOR UPDATE OF d), \
         due AS (INSERT INTO schedule (event, ordinal, tenant, endpoint, lane, wait, due_at, expires_at) \
-            SELECT event, ordinal, tenant, endpoint, $5, 'time', $6, expires_at FROM queued \
+            SELECT event, ordinal, tenant, endpoint, $4, 'time', $5, expires_at FROM queued \
             ON CONFLICT DO NOTHING RETURNING event, ordinal) \
-        UPDATE deliveries d SET state = 'scheduled', generation = d.generation + $7 FROM due \
-        WHERE d.event = due.event AND d.ordinal = due.ordinal AND d.event BETWEEN $3 AND $4";
+        UPDATE deliveries d SET state = 'scheduled', generation = d.generation + $6 FROM due \
+        WHERE d.event = due.event AND d.ordinal = due.ordinal AND d.event >= $3";
     let distinct: BTreeSet<_> = deliveries.iter().copied().collect();
     let mut made = 0;
     for keys in Keys::by_day(distinct.into_iter()) {
@@ -34,7 +34,6 @@ pub(super) async fn make_due(
             .bind(keys.events)
             .bind(keys.ordinals)
             .bind(keys.least)
-            .bind(keys.greatest)
             .bind(Lane::First as i16)
             .bind(now.0)
             .bind(bound(raise));

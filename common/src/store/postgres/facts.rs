@@ -22,16 +22,16 @@ pub(super) async fn read_standings(
     outcomes: &[&Outcome],
 ) -> Result<HashMap<DeliveryId, Changed>, sqlx::Error> {
     const LOCK: &str = "SELECT 1 FROM unnest($1::uuid[], $2::integer[]) AS w (event, ordinal) \
-        JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 \
+        JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $3 \
         ORDER BY d.event, d.ordinal FOR UPDATE OF d";
     // A delivery may come more than once in a batch; each of its rows may add a repeated attempt.
     const STANDINGS: &str = "SELECT d.event, d.ordinal, d.tenant, d.endpoint, d.state, d.generation, d.attempts, \
             d.schedule_position, d.expires_at, d.finished_at, s.lane, s.wait, s.due_at, \
             CASE WHEN d.attempts > 0 AND EXISTS (SELECT 1 FROM attempts a WHERE a.event = w.event \
-                AND a.ordinal = w.ordinal AND a.event BETWEEN $3 AND $4 AND a.id = w.attempt) THEN w.attempt END, \
+                AND a.ordinal = w.ordinal AND a.event >= $3 AND a.id = w.attempt) THEN w.attempt END, \
             d.discarded_reason \
-        FROM unnest($1::uuid[], $2::integer[], $5::uuid[]) AS w (event, ordinal, attempt) \
-        JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4 \
+        FROM unnest($1::uuid[], $2::integer[], $4::uuid[]) AS w (event, ordinal, attempt) \
+        JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $3 \
         LEFT JOIN schedule s ON s.event = d.event AND s.ordinal = d.ordinal";
     let mut sorted = outcomes.to_vec();
     sorted.sort_unstable_by_key(|outcome| outcome.delivery);
@@ -41,9 +41,9 @@ pub(super) async fn read_standings(
         let attempts: Vec<Option<Uuid>> =
             day.iter().map(|outcome| outcome.attempt.as_ref().map(|attempt| attempt.id)).collect();
         let lock = sqlx::query(LOCK).bind(&keys.events).bind(&keys.ordinals);
-        lock.bind(keys.least).bind(keys.greatest).execute(&mut *connection).await?;
+        lock.bind(keys.least).execute(&mut *connection).await?;
         let found = sqlx::query(STANDINGS).bind(keys.events).bind(keys.ordinals).bind(keys.least);
-        rows.extend(found.bind(keys.greatest).bind(attempts).fetch_all(&mut *connection).await?);
+        rows.extend(found.bind(attempts).fetch_all(&mut *connection).await?);
     }
     let mut standings: HashMap<_, Changed> = HashMap::with_capacity(outcomes.len());
     for row in rows {

@@ -27,8 +27,8 @@ pub(super) async fn load(
     const WANTED: &str = "SELECT w.n, d.state, d.generation, d.tenant, d.endpoint, d.expires_at, d.attempts, \
             d.schedule_position, v.type, v.payload, v.created_at, e.status, t.status = 'active', t.dispatch = 'open' \
         FROM unnest($1::integer[], $2::uuid[], $3::integer[]) AS w (n, event, ordinal) \
-        JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $4 AND $5 \
-        JOIN events v ON v.id = w.event AND v.id BETWEEN $4 AND $5 \
+        JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $4 \
+        JOIN events v ON v.id = w.event AND v.id >= $4 \
         LEFT JOIN endpoints e ON e.id = d.endpoint LEFT JOIN tenants t ON t.id = d.tenant";
     let mut sorted: Vec<(i32, DeliveryId)> =
         (0..).zip(tickets.iter().map(|ticket| ticket.delivery)).collect();
@@ -40,8 +40,7 @@ pub(super) async fn load(
             .bind(day.iter().map(|(n, _)| *n).collect::<Vec<_>>())
             .bind(keys.events)
             .bind(keys.ordinals)
-            .bind(keys.least)
-            .bind(keys.greatest);
+            .bind(keys.least);
         rows.extend(wanted.fetch_all(&mut *connection).await?);
     }
     let mut answers = vec![Load::Stale; tickets.len()];

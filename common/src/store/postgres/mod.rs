@@ -92,14 +92,10 @@ impl PostgresStore {
         let options = options.options([("client_min_messages", "warning")]);
         let greatest = migrate(&options).await?;
         let changes = broadcast::channel(limits::CHANGES_WAITING).0;
+        let by_key = pools::by_key(&options);
         let store = Self {
-            admit: Pool::new(&options, "admit", limits::PG_ADMIT_CONNECTIONS, limits::PG_WRITE_DEADLINE),
-            outcome: Pool::new(
-                &options,
-                "outcome",
-                limits::PG_OUTCOME_CONNECTIONS,
-                limits::PG_WRITE_DEADLINE,
-            ),
+            admit: Pool::new(&by_key, "admit", limits::PG_ADMIT_CONNECTIONS, limits::PG_WRITE_DEADLINE),
+            outcome: Pool::new(&by_key, "outcome", limits::PG_OUTCOME_CONNECTIONS, limits::PG_WRITE_DEADLINE),
             api: Pool::new(&options, "api", limits::PG_API_CONNECTIONS, limits::PG_WRITE_DEADLINE),
             doors: Pool::new(&options, "look up", limits::PG_DOOR_CONNECTIONS, limits::READ_DEADLINE),
             turns: Turns::default(),

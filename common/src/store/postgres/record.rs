@@ -229,16 +229,15 @@ impl<'a> Applied<'a> {
 async fn write_standings(connection: &mut PgConnection, changed: &[Changed]) -> Result<(), sqlx::Error> {
     const STAND: &str = "UPDATE deliveries d SET state = w.state, attempts = w.attempts, \
             schedule_position = w.position, finished_at = w.finished_at, discarded_reason = w.reason \
-        FROM unnest($1::uuid[], $2::integer[], $5::text[], $6::integer[], $7::integer[], $8::bigint[], $9::text[]) \
+        FROM unnest($1::uuid[], $2::integer[], $4::text[], $5::integer[], $6::integer[], $7::bigint[], $8::text[]) \
             AS w (event, ordinal, state, attempts, position, finished_at, reason) \
-        WHERE d.event = w.event AND d.ordinal = w.ordinal AND d.event BETWEEN $3 AND $4";
+        WHERE d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $3";
     let after = || changed.iter().map(|changed| &changed.after);
     let keys = Keys::of(after().map(|after| after.delivery));
     sqlx::query(STAND)
         .bind(keys.events)
         .bind(keys.ordinals)
         .bind(keys.least)
-        .bind(keys.greatest)
         .bind(after().map(|after| after.state.name()).collect::<Vec<_>>())
         .bind(after().map(|after| bound(after.attempts)).collect::<Vec<_>>())
         .bind(after().map(|after| bound(after.position)).collect::<Vec<_>>())
