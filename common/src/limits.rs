@@ -41,6 +41,16 @@ pub const LOAD_READERS: usize = 2;
 pub const LOAD_DEADLINE: Duration = Duration::from_secs(10);
 /// What outcomes a power failure may take at most: those of so long (it makes them be attempted once more).
 pub const OUTCOME_SYNC: Duration = Duration::from_millis(50);
+/// Deliveries that are remembered from their admission to their load: what a few seconds of a full load admit.
+pub const RECENT_DELIVERIES: usize = 16_384;
+/// Payload bytes remembered with them; and, beside them, bytes of endpoints.
+pub const RECENT_BYTES: usize = 16 * 1024 * 1024;
+/// Pairs of a tenant's event type and an endpoint that it goes to, remembered for admissions: some 10 MB with long names.
+pub const RECENT_TARGETS: usize = 65_536;
+/// Events count as coming for so long after the last admission.
+pub const ADMISSIONS_FLOW: Duration = Duration::from_millis(20);
+/// How long outcomes wait, while events are coming, to be committed together with the next ones: nobody waits for an outcome.
+pub const OUTCOME_JOIN: Duration = Duration::from_millis(5);
 /// Statements that a connection keeps prepared: those over many rows have a text per number of rows.
 pub const STATEMENTS_CACHED: usize = 1_024;
 /// Changes of the control plane that a slow listener may leave unread; beyond it, it forgets everything it remembers.
@@ -53,6 +63,10 @@ pub const CHECKPOINT_LOOK: Duration = Duration::from_millis(100);
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the end of a checkpoint waits for readers while the writer waits for it.
 pub const CHECKPOINT_BUSY: Duration = Duration::from_millis(50);
+/// Pages (1 MiB) that may be left to be moved while the writer waits.
+pub const CHECKPOINT_REST: i64 = 256;
+/// How often more is moved beside the writer until so few are left: one that writes faster than that is to wait.
+pub const CHECKPOINT_ROUNDS: usize = 3;
 /// Pages in the write-ahead log (32 MiB) above which it is begun anew.
 pub const WAL_PAGES: i64 = 8_192;
 

@@ -91,14 +91,18 @@ impl Consumer for MemoryConsumer {
         loop {
             // Nothing is awaited between taking a message and returning it: cancelled, it has taken none. A notice given
             // before it is awaited is kept, so none is missed.
-            let taken = self.shared.lock().take(self.id);
-            if let Some((tenant, place, message)) = taken {
-                let shared = Some(Arc::clone(&self.shared));
-                let receipt = Box::new(MemoryReceipt { shared, consumer: self.id, tenant, place });
-                return Ok(Received { tenant, message, receipt });
+            if let Some(received) = self.ready() {
+                return Ok(received);
             }
             self.arrived.notified().await;
         }
+    }
+
+    fn ready(&self) -> Option<Received> {
+        let (tenant, place, message) = self.shared.lock().take(self.id)?;
+        let shared = Some(Arc::clone(&self.shared));
+        let receipt = Box::new(MemoryReceipt { shared, consumer: self.id, tenant, place });
+        Some(Received { tenant, message, receipt })
     }
 }
 

@@ -97,6 +97,11 @@ pub trait Consumer: Send + Sync {
     /// The next message of any subscribed queue. Within a tenant in the order of the queue, but for what came back.
     /// Cancel safe. `Err` once the queue is lost: then this consumer is at its end and every unacked message comes back.
     async fn next(&self) -> Result<Received, QueueDown>;
+
+    /// The next message if it is here already. Never waits: many come at once, and a wait for each costs more than it.
+    fn ready(&self) -> Option<Received> {
+        None
+    }
 }
 
 /// A message that this consumer has to ack once its outcome is recorded. Dropped unacked it goes back to its queue.

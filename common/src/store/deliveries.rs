@@ -43,6 +43,12 @@ pub trait Deliveries: Send + Sync + 'static {
     /// Reads what an attempt needs, one answer per ticket, in order. Changes nothing.
     async fn load(&self, tickets: &[Ticket], now: Timestamp) -> Result<Vec<Load>, StoreError>;
 
+    /// What [`Deliveries::load`] would answer to each of `tickets` now, where that is known without asking anybody; `None`:
+    /// load it. Never waits, so that what was just admitted is attempted without a detour.
+    fn at_hand(&self, tickets: &[Ticket], _now: Timestamp) -> Vec<Option<Load>> {
+        vec![None; tickets.len()]
+    }
+
     /// Records what came of deliveries, one answer per outcome, in order; one transaction (bisected if an item's data
     /// cannot be stored). Numbers the attempts. A `Delivered` ends any unfinished delivery whatever its generation; any
     /// other verdict applies only at the current generation to an unfinished delivery, and is [`Recorded::Stale`] otherwise.

@@ -12,8 +12,8 @@ use fairhook_common::event::{EventPattern, EventType, Idempotency, NewEvent};
 use fairhook_common::ids::{DeliveryId, EndpointId, EventId, TenantId};
 use fairhook_common::retry::RetrySchedule;
 use fairhook_common::store::{
-    Admission, Claim, ClaimFrom, Claimed, DeliveryFilter, DeliveryView, EndpointChanges, NewEndpoint,
-    NewTenant, Order, PageRequest, Recorded, SharedStore, TenantChanges, Ticket,
+    Admission, Claim, ClaimFrom, Claimed, DeliveryFilter, DeliveryView, EndpointChanges, Load, Loaded,
+    NewEndpoint, NewTenant, Order, PageRequest, Recorded, SharedStore, TenantChanges, Ticket,
 };
 use fairhook_common::tenant::{DeliveryCounts, Dispatch, DlqOverflow, Plan, QuotaPatch, Tenant};
 use fairhook_common::time::Timestamp;
@@ -184,8 +184,14 @@ impl World {
         self.view(delivery).await.state
     }
 
-    pub async fn load(&self, delivery: &Sent, now: Timestamp) -> fairhook_common::store::Load {
-        self.store.load(&[delivery.ticket()], now).await.expect("loads").remove(0)
+    /// Loads it, and makes sure that what the store has at hand, if anything, says the same.
+    pub async fn load(&self, delivery: &Sent, now: Timestamp) -> Load {
+        let at_hand = self.store.at_hand(&[delivery.ticket()], now).pop().flatten();
+        let load = self.store.load(&[delivery.ticket()], now).await.unwrap().pop().unwrap();
+        if let Some(at_hand) = at_hand {
+            assert_eq!(told(&at_hand), told(&load), "at hand and as loaded");
+        }
+        load
     }
 
     pub async fn counts(&self, tenant: TenantId) -> DeliveryCounts {
@@ -347,4 +353,14 @@ pub fn accepted(admissions: &[Admission]) -> Vec<EventId> {
         other => panic!("not accepted: {other:?}"),
     };
     admissions.iter().map(id).collect()
+}
+
+/// All that a load says, to be compared.
+fn told(load: &Load) -> String {
+    let Load::Attempt(loaded) = load else { return format!("{load:?}") };
+    let Loaded { delivery, tenant, endpoint, event_type, payload, .. } = &**loaded;
+    let secrets = (endpoint.secrets.current.reveal(), endpoint.secrets.previous.as_ref().map(|p| p.0.reveal()));
+    let endpoint = (endpoint.id, &endpoint.url, endpoint.timeout, &endpoint.retry, endpoint.body, secrets);
+    let times = (loaded.created_at, loaded.expires_at, loaded.attempts, loaded.schedule_position);
+    format!("{delivery} {tenant} {endpoint:?} {event_type} {payload:?} {times:?}")
 }

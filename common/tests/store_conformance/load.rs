@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fairhook_common::delivery::{DeliveryState, DiscardReason, Verdict};
-use fairhook_common::endpoint::EndpointStatus;
+use fairhook_common::delivery::{DeliveryState, DiscardReason, Outcome, Verdict};
+use fairhook_common::endpoint::{EndpointStatus, StatusReason};
 use fairhook_common::ids::DeliveryId;
 use fairhook_common::signature::SigningSecret;
 use fairhook_common::store::Load;
@@ -105,4 +105,53 @@ async fn paused_is_held_and_unwanted_is_discarded_by_the_row_of_now() {
     assert!(matches!(world.load(&sent, at(1)).await, Load::Discard(DiscardReason::TenantDeleted)));
     let unknown = Sent { id: DeliveryId { ordinal: 7, ..sent.id }, ..sent };
     assert!(matches!(world.load(&unknown, at(1)).await, Load::Stale));
+}
+
+/// `World::load` compares. An endpoint is at hand once it was loaded, so that something is loaded after each change.
+#[tokio::test]
+async fn what_is_at_hand_is_what_would_be_loaded_whatever_happened_meanwhile() {
+    let world = World::new().await;
+    let tenant = world.tenant("acme").await;
+    let endpoint = world.endpoint(tenant).await;
+    let admitted = async || {
+        let known = world.deliveries(tenant, 1).await[0];
+        assert!(matches!(world.load(&known, at(1)).await, Load::Attempt(_)));
+        world.deliveries(tenant, 1).await[0]
+    };
+    let sent = admitted().await;
+    assert!(matches!(world.load(&sent, at(1)).await, Load::Attempt(_)));
+    assert!(matches!(world.load(&sent, at(1)).await, Load::Attempt(_)), "again");
+
+    let sent = admitted().await;
+    world.store.rotate_secret(tenant, endpoint, SigningSecret::generate(), LIFE, at(1)).await.unwrap();
+    assert!(matches!(world.load(&sent, at(1)).await, Load::Attempt(_)));
+    let sent = admitted().await;
+    world.pause(tenant, endpoint).await;
+    assert!(matches!(world.load(&sent, at(1)).await, Load::Hold));
+    world.resume(tenant, endpoint).await;
+    let sent = admitted().await;
+    world.dispatch(tenant, Dispatch::Paused).await;
+    assert!(matches!(world.load(&sent, at(1)).await, Load::Hold));
+    world.dispatch(tenant, Dispatch::Open).await;
+    let sent = admitted().await;
+    assert!(matches!(world.load(&sent, START.after(LIFE)).await, Load::Discard(DiscardReason::Expired)));
+    let sent = admitted().await;
+    world.store.cancel(tenant, sent.id, at(1)).await.unwrap();
+    assert!(matches!(world.load(&sent, at(1)).await, Load::Stale));
+    let sent = admitted().await;
+    assert_eq!(world.store.make_due(&[sent.id], at(1)).await.unwrap(), 1);
+    assert!(matches!(world.load(&sent, at(1)).await, Load::Stale));
+    for ended in [Sent::delivered, Sent::dead] {
+        let sent = admitted().await;
+        world.record_one(ended(&sent, at(1))).await;
+        assert!(matches!(world.load(&sent, at(1)).await, Load::Stale));
+    }
+    let sent = admitted().await;
+    world.record_one(Outcome { disable: Some(StatusReason::Gone), ..sent.dead(at(1)) }).await;
+    let stopped = world.deliveries(tenant, 1).await[0];
+    assert!(matches!(world.load(&stopped, at(1)).await, Load::Stale), "held from the start");
+    world.resume(tenant, endpoint).await;
+    let sent = admitted().await;
+    world.store.delete_endpoint(tenant, endpoint, at(1)).await.unwrap();
+    assert!(matches!(world.load(&sent, at(1)).await, Load::Discard(DiscardReason::EndpointDeleted)));
 }

@@ -14,7 +14,7 @@ use fairhook_common::store::{Claim, ClaimFrom, Claimed, DueWork, Load, Loaded, R
 use fairhook_common::time::Timestamp;
 
 use super::due::{DuePlan, Room};
-use super::held::{Ended, Held, Started};
+use super::held::{Ended, Held, Started, ToLoad};
 use super::metrics::Metrics;
 use super::places::Places;
 use super::recording::{Outbound, Told};
@@ -36,7 +36,7 @@ pub struct Core {
     /// What is counted of each tenant, for whoever looks at all of them.
     pub meters: Meters,
     capacity: Capacity,
-    to_load: Vec<Started>,
+    pub to_load: ToLoad,
     /// The slowest record since the capacity was last decided.
     record_latency: Duration,
     /// Endpoints whose circuit is not closed.
@@ -71,7 +71,7 @@ impl Core {
             metrics,
             meters: Meters::default(),
             capacity: Capacity::new(slots),
-            to_load: Vec::new(),
+            to_load: ToLoad::default(),
             record_latency: Duration::ZERO,
             broken: BTreeSet::new(),
         }
@@ -164,7 +164,7 @@ impl Core {
 
     /// What is to be loaded next.
     pub fn take_load(&mut self) -> Vec<Started> {
-        std::mem::take(&mut self.to_load)
+        self.to_load.take()
     }
 
     /// A load was answered. Returns what is to be attempted.

@@ -78,3 +78,40 @@ impl Held {
         Unrecorded { outcome, receipt: self.receipt, since: now }
     }
 }
+
+/// What started and is to be loaded.
+#[derive(Default)]
+pub struct ToLoad {
+    started: Vec<Started>,
+    /// How many of them, the first, the store does not have at hand.
+    asked: usize,
+}
+
+impl ToLoad {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.started.len()
+    }
+
+    /// One more has started.
+    pub fn push(&mut self, started: Started) {
+        self.started.push(started);
+    }
+
+    /// What started since the last time: the store may have it at hand.
+    pub fn take_new(&mut self) -> Vec<Started> {
+        self.started.split_off(self.asked)
+    }
+
+    /// The store does not have these at hand.
+    pub fn put_back(&mut self, started: Vec<Started>) {
+        self.started.extend(started);
+        self.asked = self.started.len();
+    }
+
+    /// All of it.
+    pub fn take(&mut self) -> Vec<Started> {
+        self.asked = 0;
+        std::mem::take(&mut self.started)
+    }
+}

@@ -56,9 +56,9 @@ impl Intake {
             }
             tokio::select! {
                 received = consumer.next() => {
-                    let received = received?;
+                    let first = received?;
                     self.outage.worked();
-                    if self.inbox.send(received).await.is_err() {
+                    if !self.hand_on(first, consumer).await {
                         return Ok(());
                     }
                 }
@@ -70,6 +70,19 @@ impl Intake {
         // The consumer is kept until the engine has acked what it still records: dropped, it would give all of it back.
         self.inbox.closed().await;
         Ok(())
+    }
+
+    /// Hands on `first` and what is there already, up to an inbox's worth. Returns whether the engine is still there.
+    async fn hand_on(&self, first: Received, consumer: &dyn Consumer) -> bool {
+        let mut next = Some(first);
+        for left in (0..limits::ENGINE_INBOX).rev() {
+            let Some(received) = next else { break };
+            if self.inbox.send(received).await.is_err() {
+                return false;
+            }
+            next = if left > 0 { consumer.ready() } else { None };
+        }
+        true
     }
 
     async fn change(&self, consumer: &dyn Consumer, change: Change) -> Result<(), QueueDown> {

@@ -182,7 +182,11 @@ impl Engine {
             }
             return;
         }
-        for ready in self.core.loaded(batch, now, Timestamp::now()) {
+        self.attempt(batch);
+    }
+
+    fn attempt(&mut self, batch: Vec<(Started, Option<Load>)>) {
+        for ready in self.core.loaded(batch, self.tools.clock.now(), Timestamp::now()) {
             let tools = Arc::clone(&self.tools);
             self.under_way.attempts.spawn(attempt(tools, ready.started, ready.loaded, ready.slug));
         }
@@ -260,10 +264,35 @@ impl Engine {
         if self.may_begin() {
             let now = self.tools.clock.now();
             self.core.start(now, Timestamp::now());
+            self.attempt_at_hand();
             self.send_loads();
             self.send_claims();
         }
         self.send_records();
+    }
+
+    /// Attempts at once what the store need not read.
+    fn attempt_at_hand(&mut self) {
+        let began = Instant::now();
+        let started = self.core.to_load.take_new();
+        if started.is_empty() {
+            return;
+        }
+        let tickets: Vec<_> = started.iter().map(|started| started.held.ticket).collect();
+        let at_hand = self.store.at_hand(&tickets, Timestamp::now());
+        assert_eq!(at_hand.len(), started.len(), "every ticket is answered");
+        let (mut loaded, mut rest) = (Vec::with_capacity(started.len()), Vec::new());
+        for (started, load) in started.into_iter().zip(at_hand) {
+            match load {
+                Some(load) => loaded.push((started, Some(load))),
+                None => rest.push(started),
+            }
+        }
+        self.core.to_load.put_back(rest);
+        if !loaded.is_empty() {
+            self.tools.metrics.load.done(loaded.len(), began.elapsed());
+            self.attempt(loaded);
+        }
     }
 
     fn send_loads(&mut self) {

@@ -15,6 +15,7 @@ use super::BoxFuture;
 use super::bulk::{Bound, Storable, Text, store_all};
 use super::counts::Moves;
 use super::locked;
+use super::recent::Recent;
 use super::routes::{Known, Routes, known_keys};
 use super::values::blob;
 use crate::delivery::{DeliveryState, Lane};
@@ -30,9 +31,10 @@ pub(super) async fn admit(
     connection: &mut SqliteConnection,
     events: &[NewEvent],
     ids: &Arc<Mutex<EventIds>>,
+    recent: &Recent,
     now: Timestamp,
 ) -> Result<Admitted, sqlx::Error> {
-    let routes = Routes::read(connection, events).await?;
+    let routes = Routes::read(connection, events, recent).await?;
     let known = known_keys(connection, events, now).await?;
     let mut sorted = Sorted::sort(events, &routes, &known, ids, now);
     let count = sorted.fresh.len();

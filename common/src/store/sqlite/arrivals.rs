@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::attempts::Attempt;
@@ -12,28 +11,26 @@ use super::bulk::{Storable, Text};
 use super::counts::Moves;
 use super::error::{Failure, failure};
 use super::values::blob;
+use super::writer::UNDO;
 use crate::delivery::{DeliveryState, Outcome, Verdict};
-use crate::ids::EndpointId;
 use crate::store::Recorded;
 
-/// Records `outcomes` if all of them are such arrivals; `None`: some are not, and nothing has changed.
+/// Records `outcomes` if all of them are such arrivals; `None`: some are not, and nothing has changed. The first thing that its
+/// job does: what it has to take back, it takes back with the job.
 pub(super) async fn arrivals(
     connection: &mut SqliteConnection,
     outcomes: &[Outcome],
 ) -> Result<Option<Vec<Recorded>>, sqlx::Error> {
     let Some(attempts) = first_attempts(outcomes) else { return Ok(None) };
-    if any_failing(connection, outcomes).await? {
-        return Ok(None);
-    }
-    sqlx::query("SAVEPOINT arrivals").execute(&mut *connection).await?;
     let all = match write(connection, outcomes, attempts).await {
         Ok(all) => all,
         // Data that cannot be stored is found the long way.
         Err(error) if failure(&error) == Failure::Data => false,
         Err(error) => return Err(error),
     };
-    let end = if all { "RELEASE arrivals" } else { "ROLLBACK TO arrivals; RELEASE arrivals" };
-    sqlx::query(end).execute(connection).await?;
+    if !all {
+        sqlx::query(UNDO).execute(connection).await?;
+    }
     let arrived = Recorded::Applied { state: DeliveryState::Delivered, due_at: None, endpoint_stopped: None };
     Ok(all.then(|| vec![arrived; outcomes.len()]))
 }
@@ -55,39 +52,21 @@ fn first_attempts(outcomes: &[Outcome]) -> Option<Vec<Attempt<'_>>> {
     ids.into_iter().map(attempt).collect()
 }
 
-/// Whether an endpoint among them has to learn that it no longer fails.
-async fn any_failing(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<bool, sqlx::Error> {
-    const FAILING: Text = Text {
-        before: "SELECT EXISTS (SELECT 1 FROM endpoints WHERE failing_since IS NOT NULL AND id IN (",
-        row: "?",
-        after: "))",
-    };
-    let mut endpoints: Vec<EndpointId> = outcomes.iter().map(|outcome| outcome.endpoint).collect();
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    let rows = FAILING.fetch(connection, &endpoints, |query, id| query.bind(blob(id.uuid()))).await?;
-    for row in &rows {
-        if row.try_get(0)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Writes them; returns whether every delivery stood as it was admitted. If not, what was written is to be taken back.
 async fn write(
     connection: &mut SqliteConnection,
     outcomes: &[Outcome],
     attempts: Vec<Attempt<'_>>,
 ) -> Result<bool, sqlx::Error> {
-    // A queued delivery at generation 0 has no row in the schedule. (`+` keeps SQLite from walking the table for large
-    // batches.)
+    // A queued delivery at generation 0 has no row in the schedule. An endpoint that failed before has to learn that it no
+    // longer does, which is the long way's. (`+` keeps SQLite from walking the table for large batches.)
     const ARRIVED: Text = Text {
         before: "WITH new (event, ordinal, finished_at) AS (VALUES ",
         row: "(?,?,?)",
         after: ") UPDATE deliveries SET state = 'delivered', attempts = 1, finished_at = new.finished_at FROM new \
                 WHERE deliveries.event = +new.event AND deliveries.ordinal = +new.ordinal \
-                AND +deliveries.state = 'queued' AND deliveries.generation = 0 AND deliveries.attempts = 0",
+                AND +deliveries.state = 'queued' AND deliveries.generation = 0 AND deliveries.attempts = 0 \
+                AND NOT EXISTS (SELECT 1 FROM endpoints f WHERE f.id = deliveries.endpoint AND f.failing_since IS NOT NULL)",
     };
     let changed = ARRIVED.execute(connection, outcomes, |query, outcome| {
         let id = outcome.delivery;

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Sqlite};
 
 use super::BoxFuture;
 use super::error::{Failure, failure};
+use super::writer::UNDO;
 
 /// Rows in one statement: with at most 16 values each, far below SQLite's 32,766.
 const PIECE: usize = 512;
@@ -100,12 +101,17 @@ pub(super) trait Storable: Sync {
 }
 
 /// Stores `count` rows but those whose own data cannot be stored, which it finds by halving; returns them with the
-/// reason, in order.
+/// reason, in order. The first thing that its job writes: what is to be taken back, is with the job.
 pub(super) async fn store_all(
     connection: &mut SqliteConnection,
     rows: &dyn Storable,
     count: usize,
 ) -> Result<Vec<(usize, String)>, sqlx::Error> {
+    match rows.store(connection, 0..count).await {
+        Ok(()) => return Ok(Vec::new()),
+        Err(error) if failure(&error) != Failure::Data => return Err(error),
+        Err(_) => sqlx::query(UNDO).execute(&mut *connection).await?,
+    };
     let mut refused = Vec::new();
     let mut ranges = Vec::new();
     ranges.push(0..count);

@@ -76,8 +76,14 @@ async fn checkpoint(
             return Ok::<_, sqlx::Error>(connection);
         }
         *last = Instant::now();
-        let left = run(&mut connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+        let mut left = run(&mut connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
         if left.log >= limits::WAL_PAGES {
+            // The more is moved beside the writer, the less it waits for.
+            for _ in 0..limits::CHECKPOINT_ROUNDS {
+                if left.log - left.moved > limits::CHECKPOINT_REST {
+                    left = run(&mut connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+                }
+            }
             let _turn = turn.lock().await;
             run(&mut connection, "PRAGMA wal_checkpoint(RESTART)").await?;
         }

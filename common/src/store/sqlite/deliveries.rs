@@ -22,16 +22,24 @@ use crate::time::Timestamp;
 #[async_trait]
 impl Deliveries for SqliteStore {
     async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError> {
-        let ids = Arc::clone(&self.event_ids);
-        self.writer
-            .write(Class::Admit, move |c| Box::pin(async move { admit::admit(c, &events, &ids, now).await }))
-            .await
+        let (ids, recent) = (Arc::clone(&self.event_ids), Arc::clone(&self.recent));
+        let admitted = self.writer.write(Class::Admit, move |c| {
+            Box::pin(async move {
+                let era = recent.era();
+                let admitted = admit::admit(c, &events, &ids, &recent, now).await?;
+                Ok((era, events, admitted))
+            })
+        });
+        let (era, events, admitted) = admitted.await?;
+        self.recent.keep(era, &events, &admitted.results);
+        Ok(admitted)
     }
 
     async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError> {
-        let settled = settled.to_vec();
+        let (settled, recent) = (settled.to_vec(), Arc::clone(&self.recent));
         self.writer
             .write(Class::Outcome, move |c| {
+                recent.forget(settled.iter().flat_map(|settled| &settled.unpublished).copied());
                 Box::pin(async move { admit::settle_outbox(c, &settled, now).await })
             })
             .await
@@ -39,8 +47,12 @@ impl Deliveries for SqliteStore {
 
     async fn make_due(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
         let deliveries: Vec<_> = deliveries.iter().map(|&id| (id, now)).collect();
+        let recent = Arc::clone(&self.recent);
         self.writer
-            .write(Class::Outcome, move |c| Box::pin(async move { admit::make_due(c, &deliveries).await }))
+            .write(Class::Outcome, move |c| {
+                recent.forget(deliveries.iter().map(|(id, _)| *id));
+                Box::pin(async move { admit::make_due(c, &deliveries).await })
+            })
             .await
     }
 
@@ -57,8 +69,19 @@ impl Deliveries for SqliteStore {
     }
 
     async fn load(&self, tickets: &[Ticket], now: Timestamp) -> Result<Vec<Load>, StoreError> {
-        let tickets = tickets.to_vec();
-        self.loaders.read(move |c| Box::pin(async move { load::load(c, &tickets, now).await })).await
+        let (tickets, era) = (tickets.to_vec(), self.recent.era());
+        let read = self.loaders.read(move |c| Box::pin(async move { load::load(c, &tickets, now).await }));
+        let loads = read.await?;
+        let endpoints = loads.iter().filter_map(|load| match load {
+            Load::Attempt(loaded) => Some(&loaded.endpoint),
+            _ => None,
+        });
+        self.recent.learn(era, endpoints);
+        Ok(loads)
+    }
+
+    fn at_hand(&self, tickets: &[Ticket], now: Timestamp) -> Vec<Option<Load>> {
+        self.recent.take(tickets, now)
     }
 
     async fn record(
@@ -66,8 +89,16 @@ impl Deliveries for SqliteStore {
         outcomes: Vec<Outcome>,
         disable_after: Duration,
     ) -> Result<Vec<Recorded>, StoreError> {
+        let recent = Arc::clone(&self.recent);
         let recorded = self.writer.write(Class::Outcome, move |c| {
-            Box::pin(async move { record::record(c, &outcomes, disable_after).await })
+            Box::pin(async move {
+                recent.forget(outcomes.iter().map(|outcome| outcome.delivery));
+                let (recorded, stopped) = record::record(c, &outcomes, disable_after).await?;
+                if !stopped.is_empty() {
+                    recent.disturb();
+                }
+                Ok((recorded, stopped))
+            })
         });
         let (recorded, stopped) = recorded.await?;
         stopped.into_iter().for_each(|tenant| self.announce(Change::Tenant(tenant)));

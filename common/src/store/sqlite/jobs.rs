@@ -85,7 +85,7 @@ pub(super) async fn count_deliveries(
     tenant: TenantId,
 ) -> Result<u64, sqlx::Error> {
     let count: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE tenant = ? LIMIT ?)")
+        sqlx::query_scalar("SELECT count(*) FROM (SELECT 1 FROM tenant_deliveries WHERE tenant = ? LIMIT ?)")
             .bind(blob(tenant.uuid()))
             .bind(limits::JOB_TOTAL as i64)
             .fetch_one(db)

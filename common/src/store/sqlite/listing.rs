@@ -25,7 +25,7 @@ pub(super) enum Source {
 impl Source {
     fn table(self) -> &'static str {
         match self {
-            Self::Deliveries => "deliveries",
+            Self::Deliveries => "tenant_deliveries",
             Self::DeadLetters => "dead_letters",
         }
     }

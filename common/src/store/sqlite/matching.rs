@@ -23,22 +23,19 @@ pub(super) async fn look(
     after: Option<DeliveryId>,
     limit: u32,
 ) -> Result<Vec<Candidate>, sqlx::Error> {
-    let mut query = QueryBuilder::new(format!("SELECT {CANDIDATE} FROM "));
     // Dead letters have a list of their own, however long the other is.
-    let table = if states(filter) == [DeliveryState::Dead] {
-        query.push(
-            "dead_letters k CROSS JOIN deliveries d ON d.event = k.event AND d.ordinal = k.ordinal \
-             JOIN events e ON e.id = k.event",
-        );
-        "k"
-    } else {
-        query.push("deliveries d JOIN events e ON e.id = d.event");
-        "d"
+    let list = match states(filter) == [DeliveryState::Dead] {
+        true => "dead_letters",
+        false => "tenant_deliveries",
     };
-    query.push(format!(" WHERE {table}.tenant = ")).push_bind(blob(tenant.uuid()));
+    let mut query = QueryBuilder::new(format!(
+        "SELECT {CANDIDATE} FROM {list} k CROSS JOIN deliveries d ON d.event = k.event AND d.ordinal = k.ordinal \
+         JOIN events e ON e.id = k.event WHERE k.tenant = "
+    ));
+    query.push_bind(blob(tenant.uuid()));
     let after = after.map(|id| Position { uuid: id.event.uuid(), ordinal: id.ordinal });
-    push_keys(admitted(filter).behind(after, Order::Ascending), &mut query, table);
-    query.push(format!(" ORDER BY {table}.event, {table}.ordinal LIMIT ")).push_bind(i64::from(limit));
+    push_keys(admitted(filter).behind(after, Order::Ascending), &mut query, "k");
+    query.push(" ORDER BY k.event, k.ordinal LIMIT ").push_bind(i64::from(limit));
     query.build().fetch_all(db).await?.iter().map(read_candidate).collect()
 }
 

@@ -2,6 +2,7 @@
 //!
 //! * `writer` owns the one connection that writes and commits what is waiting together;
 //! * `readers` lends connections that only read, with a deadline on every use;
+//! * `recent` spares most loads the way through the file;
 //! * `checkpoint` moves the write-ahead log into the file, off the path of the commits;
 //! * every other file is one verb, or a few of a kind, as plain functions over a connection.
 
@@ -30,6 +31,7 @@ mod matching;
 mod nodes;
 mod paging;
 mod readers;
+mod recent;
 mod record;
 mod recover;
 mod removal;
@@ -60,6 +62,7 @@ use super::{BoxFuture, Change, StoreError, locked};
 use crate::ids::TenantId;
 use crate::limits;
 use readers::Readers;
+use recent::Recent;
 use writer::{Class, Writer};
 
 /// Pages in a connection's cache, in KiB (negative: that is how SQLite tells KiB from pages).
@@ -75,6 +78,7 @@ pub struct SqliteStore {
     loaders: Readers,
     watcher: Readers,
     event_ids: Arc<Mutex<EventIds>>,
+    recent: Arc<Recent>,
     cluster: Mutex<nodes::Cluster>,
     activities: Mutex<watch::Activities>,
     changes: broadcast::Sender<Change>,
@@ -92,8 +96,9 @@ impl SqliteStore {
         let event_ids = Arc::new(Mutex::new(EventIds::behind(greatest_event(&mut connection).await?)));
         let log = checkpoint::start(options.clone()).await.map_err(error::store_error)?;
         let reading = options.clone().read_only(true);
+        let recent = Arc::new(Recent::default());
         Ok(Self {
-            writer: Writer::start(connection, options, log, lock)
+            writer: Writer::start(connection, options, log, Arc::clone(&recent), lock)
                 .map_err(|error| StoreError::Internal(format!("no thread to write with: {error}")))?,
             doors: Readers::new(reading.clone(), limits::DOOR_READERS, limits::READ_DEADLINE),
             turns: Turns::default(),
@@ -102,6 +107,7 @@ impl SqliteStore {
             loaders: Readers::new(reading.clone(), limits::LOAD_READERS, limits::LOAD_DEADLINE),
             watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE),
             event_ids,
+            recent,
             cluster: Mutex::default(),
             activities: Mutex::default(),
             changes: broadcast::channel(limits::CHANGES_WAITING).0,
@@ -115,7 +121,12 @@ impl SqliteStore {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
-        self.writer.write(Class::Control, job).await
+        let recent = Arc::clone(&self.recent);
+        let written = self.writer.write(Class::Control, move |connection| {
+            recent.disturb();
+            job(connection)
+        });
+        written.await
     }
 
     /// The same for a change on a tenant's behalf, one at a time for each: a tenant that floods the API with changes
@@ -235,6 +246,7 @@ fn migrations() -> Migrator {
     let files = [
         (1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql")),
         (2, "conditions", include_str!("../../../../migrations/sqlite/0002_conditions.sql")),
+        (3, "by_event", include_str!("../../../../migrations/sqlite/0003_by_event.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -1,68 +1,51 @@
 //! Rows that go for good, a bounded number at a time, with everything that hangs on them.
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::columns::{self, blob};
 use super::lifecycle::{Move, move_counts};
-use crate::ids::{DeliveryId, TenantId};
+use crate::ids::TenantId;
 use crate::limits;
 use crate::store::shared::paging::last_within;
 
-/// Removes a tenant's oldest deliveries with their attempts and pointers, about `limit` rows in all; returns how many
-/// deliveries. Their counts stay.
-pub(super) async fn deliveries_of_tenant(
+/// Removes a tenant's oldest events with everything of theirs, about `limit` rows in all; returns how many events, and how
+/// many deliveries. Their counts stay.
+pub(super) async fn events_of_tenant(
     db: &mut SqliteConnection,
     tenant: TenantId,
     limit: u32,
-) -> Result<u64, sqlx::Error> {
+) -> Result<(u64, u64), sqlx::Error> {
     let tenant = blob(tenant.uuid());
     let rows = sqlx::query(
-        "SELECT event, ordinal, attempts + 2 AS weight FROM deliveries WHERE tenant = ? \
-         ORDER BY event, ordinal LIMIT ?",
+        "SELECT e.id, length(e.payload) AS bytes, 1 + (SELECT 2 * count(*) + coalesce(sum(d.attempts), 0) \
+         FROM deliveries d WHERE d.event = e.id) AS weight FROM events e WHERE e.tenant = ? ORDER BY e.id LIMIT ?",
     )
     .bind(&tenant)
     .bind(i64::from(limit))
     .fetch_all(&mut *db)
     .await?;
-    let Some(last) = last_within(&rows, u64::from(limit), |row| columns::number(row, "weight"))? else {
-        return Ok(0);
-    };
-    let DeliveryId { event, ordinal } = columns::delivery(last)?;
-    let mut removed = 0;
-    for sql in [
-        "DELETE FROM attempts WHERE (event, ordinal, n) IN (SELECT a.event, a.ordinal, a.n FROM deliveries d \
-         CROSS JOIN attempts a ON a.event = d.event AND a.ordinal = d.ordinal \
-         WHERE d.tenant = ?1 AND (d.event, d.ordinal) <= (?2, ?3))",
-        "DELETE FROM dead_letters WHERE tenant = ?1 AND (event, ordinal) <= (?2, ?3)",
-        "DELETE FROM deliveries WHERE tenant = ?1 AND (event, ordinal) <= (?2, ?3)",
-    ] {
-        let query = sqlx::query(sql).bind(&tenant).bind(blob(event.uuid())).bind(i64::from(ordinal));
-        removed = query.execute(&mut *db).await?.rows_affected();
+    let Some(last) = last_of_step(&rows, limit)? else { return Ok((0, 0)) };
+    let mut removed = [0; 4];
+    let statements = [
+        "DELETE FROM dead_letters WHERE tenant = ?1 AND event <= ?2",
+        "DELETE FROM attempts WHERE event IN (SELECT id FROM events WHERE tenant = ?1 AND id <= ?2)",
+        "DELETE FROM deliveries WHERE event IN (SELECT id FROM events WHERE tenant = ?1 AND id <= ?2)",
+        "DELETE FROM events WHERE tenant = ?1 AND id <= ?2",
+    ];
+    for (removed, sql) in removed.iter_mut().zip(statements) {
+        *removed = sqlx::query(sql).bind(&tenant).bind(&last).execute(&mut *db).await?.rows_affected();
     }
-    Ok(removed)
+    let [_, _, deliveries, events] = removed;
+    Ok((events, deliveries))
 }
 
-/// Removes a tenant's oldest events, which have no deliveries any more; returns how many.
-pub(super) async fn events_of_tenant(
-    db: &mut SqliteConnection,
-    tenant: TenantId,
-    limit: u32,
-) -> Result<u64, sqlx::Error> {
-    let rows =
-        sqlx::query("SELECT id, length(payload) AS bytes FROM events WHERE tenant = ? ORDER BY id LIMIT ?")
-            .bind(blob(tenant.uuid()))
-            .bind(i64::from(limit))
-            .fetch_all(&mut *db)
-            .await?;
-    let Some(last) = last_within(&rows, limits::SWEEP_BYTES, |row| columns::number(row, "bytes"))? else {
-        return Ok(0);
-    };
-    let done = sqlx::query("DELETE FROM events WHERE tenant = ? AND id <= ?")
-        .bind(blob(tenant.uuid()))
-        .bind(blob(columns::uuid(last, "id")?))
-        .execute(db)
-        .await?;
-    Ok(done.rows_affected())
+/// The last event of a step's worth, by the rows' weights and the bytes of their payloads.
+fn last_of_step(rows: &[SqliteRow], limit: u32) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    let by_rows = last_within(rows, u64::from(limit), |row| columns::number(row, "weight"))?;
+    let by_bytes = last_within(rows, limits::SWEEP_BYTES, |row| columns::number(row, "bytes"))?;
+    let (Some(by_rows), Some(by_bytes)) = (by_rows, by_bytes) else { return Ok(None) };
+    Ok(Some(blob(columns::uuid(by_rows, "id")?.min(columns::uuid(by_bytes, "id")?))))
 }
 
 /// Removes the oldest events with ids below `bound`, whosever, with everything of theirs: about `limit` rows in all;
@@ -80,12 +63,7 @@ pub(super) async fn events_below(
     .bind(i64::from(limit))
     .fetch_all(&mut *db)
     .await?;
-    let by_rows = last_within(&rows, u64::from(limit), |row| columns::number(row, "weight"))?;
-    let by_bytes = last_within(&rows, limits::SWEEP_BYTES, |row| columns::number(row, "bytes"))?;
-    let (Some(by_rows), Some(by_bytes)) = (by_rows, by_bytes) else {
-        return Ok(0);
-    };
-    let last = blob(columns::uuid(by_rows, "id")?.min(columns::uuid(by_bytes, "id")?));
+    let Some(last) = last_of_step(&rows, limit)? else { return Ok(0) };
     expire_counts(db, &last).await?;
     let mut removed = 0;
     for sql in [
@@ -103,11 +81,10 @@ pub(super) async fn events_below(
 
 /// Moves the counts of what goes with the events up to `last` although it is unfinished or dead.
 async fn expire_counts(db: &mut SqliteConnection, last: &[u8]) -> Result<(), sqlx::Error> {
-    // The `+` keeps SQLite from reading the whole table in the order of tenants.
     let rows = sqlx::query(
         "SELECT tenant, sum(state = 'dead') AS dead, sum(state <> 'dead' AND attempts = 0) AS backlog, \
          sum(state <> 'dead' AND attempts > 0) AS retrying FROM deliveries \
-         WHERE event <= ? AND state IN ('queued', 'scheduled', 'held', 'dead') GROUP BY +tenant",
+         WHERE event <= ? AND state IN ('queued', 'scheduled', 'held', 'dead') GROUP BY tenant",
     )
     .bind(last.to_vec())
     .fetch_all(&mut *db)

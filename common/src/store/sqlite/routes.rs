@@ -1,11 +1,13 @@
 //! What a batch has to know before it is admitted: where its events go, and which idempotency keys were used.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::bulk::Text;
+use super::recent::Recent;
 use super::values::{blob, named, optional_uuid, uuid};
 use crate::endpoint::EndpointStatus;
 use crate::event::{Idempotency, NewEvent};
@@ -13,9 +15,10 @@ use crate::ids::{EndpointId, EventId, TenantId};
 use crate::store::Admission;
 use crate::time::Timestamp;
 
-type Targets = Vec<(EndpointId, EndpointStatus)>;
+/// Endpoints, and how each stands.
+pub(super) type Targets = Arc<[(EndpointId, EndpointStatus)]>;
 
-/// The endpoints of each tenant and type of a batch, read within its transaction.
+/// The endpoints of each tenant and type of a batch, as they stand in its transaction.
 pub(super) struct Routes {
     /// `None`: the tenant is unknown or being deleted.
     targets: Vec<Option<Targets>>,
@@ -25,7 +28,7 @@ pub(super) struct Routes {
 
 /// Events with the same aim go to the same endpoints.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Aim {
+pub(super) enum Aim {
     Type(TenantId, String),
     Endpoint(TenantId, EndpointId),
 }
@@ -43,6 +46,7 @@ impl Routes {
     pub(super) async fn read(
         connection: &mut SqliteConnection,
         events: &[NewEvent],
+        recent: &Recent,
     ) -> Result<Self, sqlx::Error> {
         const MATCHING: Text = Text {
             before: "WITH wanted (n, tenant, type, only_endpoint) AS (VALUES ",
@@ -59,11 +63,13 @@ impl Routes {
         for event in events {
             let n = of.len();
             of.entry(Aim::of(event)).or_insert_with_key(|aim| {
-                aims.push((n, aim.clone()));
+                aims.push(aim.clone());
                 n
             });
         }
-        let rows = MATCHING.fetch(connection, &aims, |query, (n, aim)| {
+        let mut targets = recent.routes(&aims);
+        let unknown: Vec<_> = aims.iter().enumerate().filter(|(n, _)| targets[*n].is_none()).collect();
+        let rows = MATCHING.fetch(connection, &unknown, |query, (n, aim)| {
             let query = query.bind(*n as i64);
             match aim {
                 Aim::Type(tenant, name) => {
@@ -74,13 +80,19 @@ impl Routes {
                 }
             }
         });
-        let mut targets: Vec<Option<Targets>> = vec![None; aims.len()];
+        let mut found: Vec<Option<Vec<_>>> = vec![None; aims.len()];
         for row in rows.await? {
             let n: u32 = row.try_get(0)?;
-            let endpoints = targets[n as usize].get_or_insert_default();
+            let endpoints = found[n as usize].get_or_insert_default();
             if let Some(id) = optional_uuid(&row, 1)? {
                 endpoints.push((EndpointId::from_uuid(id), named(&row, 2, EndpointStatus::from_name)?));
             }
+        }
+        for (n, found) in found.into_iter().enumerate() {
+            let Some(found) = found else { continue };
+            let found: Targets = found.into();
+            recent.learn_route(&aims[n], &found);
+            targets[n] = Some(found);
         }
         Ok(Self { targets, of })
     }

@@ -44,9 +44,9 @@ pub(super) async fn step(
             return Ok(false);
         }
     }
-    let removed = removal::deliveries_of_tenant(db, tenant, limit).await?;
-    job.done += removed;
-    if removed > 0 || removal::events_of_tenant(db, tenant, limit).await? > 0 {
+    let (events, deliveries) = removal::events_of_tenant(db, tenant, limit).await?;
+    job.done += deliveries;
+    if events > 0 {
         return Ok(false);
     }
     for table in TABLES {

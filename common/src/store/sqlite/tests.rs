@@ -95,6 +95,30 @@ async fn a_full_disk_and_a_locked_file_are_survived() {
     assert_eq!(count(&store).await, before + 1);
 }
 
+/// SQLite obeys the pragma when it compiles it: kept prepared it would do nothing from the second time on.
+#[tokio::test]
+async fn outcomes_alone_are_not_synced_and_everything_else_is() {
+    let directory = directory();
+    let store = SqliteStore::open(directory.path()).await.expect("opens");
+    let level = |class| {
+        store.writer.write(class, |connection| {
+            Box::pin(async move {
+                let level = sqlx::query("PRAGMA synchronous").persistent(false).fetch_one(connection).await?;
+                level.try_get::<i64, _>(0)
+            })
+        })
+    };
+    let (normal, full) = (1, 2);
+    let mut unsynced = 0;
+    for _ in 0..200 {
+        assert_eq!(level(Class::Admit).await.expect("written"), full);
+        // Now and then outcomes are synced as well.
+        unsynced += usize::from(level(Class::Outcome).await.expect("written") == normal);
+        assert_eq!(level(Class::Control).await.expect("written"), full);
+    }
+    assert!(unsynced > 1, "{unsynced}");
+}
+
 #[tokio::test]
 async fn a_read_that_takes_too_long_ends() {
     let directory = directory();

@@ -4,16 +4,21 @@
 //! Jobs wait by class and are taken in turn, few of the control plane's per commit: a tenant that hammers the API
 //! does not hold up events and outcomes.
 
+mod call;
+
 use std::fs::File;
+use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
+use self::call::{Call, Job};
 use super::BoxFuture;
 use super::checkpoint::Log;
 use super::error::{Failure, failure, store_error};
+use super::recent::Recent;
 use crate::limits;
 use crate::store::StoreError;
 use crate::store::outage::Watch;
@@ -58,6 +63,7 @@ impl Writer {
         connection: SqliteConnection,
         options: SqliteConnectOptions,
         log: Log,
+        recent: Arc<Recent>,
         lock: File,
     ) -> std::io::Result<Self> {
         let queues = [(); CLASSES].map(|()| mpsc::channel(limits::WRITER_WAITING));
@@ -67,11 +73,14 @@ impl Writer {
             connection: Some(connection),
             options,
             log,
+            recent,
             watch,
             queues: receivers,
             first: 0,
-            syncs: true,
+            syncs: None,
             synced_at: Instant::now(),
+            admitted_at: None,
+            joins: None,
             _lock: lock,
         };
         // A thread of its own: every statement is a hand-over to SQLite's thread and back, and a commit that waits at each
@@ -98,7 +107,7 @@ impl Writer {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let call = Box::new(Call { job: Some(job), value: None, answer });
+        let call = Box::new(Call::new(job, answer));
         let gone = |_| StoreError::Internal("the writer has ended".into());
         self.queues[class as usize].send(call).await.map_err(|_| gone(()))?;
         answered.await.map_err(|_| gone(()))?
@@ -112,57 +121,24 @@ fn split<A, B>(pairs: Queues<(A, B)>) -> (Queues<A>, Queues<B>) {
     ([a0, a1, a2], [b0, b1, b2])
 }
 
-/// A job without its types.
-trait Job: Send {
-    /// Whether nobody waits for it any more.
-    fn is_abandoned(&self) -> bool;
-    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<(), sqlx::Error>>;
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
-}
-
-struct Call<T, F> {
-    job: Option<F>,
-    value: Option<T>,
-    answer: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T, F> Job for Call<T, F>
-where
-    T: Send,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
-{
-    fn is_abandoned(&self) -> bool {
-        self.answer.is_closed()
-    }
-
-    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            let job = self.job.take().expect("a job runs once");
-            self.value = Some(job(connection).await?);
-            Ok(())
-        })
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let value = self.value;
-        // A caller who has left misses nothing: it may call again.
-        let _ = self.answer.send(committed.map(|()| value.expect("a committed job has its value")));
-    }
-}
-
 struct Task {
     /// `None` after it broke.
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
     log: Log,
+    recent: Arc<Recent>,
     watch: Watch,
     queues: Queues<mpsc::Receiver<Box<dyn Job>>>,
     /// The class whose turn it is.
     first: usize,
-    /// Whether the connection syncs its commits now.
-    syncs: bool,
+    /// Whether the connection syncs its commits now, if that is known.
+    syncs: Option<bool>,
     /// When it last did.
     synced_at: Instant,
+    /// When events were last admitted.
+    admitted_at: Option<Instant>,
+    /// What joins the next transaction.
+    joins: Option<Box<dyn Job>>,
     _lock: File,
 }
 
@@ -180,13 +156,26 @@ impl Task {
     /// The next job; `None` when no more can come. What has to be on disk goes first: outcomes join it.
     async fn wait(&mut self) -> Option<(Class, Box<dyn Job>)> {
         let [outcome, admit, control] = &mut self.queues;
-        tokio::select! {
+        let job = tokio::select! {
             biased;
-            Some(job) = admit.recv() => Some((Class::Admit, job)),
-            Some(job) = control.recv() => Some((Class::Control, job)),
-            Some(job) = outcome.recv() => Some((Class::Outcome, job)),
-            else => None,
+            Some(job) = admit.recv() => return Some((Class::Admit, job)),
+            Some(job) = control.recv() => return Some((Class::Control, job)),
+            Some(job) = outcome.recv() => job,
+            else => return None,
+        };
+        let flowing = self.admitted_at.is_some_and(|at| at.elapsed() < limits::ADMISSIONS_FLOW);
+        if !flowing {
+            return Some((Class::Outcome, job));
         }
+        // Events are coming: one transaction for both is half the work of two.
+        let next = tokio::select! {
+            biased;
+            Some(next) = admit.recv() => (Class::Admit, next),
+            Some(next) = control.recv() => (Class::Control, next),
+            () = tokio::time::sleep(limits::OUTCOME_JOIN) => return Some((Class::Outcome, job)),
+        };
+        self.joins = Some(job);
+        Some(next)
     }
 
     /// One transaction: `job`, and what waits, as long as there is time.
@@ -199,11 +188,8 @@ impl Task {
                 return self.everything_with(job).into_iter().for_each(|job| job.answer(result.clone()));
             }
         };
-        if let Err(error) = self.choose_sync(&mut connection, class).await {
-            return job.answer(Err(store_error(error)));
-        }
         let mut done = Done::new();
-        let result = match execute(&mut connection, BEGIN).await {
+        let result = match self.begin(&mut connection, class).await {
             Ok(()) => self.fill(&mut connection, class, job, &mut done).await,
             Err(error) => {
                 // The file is locked, and was waited for. Whoever waits behind this job would wait as long again, one
@@ -217,6 +203,7 @@ impl Task {
             Err(error) => Err(error),
         };
         if result.is_ok() {
+            self.recent.committed();
             self.log.grew();
         }
         if result.is_ok() || self.is_whole(&mut connection).await {
@@ -235,27 +222,26 @@ impl Task {
     /// `job` and all that waits now.
     fn everything_with(&mut self, job: Box<dyn Job>) -> Done {
         let waiting = self.queues.iter_mut().flat_map(|queue| std::iter::from_fn(|| queue.try_recv().ok()));
-        std::iter::once(job).chain(waiting).collect()
+        std::iter::once(job).chain(self.joins.take()).chain(waiting).collect()
     }
 
-    /// Whether the next transaction ends with an fsync. One of outcomes alone need not: what a power failure takes of them
-    /// is attempted once more, which at least once allows, and the next commit that is synced takes them to the disk as
-    /// well. So outcomes never hold up admissions for the time of an fsync. A killed process loses nothing either way.
-    async fn choose_sync(
-        &mut self,
-        connection: &mut SqliteConnection,
-        class: Class,
-    ) -> Result<(), sqlx::Error> {
+    /// Begins a transaction, and chooses whether it ends with an fsync. One of outcomes alone need not: what a power failure
+    /// takes of them is attempted once more, which at least once allows, and the next commit that is synced takes them to the
+    /// disk as well. So outcomes never hold up admissions for the time of an fsync. A killed process loses nothing either way.
+    async fn begin(&mut self, connection: &mut SqliteConnection, class: Class) -> Result<(), sqlx::Error> {
         let due = self.synced_at.elapsed() >= limits::OUTCOME_SYNC;
         let sync = class != Class::Outcome || due;
         if sync {
             self.synced_at = Instant::now();
         }
-        if sync != self.syncs {
-            let level = if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
-            execute(connection, level).await?;
-            self.syncs = sync;
+        if self.syncs == Some(sync) {
+            return execute(connection, BEGIN).await;
         }
+        self.syncs = None;
+        // SQLite obeys this pragma when it compiles it: kept prepared, it would do nothing from the second time on.
+        let begin = sqlx::query(if sync { BEGIN_SYNCED } else { BEGIN_UNSYNCED }).persistent(false);
+        begin.execute(connection).await?;
+        self.syncs = Some(sync);
         Ok(())
     }
 
@@ -263,7 +249,7 @@ impl Task {
         match self.connection.take() {
             Some(connection) => Ok(connection),
             None => {
-                self.syncs = true;
+                self.syncs = None;
                 self.options.connect().await.map_err(store_error)
             }
         }
@@ -279,10 +265,16 @@ impl Task {
     ) -> Result<(), sqlx::Error> {
         let started = Instant::now();
         let mut taken = [0; CLASSES];
+        if class == Class::Admit {
+            self.admitted_at = Some(started);
+        }
         let mut next = Some(job);
+        let mut opened = true;
         while let Some(job) = next {
-            run_alone(connection, job, done).await?;
-            next = if started.elapsed() >= limits::COMMIT_BUDGET {
+            run_alone(connection, job, std::mem::take(&mut opened), done).await?;
+            next = if let Some(job) = self.joins.take() {
+                Some(job)
+            } else if started.elapsed() >= limits::COMMIT_BUDGET {
                 None
             } else if class == Class::Outcome {
                 self.take_of(class, &mut taken)
@@ -323,22 +315,28 @@ impl Task {
 
 /// The statements around jobs. One text where one would be several hand-overs to SQLite's thread.
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT job";
-/// Before each job. What the one before did stays, or has been undone.
+const BEGIN_SYNCED: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; SAVEPOINT job";
+const BEGIN_UNSYNCED: &str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; SAVEPOINT job";
+/// Before each job but the first. What the one before did stays, or has been undone.
 const NEXT: &str = "RELEASE job; SAVEPOINT job";
-const UNDO: &str = "ROLLBACK TO job";
+/// Takes back what the job has done so far.
+pub(super) const UNDO: &str = "ROLLBACK TO job";
 const COMMIT: &str = "RELEASE job; COMMIT";
 
-/// Runs a job in a savepoint, which is left open, and pushes it to `done` if its work stands; else undoes and answers it.
+/// Runs a job in a savepoint, which is `opened` or will be and is left open, and pushes it to `done` if its work stands; else
+/// undoes and answers it.
 /// `Err`: the transaction is lost.
 async fn run_alone(
     connection: &mut SqliteConnection,
     mut job: Box<dyn Job>,
+    opened: bool,
     done: &mut Done,
 ) -> Result<(), sqlx::Error> {
     if job.is_abandoned() {
         return Ok(());
     }
-    let result = match execute(connection, NEXT).await {
+    let savepoint = if opened { Ok(()) } else { execute(connection, NEXT).await };
+    let result = match savepoint {
         Ok(()) => unwound(job.run(connection)).await.unwrap_or_else(|| Err(panicked())),
         Err(error) => {
             done.push(job);
