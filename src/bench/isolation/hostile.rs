@@ -141,7 +141,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_dripping_answer_begins() {
-        let (answer, _) = exchange(Conduct::Drip, 48).await;
+        let (answer, _) = exchange(Conduct::Drip, 46).await;
         assert!(answer.ends_with(b"\r\n\r\nxxx"), "{}", String::from_utf8_lossy(&answer));
     }
 }
