@@ -21,7 +21,7 @@ fn bench(services: &Services, words: &[&str]) -> Process {
     Process::start(command)
 }
 
-/// Databases and queues of a bench.
+/// Databases and queues of a bench. Whoever asks has the servers alone: another bench would be seen, too.
 async fn left_behind(services: &Services) -> Vec<String> {
     let server = services.setting("TEST_POSTGRES_URL");
     let mut connection = PgConnection::connect(server).await.expect("the database answers");
@@ -44,7 +44,7 @@ async fn left_behind(services: &Services) -> Vec<String> {
 
 #[tokio::test]
 async fn it_measures_every_process_and_leaves_nothing_behind() {
-    let held = Use::shared().await;
+    let held = Use::alone().await;
     let mut bench = bench(held.services, &["--seconds", "1", "--baseline", "--parts", "--json"]);
     let ended = bench.exit().await;
     let printed = bench.printed();
@@ -63,7 +63,7 @@ async fn it_measures_every_process_and_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn one_that_is_ended_leaves_nothing_behind_either() {
-    let held = Use::shared().await;
+    let held = Use::alone().await;
     let mut bench = bench(held.services, &["--seconds", "600"]);
     bench.prints("quotas of each of 3 tenants").await;
     assert!(!left_behind(held.services).await.is_empty(), "it has a database");
