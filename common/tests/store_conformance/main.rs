@@ -62,7 +62,6 @@ mod sqlite {
 mod postgres {
     suite!();
 
-    mod by_key;
     mod contention;
     mod isolation;
     mod notices;

@@ -22,11 +22,10 @@ use crate::limits;
 use crate::store::outage::Watch;
 use crate::store::{BoxFuture, StoreError, locked};
 
-/// For statements that find every row by the key of one of a batch. The planner guesses that from statistics, of which a
-/// table that was made a moment ago, such as each day's, has none: it would read all that lies between the least and the
-/// greatest key, and plan anew for every batch. So it is left nothing but to look up one key after the other, with one plan
-/// for all batches. (A statement says where its keys begin, so that earlier days are left out at once. Were it to say where
-/// they end too, what lies between would be taken for less than the batch.)
+/// For statements that find every row by the key of one of a batch: the planner is left nothing but to look up one key after
+/// the other, with one plan for all batches, whatever it knows of a table. (With one plan alone it was seen to read all between the
+/// least and the greatest key of a batch in a table that was new, where a statement said where its keys begin and where they
+/// end. So statements say where they begin only, which leaves out earlier days.)
 pub(super) fn by_key(options: &PgConnectOptions) -> PgConnectOptions {
     let off =
         ["enable_hashjoin", "enable_mergejoin", "enable_material", "enable_seqscan", "enable_bitmapscan"];
