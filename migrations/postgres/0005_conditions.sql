@@ -1,4 +1,4 @@
--- What is seen of all tenants: how busy they are, and the conditions that they are in. Only the engine looks here.
+-- What is seen of all tenants: how busy they are, and the conditions that they are in. Only the engine looks here, or a tenant at its own.
 
 -- What each part of a process told last of the tenants that it works for: one small row, replaced every few seconds.
 CREATE TABLE activities (
@@ -22,3 +22,14 @@ CREATE TABLE conditions (
 );
 CREATE UNIQUE INDEX conditions_held ON conditions (tenant, kind, subject) WHERE cleared_at IS NULL;
 CREATE INDEX conditions_untold ON conditions (id) WHERE NOT told OR cleared_at IS NOT NULL;
+
+-- It holds rows of tenants: what is read in a tenant's role is its own only, as in every such table.
+DO $$
+BEGIN
+    ALTER TABLE conditions ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE conditions FORCE ROW LEVEL SECURITY;
+    EXECUTE format('CREATE POLICY engine ON conditions TO %I USING (true) WITH CHECK (true)', current_user);
+    CREATE POLICY tenant ON conditions FOR SELECT TO fairhook_tenant
+        USING (tenant = nullif(current_setting('fairhook.tenant', true), '')::uuid);
+    GRANT SELECT ON conditions TO fairhook_tenant;
+END $$;

@@ -80,7 +80,7 @@ async fn a_survey_shows_all_tenants_as_they_stand() {
     assert!(store.survey(Which::These(vec![idle])).await.expect("a survey").is_empty());
 }
 
-fn condition(tenant: TenantId, kind: ConditionKind, subject: Subject, raised_at: Timestamp) -> Condition {
+pub fn condition(tenant: TenantId, kind: ConditionKind, subject: Subject, raised_at: Timestamp) -> Condition {
     let evidence = Evidence { value: 85.5, limit: 100.0, reason: Some(StatusReason::Gone) };
     let key = ConditionKey { kind, tenant, subject };
     Condition { id: ConditionId::generate(), key, slug: "acme".into(), evidence, raised_at, cleared_at: None }

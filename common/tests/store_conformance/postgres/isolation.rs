@@ -1,5 +1,6 @@
 //! A tenant's role sees that tenant's rows and no others, in every table there is: also in those that somebody adds.
 
+use fairhook_common::condition::{ConditionKind, Subject};
 use fairhook_common::ids::TenantId;
 use fairhook_common::key::{ApiKey, KeyText, Scope};
 use fairhook_common::store::postgres::PostgresStore;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 use super::backend::{Home, statement};
 use super::given::{first_page, new_endpoint, new_tenant, states};
 use super::harness::{START, World, at, event, keyed};
+use super::watch::condition;
 
 /// Leaves a row of the tenant's in every table that holds rows of tenants.
 async fn fill(world: &World, slug: &str) -> TenantId {
@@ -35,6 +37,8 @@ async fn fill(world: &World, slug: &str) -> TenantId {
     let report = Report { in_flight: vec![(tenant, 2)], ..Report::default() };
     store.report(slug, report, at(2)).await.expect("reported");
     store.recover(Recovery::Lost { tenant, before: at(1) }, at(3)).await.expect("looked through");
+    let raised = condition(tenant, ConditionKind::TenantNoisy, Subject::Tenant, at(2));
+    store.change_conditions(&[raised], &[], at(3)).await.expect("raised");
     tenant
 }
 
