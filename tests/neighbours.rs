@@ -12,7 +12,7 @@ const BOUND: f64 = 2.0;
 /// What an engine does wrong it does each time; what the machine does to it, it does not.
 const RUNS: usize = 5;
 
-/// Felt still: a step of a replay makes up to 1,000 deliveries in one transaction, for which the tenant's own live events wait.
+/// Felt still, and not known why: a step of a replay makes up to 1,000 deliveries in one transaction, which is suspected.
 const STILL_FELT: &[&str] = &["own-replay"];
 
 /// One measurement at a time.
