@@ -23,7 +23,23 @@ pub const COMMIT_JOBS: usize = 64;
 /// Jobs of the control plane in one transaction: events and outcomes come first.
 pub const COMMIT_CONTROL_JOBS: usize = 4;
 /// A transaction takes no further job after this, whatever waits.
-pub const COMMIT_BUDGET: Duration = Duration::from_millis(20);
+pub const COMMIT_BUDGET: Duration = Duration::from_millis(5);
+/// A transaction that somebody waits for is kept this short, unless it is of many events.
+pub const COMMIT_SHORT: Duration = Duration::from_millis(1);
+/// So many events admitted together are many: everything else joins them for as long as they took, which is half the work of two
+/// transactions, and each of them waits for the others anyway.
+pub const MANY_EVENTS: usize = 16;
+/// While few events are coming, each transaction of anything else is followed by so many times its length without one: so
+/// much of the writer is always free for whoever posts next.
+pub const WRITER_REST: u32 = 3;
+/// The longest such rest: a disk that is slow for once must not stop outcomes.
+pub const WRITER_REST_MAX: Duration = Duration::from_millis(20);
+/// Deliveries that one job of the writer changes, but for admissions: half a millisecond or so, for which admissions wait.
+pub const WRITER_ROWS: u32 = 32;
+/// Rows that one looks at for those that it changes, or removes one after the other: that costs a fraction of a change.
+pub const WRITER_LOOKS: u32 = 4 * WRITER_ROWS;
+/// Payload bytes that a step of a sweep removes: their pages are walked one by one.
+pub const WRITER_BYTES: u64 = 512 * 1024;
 /// How long a file that something else has locked is waited for.
 pub const STORE_BUSY: Duration = Duration::from_millis(1_000);
 /// How long a process that is just ending may keep the data directory.
@@ -49,7 +65,8 @@ pub const RECENT_BYTES: usize = 16 * 1024 * 1024;
 pub const RECENT_TARGETS: usize = 65_536;
 /// Events count as coming for so long after the last admission.
 pub const ADMISSIONS_FLOW: Duration = Duration::from_millis(20);
-/// How long outcomes wait, while events are coming, to be committed together with the next ones: nobody waits for an outcome.
+/// How long outcomes wait, while many events are coming, to be committed together with the next ones: nobody waits for an
+/// outcome.
 pub const OUTCOME_JOIN: Duration = Duration::from_millis(5);
 /// Statements that a connection keeps prepared: those over many rows have a text per number of rows.
 pub const STATEMENTS_CACHED: usize = 1_024;
@@ -61,14 +78,21 @@ pub const CHECKPOINT_PAGES: i64 = 4_096;
 pub const CHECKPOINT_LOOK: Duration = Duration::from_millis(100);
 /// The longest time until what was written is checkpointed while there are commits.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the end of a checkpoint waits for readers while the writer waits for it.
+/// How often what a checkpoint has moved is brought to the disk while it goes on: whatever waits to be written there, the next
+/// commit waits behind it.
+pub const CHECKPOINT_FLUSH: Duration = Duration::from_millis(2);
+/// How long reads that would begin are held up so that those under way end and the log can begin anew; it is tried again.
+pub const CHECKPOINT_GATE: Duration = Duration::from_millis(10);
+/// How long the end of a checkpoint waits for readers while the writer waits for it, once the log is far too long.
 pub const CHECKPOINT_BUSY: Duration = Duration::from_millis(50);
 /// Pages (1 MiB) that may be left to be moved while the writer waits.
 pub const CHECKPOINT_REST: i64 = 256;
 /// How often more is moved beside the writer until so few are left: one that writes faster than that is to wait.
 pub const CHECKPOINT_ROUNDS: usize = 3;
-/// Pages in the write-ahead log (32 MiB) above which it is begun anew.
+/// Pages in the write-ahead log (32 MiB) above which it is begun anew, when no read is in the way.
 pub const WAL_PAGES: i64 = 8_192;
+/// Pages in the log (256 MiB) above which it is begun anew though the writer may have to wait for reads.
+pub const WAL_PAGES_MAX: i64 = 8 * WAL_PAGES;
 
 // Postgres. Each process has its connections of each kind, and a server takes 100 unless told otherwise: with these, five
 // processes of all roles, or more of one.
@@ -171,7 +195,7 @@ pub const NODE_QUARANTINE: Duration =
 
 /// Rows that one step of a sweep or of a job changes: bounds the time that others wait for it.
 pub const SWEEP_ROWS: u32 = 1_000;
-/// Payload bytes that one such step removes: their pages are walked one by one.
+/// Payload bytes that one such step removes.
 pub const SWEEP_BYTES: u64 = 8 * 1024 * 1024;
 /// How far deliveries are counted for a job's `total`.
 pub const JOB_TOTAL: u64 = 100_000;
@@ -187,15 +211,15 @@ pub const JOB_DELIVERIES: usize = 1_000;
 pub const REPORT_TTL: Duration = Duration::from_secs(30);
 /// How often housekeeping looks around.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// Steps of one sweep in one round, so that every sweep has its turn.
-pub const SWEEP_STEPS: u32 = 20;
+/// How long one sweep goes on in one round, so that every sweep has its turn.
+pub const SWEEP_TURN: Duration = Duration::from_secs(2);
 /// The shortest pause after a step of a sweep, of a job or of a release, which leaves the store to the hot path.
-pub const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+pub const SWEEP_PAUSE: Duration = Duration::from_millis(5);
 /// That pause is so many times the length of the step: housekeeping takes a quarter of the writer at most.
 pub const SWEEP_REST: u32 = 3;
 /// The longest such pause: a disk that is slow for once must not stop housekeeping.
 pub const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(2);
-/// Held deliveries released in one transaction.
+/// Held deliveries released in one step.
 pub const RELEASE_ROWS: u32 = 500;
 /// An outbox row that is not settled after this was left behind by a crash or a failed settling.
 pub const OUTBOX_GRACE: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::UPLOAD_BYTES_FREE;
 
 /// Deliveries that one transaction admits: bounds the time that others wait for it.
-pub const ADMIT_BATCH_DELIVERIES: usize = 2_000;
+pub const ADMIT_BATCH_DELIVERIES: usize = 256;
 /// Payload bytes that one transaction admits.
 pub const ADMIT_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Payload bytes that wait for admission, over all tenants; beyond it: 503.

@@ -38,7 +38,7 @@ pub const RECORD_LAG_MAX: Duration = Duration::from_secs(5);
 /// No new attempts while so many outcomes are unrecorded: each holds up to a snippet, so this is some 15 MB.
 pub const UNRECORDED_OUTCOMES: usize = 10_000;
 /// Deliveries in one claiming transaction: bounds the time that others wait for it.
-pub const CLAIM_BATCH: u32 = 1_000;
+pub const CLAIM_BATCH: u32 = 256;
 /// The least time between two claims, and between two looks for due work, so that small wants become one.
 pub const CLAIM_PAUSE: Duration = Duration::from_millis(10);
 /// Messages between the queue's consumer and the engine: one turn's worth, for the scheduler is where waiting is fair.

@@ -43,7 +43,7 @@ impl Housekeeping {
                 if released > 0 {
                     self.pokes.due.notify_one();
                 }
-                if released >= u64::from(limits::RELEASE_ROWS) {
+                if released > 0 {
                     sleep(rest(began.elapsed())).await;
                 } else {
                     let _ = timeout(limits::DUE_POLL, self.pokes.held.notified()).await;
@@ -103,7 +103,7 @@ impl Housekeeping {
         true
     }
 
-    /// Sweeps, in turn, every `limits::SWEEP_INTERVAL`.
+    /// Sweeps, in turn, every `limits::SWEEP_INTERVAL`; without a pause while one of them is not done.
     pub async fn sweeps(self, shutdown: Shutdown) {
         let sweeping = async {
             loop {
@@ -116,23 +116,31 @@ impl Housekeeping {
                     Sweep::IdempotencyKeys,
                     Sweep::EndedJobs { before: now.before(limits::JOBS_KEPT) },
                 ];
+                let mut more = false;
                 for sweep in sweeps {
-                    self.sweep(sweep).await;
+                    more |= self.sweep(sweep).await;
                 }
                 self.recover_outbox(now).await;
-                sleep(limits::SWEEP_INTERVAL).await;
+                if !more {
+                    sleep(limits::SWEEP_INTERVAL).await;
+                }
             }
         };
         until_drained(sweeping, &shutdown).await;
     }
 
-    async fn sweep(&self, sweep: Sweep) {
-        for _ in 0..limits::SWEEP_STEPS {
+    /// Returns whether there is more.
+    async fn sweep(&self, sweep: Sweep) -> bool {
+        let until = Instant::now() + limits::SWEEP_TURN;
+        loop {
             let began = Instant::now();
             let swept = self.store.sweep(sweep, limits::SWEEP_ROWS, Timestamp::now()).await;
-            let Some(rows) = self.heard("sweeping", swept).filter(|rows| *rows > 0) else { return };
+            let Some(rows) = self.heard("sweeping", swept).filter(|rows| *rows > 0) else { return false };
             self.metrics.swept(sweep, rows);
             sleep(rest(began.elapsed())).await;
+            if Instant::now() >= until {
+                return true;
+            }
         }
     }
 
@@ -186,6 +194,6 @@ mod tests {
     #[test]
     fn a_long_step_is_followed_by_a_long_rest() {
         let ms = Duration::from_millis;
-        assert_eq!([rest(ms(1)), rest(ms(100)), rest(ms(10_000))], [ms(50), ms(300), ms(2_000)]);
+        assert_eq!([rest(ms(1)), rest(ms(100)), rest(ms(10_000))], [ms(5), ms(300), ms(2_000)]);
     }
 }

@@ -23,7 +23,7 @@ use crate::endpoint::EndpointStatus;
 use crate::event::{Idempotency, NewEvent};
 use crate::ids::{DeliveryId, EndpointId, EventId, TenantId};
 use crate::store::event_ids::{EventIds, made_at};
-use crate::store::{AcceptedEvent, Admission, Admitted, NewDelivery, OutboxId, Settled};
+use crate::store::{AcceptedEvent, Admission, Admitted, NewDelivery, OutboxId};
 use crate::time::Timestamp;
 
 /// See [`crate::store::Deliveries::admit`].
@@ -269,18 +269,13 @@ async fn settle_later(
     Ok(Some(OutboxId(insert.execute(connection).await?.last_insert_rowid())))
 }
 
-/// See [`crate::store::Deliveries::settle_outbox`].
+/// Removes these rows of the outbox.
 pub(super) async fn settle_outbox(
     connection: &mut SqliteConnection,
-    settled: &[Settled],
-    now: Timestamp,
+    rows: &[OutboxId],
 ) -> Result<(), sqlx::Error> {
-    const DONE: Text = Text { before: "DELETE FROM outbox WHERE id IN (", row: "?", after: ") RETURNING id" };
-    let gone = DONE.fetch(connection, settled, |query, settled| query.bind(settled.outbox.0)).await?;
-    let gone = gone.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
-    let open = settled.iter().filter(|settled| gone.contains(&settled.outbox.0));
-    let unpublished: Vec<_> = open.flat_map(|settled| &settled.unpublished).map(|&id| (id, now)).collect();
-    make_due(connection, &unpublished).await.map(drop)
+    const DONE: Text = Text { before: "DELETE FROM outbox WHERE id IN (", row: "?", after: ")" };
+    DONE.execute(connection, rows, |query, row| query.bind(row.0)).await.map(drop)
 }
 
 /// Makes due what is queued and in no dispatcher's hands, at its present generation; returns how many deliveries.

@@ -3,19 +3,29 @@
 //! SQLite would do that inside some commit, which then takes several times as long as the others. Here a task does it
 //! on a connection of its own, beside the writer. While the writer goes on, such a checkpoint never reaches the log's
 //! end, so the log would grow for ever: when it is long, the rest (what was written meanwhile, so a little) is moved
-//! while the writer waits, and the log begins anew.
+//! while the writer waits, and the log begins anew. Reads that are under way would be in the way of that: those that would
+//! begin then are held up for a moment ([`Gate`]).
+//!
+//! SQLite brings the pages that it moved to the disk at the end, all at once, and a commit in the meantime would wait for
+//! the disk as long as that takes. So they are brought there beside it, a few at a time.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
-use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, RwLock, watch};
+use tokio::time::timeout;
 
 use super::error::store_error;
 use crate::limits;
 use crate::store::StoreError;
 use crate::store::outage::Watch;
+
+/// Shared by the reads under way, and shut while the log begins anew.
+pub(super) type Gate = Arc<RwLock<()>>;
 
 /// The writer's side of the log.
 pub(super) struct Log {
@@ -36,8 +46,14 @@ impl Log {
     }
 }
 
-/// Starts the task; it ends when the [`Log`] is dropped.
-pub(super) async fn start(options: SqliteConnectOptions) -> Result<Log, sqlx::Error> {
+/// Starts the task, for the database in `file`; it ends when the [`Log`] is dropped.
+pub(super) async fn start(
+    options: SqliteConnectOptions,
+    file: &Path,
+    gate: Gate,
+) -> Result<Log, sqlx::Error> {
+    // Open as long as the task: to close it ends the locks that SQLite has on the file in this process.
+    let file = Arc::new(File::open(file)?);
     let options = options.busy_timeout(limits::CHECKPOINT_BUSY);
     let mut connection = Some(options.connect().await?);
     let turn = Arc::new(Mutex::new(()));
@@ -48,7 +64,8 @@ pub(super) async fn start(options: SqliteConnectOptions) -> Result<Log, sqlx::Er
         // The log grows until one succeeds.
         let watch = Watch::new("checkpointed");
         while commits.changed().await.is_ok() {
-            connection = checkpoint(connection.take(), &options, &turn, &mut last, &watch).await;
+            connection =
+                checkpoint(connection.take(), &options, &file, (&turn, &gate), &mut last, &watch).await;
             tokio::time::sleep(limits::CHECKPOINT_LOOK).await;
         }
     });
@@ -60,7 +77,8 @@ pub(super) async fn start(options: SqliteConnectOptions) -> Result<Log, sqlx::Er
 async fn checkpoint(
     connection: Option<SqliteConnection>,
     options: &SqliteConnectOptions,
-    turn: &Mutex<()>,
+    file: &Arc<File>,
+    (turn, gate): (&Mutex<()>, &RwLock<()>),
     last: &mut Instant,
     watch: &Watch,
 ) -> Option<SqliteConnection> {
@@ -76,16 +94,19 @@ async fn checkpoint(
             return Ok::<_, sqlx::Error>(connection);
         }
         *last = Instant::now();
-        let mut left = run(&mut connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+        let mut left = move_some(&mut connection, file).await?;
         if left.log >= limits::WAL_PAGES {
             // The more is moved beside the writer, the less it waits for.
             for _ in 0..limits::CHECKPOINT_ROUNDS {
                 if left.log - left.moved > limits::CHECKPOINT_REST {
-                    left = run(&mut connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+                    left = move_some(&mut connection, file).await?;
                 }
             }
-            let _turn = turn.lock().await;
-            run(&mut connection, "PRAGMA wal_checkpoint(RESTART)").await?;
+            let shut = timeout(limits::CHECKPOINT_GATE, gate.write()).await;
+            if shut.is_ok() || left.log >= limits::WAL_PAGES_MAX {
+                let _turn = turn.lock().await;
+                run(&mut connection, "PRAGMA wal_checkpoint(RESTART)").await?;
+            }
         }
         Ok(connection)
     };
@@ -101,6 +122,24 @@ async fn checkpoint(
 struct Progress {
     log: i64,
     moved: i64,
+}
+
+/// Moves what no reader needs any more in the log, beside the writer.
+async fn move_some(connection: &mut SqliteConnection, file: &Arc<File>) -> Result<Progress, sqlx::Error> {
+    let mut moving = std::pin::pin!(run(connection, "PRAGMA wal_checkpoint(PASSIVE)"));
+    loop {
+        let flushing = async {
+            tokio::time::sleep(limits::CHECKPOINT_FLUSH).await;
+            let file = Arc::clone(file);
+            // Whether it worked is seen by SQLite, which syncs the file as well.
+            let _ = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        };
+        tokio::select! {
+            biased;
+            moved = &mut moving => return moved,
+            () = flushing => {}
+        }
+    }
 }
 
 async fn run(connection: &mut SqliteConnection, pragma: &'static str) -> Result<Progress, sqlx::Error> {

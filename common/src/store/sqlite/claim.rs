@@ -1,6 +1,6 @@
 //! What waits: who has something due, claims, the release of what is held.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use sqlx::Row;
@@ -10,6 +10,7 @@ use super::bulk::Text;
 use super::values::{blob, damaged, uuid};
 use crate::delivery::Lane;
 use crate::ids::{DeliveryId, EndpointId, EventId, TenantId};
+use crate::limits;
 use crate::store::{Claim, ClaimFrom, Claimed, DueWork};
 use crate::time::Timestamp;
 
@@ -70,6 +71,41 @@ const RELEASABLE: &str = waiting_endpoints!(
         WHERE EXISTS (SELECT 1 FROM schedule h \
             WHERE h.tenant = w.tenant AND h.endpoint = w.endpoint AND h.wait = 'held')"
 );
+
+/// Wants in pieces of what one job of the writer claims: small ones together, a large one on its own and cut.
+pub(super) struct Pieces {
+    left: VecDeque<Claim>,
+    cut: bool,
+}
+
+impl Pieces {
+    pub(super) fn of(wants: &[Claim]) -> Self {
+        Self { left: wants.iter().copied().collect(), cut: false }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Vec<Claim>> {
+        let first = self.left.front_mut()?;
+        self.cut = first.limit > limits::WRITER_ROWS;
+        if self.cut {
+            first.limit -= limits::WRITER_ROWS;
+            return Some(vec![Claim { limit: limits::WRITER_ROWS, ..*first }]);
+        }
+        let mut rows = 0;
+        let within = |want: &&Claim| {
+            rows += want.limit;
+            rows <= limits::WRITER_ROWS
+        };
+        let count = self.left.iter().take_while(within).count();
+        Some(self.left.drain(..count).collect())
+    }
+
+    /// The last piece was not had in full: what is left of the want that it was cut from would find nothing.
+    pub(super) fn came_short(&mut self) {
+        if self.cut {
+            self.left.pop_front();
+        }
+    }
+}
 
 /// See [`crate::store::Deliveries::claim`].
 pub(super) async fn claim(
@@ -252,4 +288,27 @@ pub(super) fn delivery_id(row: &SqliteRow) -> Result<DeliveryId, sqlx::Error> {
 
 pub(super) fn lane(row: &SqliteRow, column: usize) -> Result<Lane, sqlx::Error> {
     Lane::from_index(row.try_get(column)?).ok_or_else(|| damaged(column, "no such lane"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_wants_are_claimed_together_and_a_large_one_until_it_comes_short() {
+        let want = |limit| Claim { tenant: TenantId::generate(), from: ClaimFrom::Due(Lane::First), limit };
+        let rows = limits::WRITER_ROWS;
+        let wants = [want(1), want(rows - 1), want(3 * rows), want(2 * rows), want(1)];
+        let mut pieces = Pieces::of(&wants);
+        let mut took = Vec::new();
+        while let Some(piece) = pieces.next() {
+            if piece[0].tenant == wants[2].tenant && took.len() == 2 {
+                pieces.came_short();
+            }
+            took.push(piece.iter().map(|want| want.limit).collect::<Vec<_>>());
+        }
+        let cut = [rows, rows, rows, rows].map(|limit| vec![limit]);
+        let [first, short, whole, rest] = cut;
+        assert_eq!(took, [vec![1, rows - 1], first, short, whole, rest, vec![1]]);
+    }
 }

@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use sqlx::SqliteConnection;
 
 use super::writer::Class;
-use super::{SqliteStore, admit, claim, jobs, lifecycle, load, matching, record, recover, roster, sweep};
+use super::{
+    BoxFuture, SqliteStore, admit, claim, jobs, lifecycle, load, matching, record, recover, roster, sweep,
+};
 use crate::delivery::{DeliveryState, Outcome};
 use crate::event::NewEvent;
 use crate::ids::{DeliveryId, JobId, TenantId};
@@ -23,7 +27,7 @@ use crate::time::Timestamp;
 impl Deliveries for SqliteStore {
     async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError> {
         let (ids, recent) = (Arc::clone(&self.event_ids), Arc::clone(&self.recent));
-        let admitted = self.writer.write(Class::Admit, move |c| {
+        let admitted = self.writer.admit(events.len(), move |c| {
             Box::pin(async move {
                 let era = recent.era();
                 let admitted = admit::admit(c, &events, &ids, &recent, now).await?;
@@ -36,31 +40,32 @@ impl Deliveries for SqliteStore {
     }
 
     async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError> {
-        let (settled, recent) = (settled.to_vec(), Arc::clone(&self.recent));
-        self.writer
-            .write(Class::Outcome, move |c| {
-                recent.forget(settled.iter().flat_map(|settled| &settled.unpublished).copied());
-                Box::pin(async move { admit::settle_outbox(c, &settled, now).await })
-            })
-            .await
+        // The rows go last, so that a crash in between leaves them and nothing is forgotten.
+        let unpublished: Vec<_> = settled.iter().flat_map(|row| &row.unpublished).copied().collect();
+        self.make_due(&unpublished, now).await?;
+        let rows: Vec<_> = settled.iter().map(|row| row.outbox).collect();
+        self.step(move |c| Box::pin(async move { admit::settle_outbox(c, &rows).await })).await
     }
 
     async fn make_due(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError> {
-        let deliveries: Vec<_> = deliveries.iter().map(|&id| (id, now)).collect();
-        let recent = Arc::clone(&self.recent);
-        self.writer
-            .write(Class::Outcome, move |c| {
-                recent.forget(deliveries.iter().map(|(id, _)| *id));
-                Box::pin(async move { admit::make_due(c, &deliveries).await })
-            })
-            .await
+        let mut due = 0;
+        for part in deliveries.chunks(limits::WRITER_ROWS as usize) {
+            let part: Vec<_> = part.iter().map(|&id| (id, now)).collect();
+            let recent = Arc::clone(&self.recent);
+            let made = self.step(move |c| {
+                recent.forget(part.iter().map(|(id, _)| *id));
+                Box::pin(async move { admit::make_due(c, &part).await })
+            });
+            due += made.await?;
+        }
+        Ok(due)
     }
 
     async fn recover(&self, what: Recovery, now: Timestamp) -> Result<u64, StoreError> {
         let mut recovered = 0;
         loop {
             let (changed, more) =
-                self.write(move |c| Box::pin(recover::recover(c, what, limits::SWEEP_ROWS, now))).await?;
+                self.write(move |c| Box::pin(recover::recover(c, what, limits::WRITER_LOOKS, now))).await?;
             recovered += changed;
             if !more {
                 return Ok(recovered);
@@ -89,20 +94,10 @@ impl Deliveries for SqliteStore {
         outcomes: Vec<Outcome>,
         disable_after: Duration,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let recent = Arc::clone(&self.recent);
-        let recorded = self.writer.write(Class::Outcome, move |c| {
-            Box::pin(async move {
-                recent.forget(outcomes.iter().map(|outcome| outcome.delivery));
-                let (recorded, stopped) = record::record(c, &outcomes, disable_after).await?;
-                if !stopped.is_empty() {
-                    recent.disturb();
-                }
-                Ok((recorded, stopped))
-            })
-        });
-        let (recorded, stopped) = recorded.await?;
-        stopped.into_iter().for_each(|tenant| self.announce(Change::Tenant(tenant)));
-        Ok(recorded)
+        let parts = outcomes.chunks(limits::WRITER_ROWS as usize);
+        let recorded = parts.map(|part| self.record_part(part.to_vec(), disable_after));
+        // All of them wait at once, in their order, so that a transaction takes as many as it has time for.
+        Ok(try_join_all(recorded).await?.concat())
     }
 
     async fn due_work(&self, now: Timestamp) -> Result<DueWork, StoreError> {
@@ -115,12 +110,23 @@ impl Deliveries for SqliteStore {
         lease: Duration,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let wants = wants.to_vec();
-        self.writer
-            .write(Class::Outcome, move |c| {
-                Box::pin(async move { claim::claim(c, &wants, lease, now).await })
-            })
-            .await
+        let (mut pieces, mut claimed) = (claim::Pieces::of(wants), Vec::new());
+        while let Some(piece) = pieces.next() {
+            let asked: u32 = piece.iter().map(|want| want.limit).sum();
+            let got = self.step(move |c| Box::pin(async move { claim::claim(c, &piece, lease, now).await }));
+            match got.await {
+                Ok(got) => {
+                    if got.len() < asked as usize {
+                        pieces.came_short();
+                    }
+                    claimed.extend(got);
+                }
+                // What was claimed is the caller's, or it would wait for the end of its lease.
+                Err(_) if !claimed.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claimed)
     }
 
     async fn release_held(&self, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
@@ -129,11 +135,27 @@ impl Deliveries for SqliteStore {
         if of.is_empty() {
             return Ok(0);
         }
-        self.write(move |c| Box::pin(claim::release_held(c, of, limit, now))).await
+        let (of, mut released) = (Arc::new(of), 0);
+        while released < u64::from(limit) {
+            let (of, part) = (Arc::clone(&of), limits::WRITER_ROWS.min(limit - released as u32));
+            let step = self
+                .step(move |c| Box::pin(async move { claim::release_held(c, of.to_vec(), part, now).await }));
+            let more = step.await?;
+            released += more;
+            if more < u64::from(part) {
+                break;
+            }
+        }
+        Ok(released)
     }
 
     async fn sweep(&self, what: Sweep, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
-        self.write(move |db| Box::pin(sweep::step(db, what, limit, now))).await
+        let recent = Arc::clone(&self.recent);
+        self.step(move |db| {
+            recent.disturb();
+            Box::pin(sweep::step(db, what, limit, now))
+        })
+        .await
     }
 
     async fn cancel(
@@ -189,8 +211,18 @@ impl Deliveries for SqliteStore {
     }
 
     async fn advance_job(&self, job: JobId, limit: u32, now: Timestamp) -> Result<Job, StoreError> {
-        let advanced = self.write(move |db| Box::pin(jobs::advance(db, job, limit, now))).await?;
-        let Some((job, due)) = advanced else {
+        let recent = Arc::clone(&self.recent);
+        let advanced = self.step(move |db| {
+            Box::pin(async move {
+                let advanced = jobs::advance(db, job, limit, now).await?;
+                // What other jobs change has been attempted, so that nobody remembers it from its admission.
+                if advanced.as_ref().is_some_and(|(job, _)| job.kind == JobKind::DeleteTenant) {
+                    recent.disturb();
+                }
+                Ok(advanced)
+            })
+        });
+        let Some((job, due)) = advanced.await? else {
             return Err(StoreError::Internal(format!("there is no {job}")));
         };
         if due {
@@ -230,5 +262,38 @@ impl Deliveries for SqliteStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.write(|db| Box::pin(roster::ping(db))).await
+    }
+}
+
+impl SqliteStore {
+    /// A step of what nobody waits for. A power failure may undo it, for it is then done again. Whoever changes what loads
+    /// depend on says so ([`super::recent::Recent::disturb`]).
+    async fn step<T, F>(&self, step: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
+    {
+        self.writer.write(Class::Outcome, step).await
+    }
+
+    async fn record_part(
+        &self,
+        outcomes: Vec<Outcome>,
+        disable_after: Duration,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let recent = Arc::clone(&self.recent);
+        let recorded = self.step(move |c| {
+            Box::pin(async move {
+                recent.forget(outcomes.iter().map(|outcome| outcome.delivery));
+                let (recorded, stopped) = record::record(c, &outcomes, disable_after).await?;
+                if !stopped.is_empty() {
+                    recent.disturb();
+                }
+                Ok((recorded, stopped))
+            })
+        });
+        let (recorded, stopped) = recorded.await?;
+        stopped.into_iter().for_each(|tenant| self.announce(Change::Tenant(tenant)));
+        Ok(recorded)
     }
 }

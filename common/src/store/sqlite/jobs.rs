@@ -170,7 +170,7 @@ pub(super) async fn advance(
     let Some(Standing { mut job, mut cursor }) = standing(db, id).await? else {
         return Ok(None);
     };
-    let limit = limit.clamp(1, limits::SWEEP_ROWS);
+    let limit = limit.clamp(1, limits::WRITER_ROWS);
     let allowed = allowance(&job, limit, now);
     if job.ended_at.is_some() || allowed == 0 {
         return Ok(Some((job, false)));
@@ -180,7 +180,7 @@ pub(super) async fn advance(
     let done = job.done;
     let finished = match job.kind {
         JobKind::DeleteTenant => teardown::step(db, &mut job, limit, now).await?,
-        JobKind::Replay | JobKind::Purge => step(db, &mut job, &mut cursor, limit, allowed, now).await?,
+        JobKind::Replay | JobKind::Purge => step(db, &mut job, &mut cursor, allowed, now).await?,
     };
     if finished {
         end(&mut job, JobStatus::Succeeded, now);
@@ -190,19 +190,18 @@ pub(super) async fn advance(
     Ok(Some((job, due)))
 }
 
-/// Looks at `limit` deliveries from the cursor on and changes at most `allowed` of them; returns whether that was all.
+/// Looks at deliveries from the cursor on and changes at most `allowed` of them; returns whether that was all.
 async fn step(
     db: &mut SqliteConnection,
     job: &mut Job,
     cursor: &mut Option<String>,
-    limit: u32,
     allowed: u32,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     if job.filter.deliveries.is_empty() {
         let after: Option<DeliveryId> = read_cursor(cursor)?;
-        let looked = matching::look(db, job.tenant, &job.filter, after, limit).await?;
-        let exhausted = looked.len() < limit as usize;
+        let looked = matching::look(db, job.tenant, &job.filter, after, limits::WRITER_LOOKS).await?;
+        let exhausted = looked.len() < limits::WRITER_LOOKS as usize;
         let (chosen, rest) = choose(looked, job, allowed);
         *cursor = chosen.last().map(|(candidate, _)| candidate.id.to_string()).or_else(|| cursor.take());
         let chosen = chosen.into_iter().filter(|(_, wanted)| *wanted).map(|(c, _)| c).collect();

@@ -90,22 +90,25 @@ impl SqliteStore {
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         make_private(directory)?;
         let lock = lock(directory).await?;
-        let options = options(&directory.join("fairhook.db"));
+        let file = directory.join("fairhook.db");
+        let options = options(&file);
         let mut connection = options.connect().await.map_err(error::store_error)?;
         migrations().run(&mut connection).await.map_err(|e| StoreError::Internal(e.to_string()))?;
         let event_ids = Arc::new(Mutex::new(EventIds::behind(greatest_event(&mut connection).await?)));
-        let log = checkpoint::start(options.clone()).await.map_err(error::store_error)?;
+        let gate = checkpoint::Gate::default();
+        let log =
+            checkpoint::start(options.clone(), &file, Arc::clone(&gate)).await.map_err(error::store_error)?;
         let reading = options.clone().read_only(true);
         let recent = Arc::new(Recent::default());
         Ok(Self {
             writer: Writer::start(connection, options, log, Arc::clone(&recent), lock)
                 .map_err(|error| StoreError::Internal(format!("no thread to write with: {error}")))?,
-            doors: Readers::new(reading.clone(), limits::DOOR_READERS, limits::READ_DEADLINE),
+            doors: Readers::new(reading.clone(), limits::DOOR_READERS, limits::READ_DEADLINE, &gate),
             turns: Turns::default(),
             changing: Turns::default(),
-            api: Readers::new(reading.clone(), limits::API_READERS, limits::READ_DEADLINE),
-            loaders: Readers::new(reading.clone(), limits::LOAD_READERS, limits::LOAD_DEADLINE),
-            watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE),
+            api: Readers::new(reading.clone(), limits::API_READERS, limits::READ_DEADLINE, &gate),
+            loaders: Readers::new(reading.clone(), limits::LOAD_READERS, limits::LOAD_DEADLINE, &gate),
+            watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE, &gate),
             event_ids,
             recent,
             cluster: Mutex::default(),

@@ -9,6 +9,7 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::Semaphore;
 
+use super::checkpoint::Gate;
 use super::error::store_error;
 use super::{BoxFuture, locked};
 use crate::store::StoreError;
@@ -23,6 +24,7 @@ pub(super) struct Readers {
     permits: Semaphore,
     idle: Mutex<Vec<Reader>>,
     deadline: Duration,
+    gate: Gate,
     watch: Watch,
 }
 
@@ -50,12 +52,13 @@ impl Limit {
 
 impl Readers {
     /// At most `count` connections, opened when they are needed.
-    pub(super) fn new(options: SqliteConnectOptions, count: usize, deadline: Duration) -> Self {
+    pub(super) fn new(options: SqliteConnectOptions, count: usize, deadline: Duration, gate: &Gate) -> Self {
         Self {
             options,
             permits: Semaphore::new(count),
             idle: Mutex::new(Vec::with_capacity(count)),
             deadline,
+            gate: Arc::clone(gate),
             watch: Watch::new("read"),
         }
     }
@@ -92,6 +95,8 @@ impl Readers {
     {
         let permit = tokio::time::timeout_at(deadline, self.permits.acquire()).await;
         let _permit = permit.map_err(|_| StoreError::TooSlow)?.expect("nobody closes the semaphore");
+        let gate = tokio::time::timeout_at(deadline, self.gate.read()).await;
+        let _gate = gate.map_err(|_| StoreError::TooSlow)?;
         let idle = locked(&self.idle).pop();
         let mut reader = match idle {
             Some(reader) => reader,

@@ -43,7 +43,7 @@ pub(super) async fn events_of_tenant(
 /// The last event of a step's worth, by the rows' weights and the bytes of their payloads.
 fn last_of_step(rows: &[SqliteRow], limit: u32) -> Result<Option<Vec<u8>>, sqlx::Error> {
     let by_rows = last_within(rows, u64::from(limit), |row| columns::number(row, "weight"))?;
-    let by_bytes = last_within(rows, limits::SWEEP_BYTES, |row| columns::number(row, "bytes"))?;
+    let by_bytes = last_within(rows, limits::WRITER_BYTES, |row| columns::number(row, "bytes"))?;
     let (Some(by_rows), Some(by_bytes)) = (by_rows, by_bytes) else { return Ok(None) };
     Ok(Some(blob(columns::uuid(by_rows, "id")?.min(columns::uuid(by_bytes, "id")?))))
 }

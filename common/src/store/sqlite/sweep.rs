@@ -26,25 +26,25 @@ pub(super) async fn step(
     limit: u32,
     now: Timestamp,
 ) -> Result<u64, sqlx::Error> {
-    let limit = limit.clamp(1, limits::SWEEP_ROWS);
+    let (limit, removals) = (limit.clamp(1, limits::WRITER_ROWS), limit.clamp(1, limits::WRITER_LOOKS));
     match what {
         Sweep::Expired => discard(db, EXPIRED, DiscardReason::Expired, limit, now).await,
         Sweep::DeletedEndpoints => discard(db, DELETED, DiscardReason::EndpointDeleted, limit, now).await,
         Sweep::Retention { before } => {
-            let events = removal::events_below(db, first_uuid_at(before), limit).await?;
+            let events = removal::events_below(db, first_uuid_at(before), removals).await?;
             // An endpoint that was deleted before the oldest event that is left has no deliveries any more.
             let endpoints = "DELETE FROM endpoints WHERE id IN (SELECT id FROM endpoints INDEXED BY endpoints_deleted \
                              WHERE status = 'deleted' AND updated_at < ?1 LIMIT ?2)";
-            if events > 0 { Ok(events) } else { remove(db, endpoints, before, limit).await }
+            if events > 0 { Ok(events) } else { remove(db, endpoints, before, removals).await }
         }
         Sweep::IdempotencyKeys => {
             let keys = "DELETE FROM idempotency_keys WHERE (tenant, key) IN \
                         (SELECT tenant, key FROM idempotency_keys WHERE expires_at <= ?1 LIMIT ?2)";
-            remove(db, keys, now, limit).await
+            remove(db, keys, now, removals).await
         }
         Sweep::EndedJobs { before } => {
             let jobs = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE ended_at < ?1 LIMIT ?2)";
-            remove(db, jobs, before, limit).await
+            remove(db, jobs, before, removals).await
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What concerns this backend alone: the writer, the lock, a full disk, a locked file.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{ConnectOptions, Row};
 use tempfile::TempDir;
@@ -119,12 +120,65 @@ async fn outcomes_alone_are_not_synced_and_everything_else_is() {
     assert!(unsynced > 1, "{unsynced}");
 }
 
+/// Whoever posts waits for one short job at most, however many are waiting; and these get on, however many post.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_few_admissions_wait_for_one_job_and_leave_time_for_the_others() {
+    let directory = directory();
+    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
+    let ran = Arc::new(AtomicU64::new(0));
+    let mut others = tokio::task::JoinSet::new();
+    for _ in 0..limits::WRITER_WAITING {
+        let (store, ran) = (Arc::clone(&store), Arc::clone(&ran));
+        others.spawn(async move {
+            loop {
+                let ran = Arc::clone(&ran);
+                let job = store.writer.write(Class::Outcome, move |c| {
+                    ran.fetch_add(1, Ordering::SeqCst);
+                    Box::pin(async move { sqlx::query("SELECT 1").execute(c).await.map(drop) })
+                });
+                job.await.expect("written");
+            }
+        });
+    }
+    let mut most = 0;
+    for _ in 0..200 {
+        let (before, seen) = (ran.load(Ordering::SeqCst), Arc::clone(&ran));
+        let admission = store.writer.admit(1, move |_| {
+            let waited_for = seen.load(Ordering::SeqCst) - before;
+            Box::pin(async move { Ok(waited_for) })
+        });
+        most = most.max(admission.await.expect("written"));
+    }
+    // One that was about to start as this one was handed in, and one in whose turn it came.
+    assert!(most <= 2, "{most}");
+    let done = ran.load(Ordering::SeqCst);
+    let posting = async {
+        loop {
+            store.writer.admit(1, |_| Box::pin(async { Ok(()) })).await.expect("written");
+        }
+    };
+    let others = async {
+        while ran.load(Ordering::SeqCst) < done + 20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = posting => {}
+        () = others => {}
+    }
+}
+
 #[tokio::test]
 async fn a_read_that_takes_too_long_ends() {
     let directory = directory();
     let store = SqliteStore::open(directory.path()).await.expect("opens");
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
-    let quick = Readers::new(options(&directory.path().join("fairhook.db")), 1, Duration::from_millis(30));
+    let quick = Readers::new(
+        options(&directory.path().join("fairhook.db")),
+        1,
+        Duration::from_millis(30),
+        &checkpoint::Gate::default(),
+    );
     let slow = quick.read(|connection| {
         Box::pin(async move { sqlx::query(endless).fetch_one(connection).await.map(drop) })
     });

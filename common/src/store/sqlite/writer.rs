@@ -1,14 +1,15 @@
 //! The one connection that writes. Jobs that wait are committed together, so that one fsync serves many; each has a
 //! savepoint of its own, so that one that fails takes nothing else with it.
 //!
-//! Jobs wait by class and are taken in turn, few of the control plane's per commit: a tenant that hammers the API
-//! does not hold up events and outcomes.
+//! Jobs wait by class, few of the control plane's per commit: a tenant that hammers the API does not hold up events and
+//! outcomes. Somebody waits for each admission: while few come they have transactions of their own, and everything else (in
+//! short jobs, `limits::WRITER_ROWS`) a quarter of the time in between; while many come everything joins their transactions.
 
 mod call;
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -79,7 +80,8 @@ impl Writer {
             first: 0,
             syncs: None,
             synced_at: Instant::now(),
-            admitted_at: None,
+            admitted: None,
+            rest_until: Instant::now(),
             joins: None,
             _lock: lock,
         };
@@ -100,14 +102,31 @@ impl Writer {
         Ok(Self { queues: senders })
     }
 
-    /// Hands a job in and waits for its commit.
+    /// Hands in a job that admits so many events and waits for its commit.
+    pub(super) async fn admit<T, F>(&self, events: usize, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
+    {
+        self.hand_in(Class::Admit, events, job).await
+    }
+
+    /// Hands in any other job and waits for its commit.
     pub(super) async fn write<T, F>(&self, class: Class, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
+        self.hand_in(class, 0, job).await
+    }
+
+    async fn hand_in<T, F>(&self, class: Class, events: usize, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        let call = Box::new(Call::new(job, answer));
+        let call = Box::new(Call::new(events, job, answer));
         let gone = |_| StoreError::Internal("the writer has ended".into());
         self.queues[class as usize].send(call).await.map_err(|_| gone(()))?;
         answered.await.map_err(|_| gone(()))?
@@ -135,11 +154,24 @@ struct Task {
     syncs: Option<bool>,
     /// When it last did.
     synced_at: Instant,
-    /// When events were last admitted.
-    admitted_at: Option<Instant>,
+    /// When events were last admitted, and how many together.
+    admitted: Option<(Instant, usize)>,
+    /// While few events are coming, nothing else begins a transaction before this.
+    rest_until: Instant,
     /// What joins the next transaction.
     joins: Option<Box<dyn Job>>,
     _lock: File,
+}
+
+/// How many events are coming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// None since `limits::ADMISSIONS_FLOW`.
+    None,
+    /// Fewer than `limits::MANY_EVENTS` were admitted together.
+    Few,
+    /// So many, or more.
+    Many,
 }
 
 /// Jobs whose work stands in the open transaction.
@@ -153,29 +185,53 @@ impl Task {
         }
     }
 
-    /// The next job; `None` when no more can come. What has to be on disk goes first: outcomes join it.
+    /// What begins the next transaction; `None` when no more can come.
     async fn wait(&mut self) -> Option<(Class, Box<dyn Job>)> {
-        let [outcome, admit, control] = &mut self.queues;
-        let job = tokio::select! {
-            biased;
-            Some(job) = admit.recv() => return Some((Class::Admit, job)),
-            Some(job) = control.recv() => return Some((Class::Control, job)),
-            Some(job) = outcome.recv() => job,
-            else => return None,
-        };
-        let flowing = self.admitted_at.is_some_and(|at| at.elapsed() < limits::ADMISSIONS_FLOW);
-        if !flowing {
-            return Some((Class::Outcome, job));
+        loop {
+            let flow = self.flow();
+            let resting = flow == Flow::Few && Instant::now() < self.rest_until;
+            // Their time has come, whoever posts: else they would never have any.
+            if flow == Flow::Few
+                && !resting
+                && let Some(others) = self.take(&mut [0; CLASSES], |class| class != Class::Admit)
+            {
+                return Some(others);
+            }
+            let [outcome, admit, control] = &mut self.queues;
+            let job = tokio::select! {
+                biased;
+                Some(job) = admit.recv() => return Some((Class::Admit, job)),
+                Some(job) = control.recv(), if !resting => return Some((Class::Control, job)),
+                Some(job) = outcome.recv(), if !resting => job,
+                () = tokio::time::sleep_until(self.rest_until.into()), if resting => continue,
+                else => return None,
+            };
+            if flow != Flow::Many {
+                return Some((Class::Outcome, job));
+            }
+            let next = tokio::select! {
+                biased;
+                Some(next) = admit.recv() => (Class::Admit, next),
+                Some(next) = control.recv() => (Class::Control, next),
+                () = tokio::time::sleep(limits::OUTCOME_JOIN) => return Some((Class::Outcome, job)),
+            };
+            self.joins = Some(job);
+            return Some(next);
         }
-        // Events are coming: one transaction for both is half the work of two.
-        let next = tokio::select! {
-            biased;
-            Some(next) = admit.recv() => (Class::Admit, next),
-            Some(next) = control.recv() => (Class::Control, next),
-            () = tokio::time::sleep(limits::OUTCOME_JOIN) => return Some((Class::Outcome, job)),
-        };
-        self.joins = Some(job);
-        Some(next)
+    }
+
+    /// How many events are coming.
+    fn flow(&self) -> Flow {
+        match self.admitted {
+            Some((at, events)) if at.elapsed() < limits::ADMISSIONS_FLOW => {
+                if events < limits::MANY_EVENTS {
+                    Flow::Few
+                } else {
+                    Flow::Many
+                }
+            }
+            _ => Flow::None,
+        }
     }
 
     /// One transaction: `job`, and what waits, as long as there is time.
@@ -188,7 +244,7 @@ impl Task {
                 return self.everything_with(job).into_iter().for_each(|job| job.answer(result.clone()));
             }
         };
-        let mut done = Done::new();
+        let (mut done, began) = (Done::new(), Instant::now());
         let result = match self.begin(&mut connection, class).await {
             Ok(()) => self.fill(&mut connection, class, job, &mut done).await,
             Err(error) => {
@@ -213,6 +269,10 @@ impl Task {
         self.watch.note(&result);
         if let Err(error @ StoreError::Internal(_)) = &result {
             tracing::error!(%error, "a transaction failed");
+        }
+        if class != Class::Admit {
+            let rest = (began.elapsed() * limits::WRITER_REST).min(limits::WRITER_REST_MAX);
+            self.rest_until = Instant::now() + rest;
         }
         for job in done {
             job.answer(result.clone());
@@ -266,43 +326,56 @@ impl Task {
         let started = Instant::now();
         let mut taken = [0; CLASSES];
         if class == Class::Admit {
-            self.admitted_at = Some(started);
+            self.admitted = Some((started, job.events()));
         }
-        let mut next = Some(job);
-        let mut opened = true;
-        while let Some(job) = next {
-            run_alone(connection, job, std::mem::take(&mut opened), done).await?;
-            next = if let Some(job) = self.joins.take() {
-                Some(job)
-            } else if started.elapsed() >= limits::COMMIT_BUDGET {
-                None
-            } else if class == Class::Outcome {
-                self.take_of(class, &mut taken)
-            } else {
-                self.take(&mut taken)
-            };
+        run_alone(connection, job, true, done).await?;
+        let budget = match class {
+            Class::Admit if self.flow() == Flow::Many => 2 * started.elapsed(),
+            Class::Outcome if self.flow() != Flow::Few => limits::COMMIT_BUDGET,
+            Class::Admit | Class::Outcome => Duration::ZERO,
+            Class::Control => limits::COMMIT_SHORT,
+        };
+        while let Some(job) = self.further(class, started.elapsed() < budget, &mut taken) {
+            run_alone(connection, job, false, done).await?;
         }
         Ok(())
     }
 
-    /// The next job that waits, the classes in turn.
-    fn take(&mut self, taken: &mut [usize; CLASSES]) -> Option<Box<dyn Job>> {
+    /// The next job of a transaction of this class.
+    fn further(
+        &mut self,
+        class: Class,
+        has_time: bool,
+        taken: &mut [usize; CLASSES],
+    ) -> Option<Box<dyn Job>> {
+        if let Some(job) = self.joins.take() {
+            return Some(job);
+        }
+        let admission_waits = !self.queues[Class::Admit as usize].is_empty();
+        if !has_time || (class == Class::Outcome && admission_waits) {
+            return None;
+        }
+        // One of outcomes alone is not synced, so that nothing else may join it.
+        let may = |other| other == class || class != Class::Outcome;
+        self.take(taken, may).map(|(_, job)| job)
+    }
+
+    /// The next job that waits of the classes that may be taken, in turn, unless the transaction has enough of its class.
+    fn take(
+        &mut self,
+        taken: &mut [usize; CLASSES],
+        may: impl Fn(Class) -> bool,
+    ) -> Option<(Class, Box<dyn Job>)> {
         for _ in 0..CLASSES {
             let class = Class::ALL[self.first];
             self.first = (self.first + 1) % CLASSES;
-            if let Some(job) = self.take_of(class, taken) {
-                return Some(job);
+            let room = may(class) && taken[class as usize] < class.per_commit();
+            if let Some(job) = room.then(|| self.queues[class as usize].try_recv().ok()).flatten() {
+                taken[class as usize] += 1;
+                return Some((class, job));
             }
         }
         None
-    }
-
-    /// The next job of this class that waits, unless the transaction has enough of them.
-    fn take_of(&mut self, class: Class, taken: &mut [usize; CLASSES]) -> Option<Box<dyn Job>> {
-        let room = taken[class as usize] < class.per_commit();
-        let job = room.then(|| self.queues[class as usize].try_recv().ok()).flatten()?;
-        taken[class as usize] += 1;
-        Some(job)
     }
 
     /// Ends a transaction that failed. Whether the connection can be used again.

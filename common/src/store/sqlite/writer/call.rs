@@ -9,20 +9,23 @@ use crate::store::{BoxFuture, StoreError};
 pub(super) trait Job: Send {
     /// Whether nobody waits for it any more.
     fn is_abandoned(&self) -> bool;
+    /// How many events it admits.
+    fn events(&self) -> usize;
     fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<(), sqlx::Error>>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 /// A job with its types.
 pub(super) struct Call<T, F> {
+    events: usize,
     job: Option<F>,
     value: Option<T>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
 
 impl<T, F> Call<T, F> {
-    pub(super) fn new(job: F, answer: oneshot::Sender<Result<T, StoreError>>) -> Self {
-        Self { job: Some(job), value: None, answer }
+    pub(super) fn new(events: usize, job: F, answer: oneshot::Sender<Result<T, StoreError>>) -> Self {
+        Self { events, job: Some(job), value: None, answer }
     }
 }
 
@@ -33,6 +36,10 @@ where
 {
     fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
+    }
+
+    fn events(&self) -> usize {
+        self.events
     }
 
     fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, Result<(), sqlx::Error>> {
