@@ -102,8 +102,7 @@ pub enum Step {
     Pause,
     /// So many events are posted, in batches; a hundredth of it with `--quick`.
     Fill(usize),
-    /// No more of it is queued than may be under way at once: all else was delivered, or put aside because its endpoint has no
-    /// room.
+    /// What waits does not shrink any more: it was delivered, or put aside because its endpoint has no room.
     Settle,
 }
 

@@ -10,3 +10,5 @@ pub const DRAIN: Duration = Duration::from_secs(60);
 pub const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 /// How long a bad tenant's events may take to be delivered, or put aside, before the load.
 pub const SETTLE: Duration = Duration::from_secs(180);
+/// What waits has settled when it has not shrunk for so long: longer than the engine takes to tell of it.
+pub const SETTLED: Duration = Duration::from_secs(3);
