@@ -36,11 +36,12 @@ test-distributed:
 chaos:
 	CHAOS_SECONDS=120 $(CARGO) test --locked --test distributed -- --nocapture chaos
 
-# Services for working by hand, and the settings of an engine that is to use them: eval "$$(make -s up)"
+# Services for working by hand, and the settings of an engine that is to use them: eval "$$(make -s up)". Those that are
+# up already stay.
 SERVICES := $(or $(TMPDIR),/tmp)/fairhook-services-$(shell id -u)
 
 up:
-	@tests/services.sh up $(SERVICES)
+	@[ -e $(SERVICES)/env ] || tests/services.sh up $(SERVICES)
 	@tests/services.sh settings $(SERVICES)
 
 down:

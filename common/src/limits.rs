@@ -29,6 +29,8 @@ pub const COMMIT_SHORT: Duration = Duration::from_millis(1);
 /// So many events admitted together are many: everything else joins them for as long as they took, which is half the work of two
 /// transactions, and each of them waits for the others anyway.
 pub const MANY_EVENTS: usize = 16;
+/// Outcomes, in parts, that wait: with more of them the writer gives them as much time as the admissions, however few these are.
+pub const OUTCOMES_BEHIND: usize = 64;
 /// While few events are coming, each transaction of anything else is followed by so many times its length without one: so
 /// much of the writer is always free for whoever posts next.
 pub const WRITER_REST: u32 = 3;
@@ -81,9 +83,10 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often what a checkpoint has moved is brought to the disk while it goes on: whatever waits to be written there, the next
 /// commit waits behind it.
 pub const CHECKPOINT_FLUSH: Duration = Duration::from_millis(2);
-/// How long reads that would begin are held up so that those under way end and the log can begin anew; it is tried again.
+/// How long reads that would begin are held up so that those under way end and the log can begin anew, and then for the end of
+/// the transaction under way; it is tried again.
 pub const CHECKPOINT_GATE: Duration = Duration::from_millis(10);
-/// How long the end of a checkpoint waits for readers while the writer waits for it, once the log is far too long.
+/// How long the end of a checkpoint waits, and the writer with it, for readers of other processes.
 pub const CHECKPOINT_BUSY: Duration = Duration::from_millis(50);
 /// Pages (1 MiB) that may be left to be moved while the writer waits.
 pub const CHECKPOINT_REST: i64 = 256;
@@ -91,7 +94,7 @@ pub const CHECKPOINT_REST: i64 = 256;
 pub const CHECKPOINT_ROUNDS: usize = 3;
 /// Pages in the write-ahead log (32 MiB) above which it is begun anew, when no read is in the way.
 pub const WAL_PAGES: i64 = 8_192;
-/// Pages in the log (256 MiB) above which it is begun anew though the writer may have to wait for reads.
+/// Pages in the log (256 MiB) above which reads wait until all those under way have ended.
 pub const WAL_PAGES_MAX: i64 = 8 * WAL_PAGES;
 
 // Postgres. Each process has its connections of each kind, and a server takes 100 unless told otherwise: with these, five

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::UPLOAD_BYTES_FREE;
 
-/// Deliveries that one transaction admits: bounds the time that others wait for it.
+/// Deliveries that one transaction admits, unless they are of one event: bounds the time that others wait for it.
 pub const ADMIT_BATCH_DELIVERIES: usize = 256;
 /// Payload bytes that one transaction admits.
 pub const ADMIT_BATCH_BYTES: usize = 4 * 1024 * 1024;

@@ -29,6 +29,10 @@ pub const IDLE_CONNECTION_TTL: Duration = Duration::from_secs(15);
 pub const LOAD_BATCH: usize = 256;
 /// A delivery that the store has and cannot read is tried again after this: somebody may mend it.
 pub const UNREADABLE_PAUSE: Duration = Duration::from_secs(300);
+/// From one record to the next: nobody waits for an outcome, and a transaction costs the store more than what is in it.
+pub const RECORD_GATHER: Duration = Duration::from_millis(10);
+/// From one load to the next, for the same reason. The first after a pause goes at once.
+pub const LOAD_GATHER: Duration = Duration::from_millis(2);
 /// Outcomes in one transaction.
 pub const RECORD_BATCH: usize = 1_000;
 /// Loads under way at once: one that reads while another is being handed out.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::ADMIT_BATCH_DELIVERIES;
-
 /// An event type.
 pub const EVENT_TYPE_CHARS: usize = 128;
 /// A tenant's or a key's name, an endpoint's description.
@@ -38,7 +36,7 @@ pub const TENANT_WEIGHT_MAX: u64 = 1_000;
 pub const ENDPOINT_RATE_MAX: u64 = 100_000;
 /// The largest number that a quota may be set to.
 pub const QUOTA_MAX: u64 = 1_000_000_000;
-/// Endpoints that a tenant may be allowed: what one event makes of deliveries has to fit into a transaction.
-pub const ENDPOINTS_MAX: u64 = ADMIT_BATCH_DELIVERIES as u64;
+/// Endpoints that a tenant may be allowed: what one event makes of deliveries is one transaction, for which others wait.
+pub const ENDPOINTS_MAX: u64 = 2_000;
 /// API keys of one tenant.
 pub const KEYS_PER_TENANT: u32 = 100;

@@ -28,16 +28,17 @@ pub trait Deliveries: Send + Sync + 'static {
     async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError>;
 
     /// For each of `settled`: the queue has confirmed all of the outbox row's deliveries but `unpublished`; these become
-    /// due now (lane `First`, same generation, state `Scheduled`) as far as they are still `Queued`, and the row goes. One
-    /// transaction for all, idempotent; a row that is gone already is skipped.
+    /// due now (lane `First`, same generation, state `Scheduled`) as far as they are still `Queued` and nobody has claimed them, and
+    /// the row goes with the last of them or after it. Idempotent.
     async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError>;
 
     /// Makes due now (lane `First`, same generation, state `Scheduled`) those of `deliveries` that are still `Queued` and that
-    /// nobody has claimed; returns how many. For what a queue gave back as unroutable. One transaction, idempotent.
+    /// nobody has claimed; returns how many. For what a queue gave back as unroutable. Idempotent; if it
+    /// fails, some may be due already.
     async fn make_due(&self, deliveries: &[DeliveryId], now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Makes due what a crash or a lost queue left behind, at the next generation; returns how many deliveries. One
-    /// transaction per `limits::SWEEP_ROWS`, idempotent.
+    /// Makes due what a crash or a lost queue left behind, at the next generation; returns how many deliveries. Bounded
+    /// transactions, idempotent.
     async fn recover(&self, what: Recovery, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Reads what an attempt needs, one answer per ticket, in order. Changes nothing.
@@ -49,15 +50,15 @@ pub trait Deliveries: Send + Sync + 'static {
         vec![None; tickets.len()]
     }
 
-    /// Records what came of deliveries, one answer per outcome, in order; one transaction (bisected if an item's data
-    /// cannot be stored). Numbers the attempts. A `Delivered` ends any unfinished delivery whatever its generation; any
+    /// Records what came of deliveries, one answer per outcome, in order; in one transaction or a few (bisected if an
+    /// item's data cannot be stored): if it fails, some may be recorded, and are answered for when they come again. Numbers the attempts. A `Delivered` ends any unfinished delivery whatever its generation; any
     /// other verdict applies only at the current generation to an unfinished delivery, and is [`Recorded::Stale`] otherwise.
     /// (A stale outcome's attempt is kept all the same.) Idempotent by the attempt's id.
     ///
     /// A retry that would be due at or after the delivery's `expires_at` ends it as `discarded: expired` at once; a verdict
     /// other than `Delivered` for a deleted endpoint or tenant ends it as discarded for that reason.
     ///
-    /// Within the same transaction: dead letters are counted exactly and the tenant's overflow policy is applied; an
+    /// Within the transaction of an outcome: dead letters are counted exactly and the tenant's overflow policy is applied; an
     /// endpoint's `failing_since` is set or cleared, and it is disabled when it has only failed for longer than
     /// `disable_after` or when the outcome says so; `Hold` is decided against the endpoint's and the tenant's rows: if
     /// both are active the delivery becomes due at once instead; counts move.
@@ -72,7 +73,8 @@ pub trait Deliveries: Send + Sync + 'static {
     async fn due_work(&self, now: Timestamp) -> Result<DueWork, StoreError>;
 
     /// Claims deliveries, oldest first, for each want at most its `limit`: they become `Queued` at the next generation,
-    /// and due again at `now + lease` unless recorded by then. One transaction. Never hands the same claim to two.
+    /// and due again at `now + lease` unless recorded by then. Never hands the same claim to two. If it fails half way, it answers
+    /// with what was claimed.
     async fn claim(
         &self,
         wants: &[Claim],

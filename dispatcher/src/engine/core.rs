@@ -163,8 +163,8 @@ impl Core {
     }
 
     /// What is to be loaded next.
-    pub fn take_load(&mut self) -> Vec<Started> {
-        self.to_load.take()
+    pub fn take_load(&mut self, now: Moment) -> Vec<Started> {
+        self.to_load.begin(now)
     }
 
     /// A load was answered. Returns what is to be attempted.

@@ -131,7 +131,7 @@ fn a_smaller_share_is_applied_when_no_more_than_it_is_in_flight_nor_can_be() {
     claim_all(&mut core, tenant, endpoint);
     core.scheduler.endpoint_known(ms(1), endpoint, EndpointFacts::default());
     core.start(ms(1_000), WALL);
-    let mut started = core.take_load();
+    let mut started = core.take_load(ms(1_000));
     assert_eq!(started.len(), 35, "all that one endpoint may take");
     // Another one joins; that we were here before it is known.
     let (mut book, me) = (Book::default(), core.permits.me());

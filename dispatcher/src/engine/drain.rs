@@ -15,7 +15,7 @@ impl Core {
         for Waiting { tenant, endpoint, item, .. } in self.scheduler.take_all() {
             self.give_back(item, tenant, endpoint, now, wall);
         }
-        for started in self.take_load() {
+        for started in self.to_load.take() {
             self.give_back_started(started, now, wall);
         }
     }

@@ -2,6 +2,7 @@
 
 use fairhook_common::delivery::{Lane, Outcome, Verdict};
 use fairhook_common::ids::{EndpointId, TenantId};
+use fairhook_common::limits;
 use fairhook_common::store::Ticket;
 use fairhook_common::time::Timestamp;
 
@@ -85,6 +86,8 @@ pub struct ToLoad {
     started: Vec<Started>,
     /// How many of them, the first, the store does not have at hand.
     asked: usize,
+    /// The next load begins then at the earliest.
+    next: Moment,
 }
 
 impl ToLoad {
@@ -107,6 +110,20 @@ impl ToLoad {
     pub fn put_back(&mut self, started: Vec<Started>) {
         self.started.extend(started);
         self.asked = self.started.len();
+    }
+
+    /// When [`Self::begin`] has something.
+    pub fn begins_at(&self) -> Option<Moment> {
+        (!self.started.is_empty()).then_some(self.next)
+    }
+
+    /// All of it, to be loaded now; nothing if a load began a moment ago.
+    pub fn begin(&mut self, now: Moment) -> Vec<Started> {
+        if self.begins_at().is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.next = now.after(limits::LOAD_GATHER);
+        self.take()
     }
 
     /// All of it.

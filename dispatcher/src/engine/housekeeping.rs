@@ -64,17 +64,20 @@ impl Housekeeping {
                 let open = self.heard("looking for jobs", open).unwrap_or_default();
                 self.metrics.jobs_open.set(open.len() as i64);
                 paces.retain(|id: &JobId, _| open.iter().any(|job| job.id == *id));
-                let mut wait = limits::DUE_POLL;
+                let (mut wait, mut worked) = (limits::DUE_POLL, false);
                 for job in &open {
                     let pace =
                         paces.entry(job.id).or_insert_with(|| Pace::new(job.filter.rate_per_s, clock.now()));
                     let began = Instant::now();
                     if self.advance(job, pace, &clock).await {
                         sleep(rest(began.elapsed())).await;
+                        worked = true;
                     }
                     wait = wait.min(pace.wait().max(limits::CLAIM_PAUSE));
                 }
-                sleep(wait).await;
+                if !worked {
+                    sleep(wait).await;
+                }
             }
         };
         until_drained(advancing, &shutdown).await;

@@ -24,6 +24,8 @@ pub struct Outbound {
     acks: Vec<Taken>,
     /// The batch under way: how many, and since when its oldest waits.
     under_way: Option<(usize, Option<Moment>)>,
+    /// The next batch begins then at the earliest.
+    next: Moment,
 }
 
 /// One recording's worth.
@@ -79,11 +81,17 @@ impl Outbound {
         self.len() < limits::UNRECORDED_OUTCOMES && self.age(now) < limits::RECORD_LAG_MAX
     }
 
-    /// What is to be recorded next, unless a batch is under way: everything that came meanwhile, up to a bound.
-    pub fn begin(&mut self) -> Option<Batch> {
-        if self.under_way.is_some() || (self.waiting.is_empty() && self.acks.is_empty()) {
-            return None;
-        }
+    /// When [`Self::begin`] has something to begin; `None`: not before something ends.
+    pub fn begins_at(&self) -> Option<Moment> {
+        let waits = !self.waiting.is_empty() || !self.acks.is_empty();
+        (waits && self.under_way.is_none()).then_some(self.next)
+    }
+
+    /// What is to be recorded now, unless a batch is under way or began a moment ago: everything that came meanwhile, up to a
+    /// bound.
+    pub fn begin(&mut self, now: Moment) -> Option<Batch> {
+        self.begins_at().filter(|at| *at <= now)?;
+        self.next = now.after(limits::RECORD_GATHER);
         let count = self.waiting.len().min(limits::RECORD_BATCH);
         let outcomes: Vec<_> = self.waiting.drain(..count).collect();
         self.under_way = Some((count, outcomes.first().map(|unrecorded| unrecorded.since)));

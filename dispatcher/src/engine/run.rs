@@ -113,8 +113,9 @@ impl Engine {
 
     fn wakeup(&self, beat: &Beat) -> Instant {
         let now = self.tools.clock.now();
-        let decided = self.core.wakeup(now).filter(|_| self.may_begin());
-        let next = decided.map_or(beat.next(), |at| at.min(beat.next()));
+        let loads = self.core.to_load.begins_at().filter(|_| self.under_way.loads < limits::LOADS_AT_ONCE);
+        let decided = [self.core.wakeup(now), loads].into_iter().flatten().filter(|_| self.may_begin());
+        let next = decided.chain(self.core.outbound.begins_at()).fold(beat.next(), Moment::min);
         // A moment that has passed is waited for a little all the same: the loop must never spin.
         self.tools.clock.instant(next.max(now.after(Duration::from_micros(200))))
     }
@@ -297,7 +298,7 @@ impl Engine {
 
     fn send_loads(&mut self) {
         while self.under_way.loads < limits::LOADS_AT_ONCE {
-            let batch = self.core.take_load();
+            let batch = self.core.take_load(self.tools.clock.now());
             if batch.is_empty() {
                 return;
             }
@@ -333,7 +334,7 @@ impl Engine {
     }
 
     fn send_records(&mut self) {
-        let Some(batch) = self.core.outbound.begin() else { return };
+        let Some(batch) = self.core.outbound.begin(self.tools.clock.now()) else { return };
         let (store, outage) = (Arc::clone(&self.store), Arc::clone(&self.outage));
         let (metrics, disable_after) = (Arc::clone(&self.tools.metrics), self.disable_after);
         self.under_way.errands.spawn(async move {

@@ -149,8 +149,7 @@ impl Neighbours {
             let waiting = self.tenants.client.call(Method::GET, &path, None).await?["waiting"].as_u64();
             let waiting =
                 waiting.ok_or_else(|| BenchError::Subject(format!("{slug}'s stats lack what waits")))?;
-            // Retries end now and then where nothing is delivered.
-            if waiting < least - least / 100 {
+            if waiting < least {
                 (least, since) = (waiting, Instant::now());
             }
             if begin.elapsed() > pace::SETTLE {

@@ -88,7 +88,8 @@ async fn checkpoint(
             None => options.connect().await?,
         };
         let waiting = run(&mut connection, "PRAGMA wal_checkpoint(NOOP)").await?;
-        if waiting.log - waiting.moved < limits::CHECKPOINT_PAGES
+        if waiting.log < limits::WAL_PAGES
+            && waiting.log - waiting.moved < limits::CHECKPOINT_PAGES
             && last.elapsed() < limits::CHECKPOINT_INTERVAL
         {
             return Ok::<_, sqlx::Error>(connection);
@@ -102,9 +103,19 @@ async fn checkpoint(
                     left = move_some(&mut connection, file).await?;
                 }
             }
-            let shut = timeout(limits::CHECKPOINT_GATE, gate.write()).await;
-            if shut.is_ok() || left.log >= limits::WAL_PAGES_MAX {
-                let _turn = turn.lock().await;
+            // All reads end within their deadline, which is long; as a rule they have ended in a moment, or will next time.
+            let is_urgent = left.log >= limits::WAL_PAGES_MAX;
+            let patience = if is_urgent { limits::READ_DEADLINE } else { limits::CHECKPOINT_GATE };
+            let shut = timeout(patience, gate.write()).await;
+            if is_urgent && shut.is_err() {
+                tracing::warn!(
+                    pages = left.log,
+                    "reads do not end, so that the log cannot begin anew and grows"
+                );
+            }
+            if let Ok(_shut) = shut
+                && let Ok(_turn) = timeout(limits::CHECKPOINT_GATE, turn.lock()).await
+            {
                 run(&mut connection, "PRAGMA wal_checkpoint(RESTART)").await?;
             }
         }

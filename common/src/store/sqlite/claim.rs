@@ -197,10 +197,11 @@ pub(super) async fn releasable(connection: &mut SqliteConnection) -> Result<Vec<
     Ok(tenants.into_iter().collect())
 }
 
-/// See [`crate::store::Deliveries::release_held`].
+/// See [`crate::store::Deliveries::release_held`]. With more tenants than `limit` it begins at the one of index `first`.
 pub(super) async fn release_held(
     connection: &mut SqliteConnection,
     of: Vec<Releasable>,
+    first: usize,
     limit: u32,
     now: Timestamp,
 ) -> Result<u64, sqlx::Error> {
@@ -209,7 +210,6 @@ pub(super) async fn release_held(
         row: "(?,?)",
         after: ") AND state = 'held'",
     };
-    let first = now.0.unsigned_abs() as usize;
     let held = in_equal_parts(connection, of, limit, first).await?;
     let held: Vec<_> = held.into_iter().map(|id| (id, now)).collect();
     DUE_AT.execute(connection, &held, bind_place).await?;

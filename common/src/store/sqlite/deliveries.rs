@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use sqlx::SqliteConnection;
 
 use super::writer::Class;
@@ -97,7 +97,8 @@ impl Deliveries for SqliteStore {
         let parts = outcomes.chunks(limits::WRITER_ROWS as usize);
         let recorded = parts.map(|part| self.record_part(part.to_vec(), disable_after));
         // All of them wait at once, in their order, so that a transaction takes as many as it has time for.
-        Ok(try_join_all(recorded).await?.concat())
+        let recorded = join_all(recorded).await.into_iter().collect::<Result<Vec<_>, _>>();
+        Ok(recorded?.concat())
     }
 
     async fn due_work(&self, now: Timestamp) -> Result<DueWork, StoreError> {
@@ -138,12 +139,21 @@ impl Deliveries for SqliteStore {
         let (of, mut released) = (Arc::new(of), 0);
         while released < u64::from(limit) {
             let (of, part) = (Arc::clone(&of), limits::WRITER_ROWS.min(limit - released as u32));
-            let step = self
-                .step(move |c| Box::pin(async move { claim::release_held(c, of.to_vec(), part, now).await }));
-            let more = step.await?;
-            released += more;
-            if more < u64::from(part) {
-                break;
+            // Where the last part ended the next one begins, so that every tenant has its turn.
+            let first = now.0.unsigned_abs() + released;
+            let step = self.step(move |c| {
+                Box::pin(async move { claim::release_held(c, of.to_vec(), first as usize, part, now).await })
+            });
+            match step.await {
+                Ok(more) => {
+                    released += more;
+                    if more < u64::from(part) {
+                        break;
+                    }
+                }
+                // What was released is told.
+                Err(_) if released > 0 => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(released)
@@ -152,8 +162,14 @@ impl Deliveries for SqliteStore {
     async fn sweep(&self, what: Sweep, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
         let recent = Arc::clone(&self.recent);
         self.step(move |db| {
-            recent.disturb();
-            Box::pin(sweep::step(db, what, limit, now))
+            Box::pin(async move {
+                let rows = sweep::step(db, what, limit, now).await?;
+                let touches_deliveries = !matches!(what, Sweep::IdempotencyKeys | Sweep::EndedJobs { .. });
+                if rows > 0 && touches_deliveries {
+                    recent.disturb();
+                }
+                Ok(rows)
+            })
         })
         .await
     }

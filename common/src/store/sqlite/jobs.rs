@@ -170,7 +170,7 @@ pub(super) async fn advance(
     let Some(Standing { mut job, mut cursor }) = standing(db, id).await? else {
         return Ok(None);
     };
-    let limit = limit.clamp(1, limits::WRITER_ROWS);
+    let (limit, removals) = (limit.clamp(1, limits::WRITER_ROWS), limit.clamp(1, limits::WRITER_LOOKS));
     let allowed = allowance(&job, limit, now);
     if job.ended_at.is_some() || allowed == 0 {
         return Ok(Some((job, false)));
@@ -179,7 +179,7 @@ pub(super) async fn advance(
     job.updated_at = now;
     let done = job.done;
     let finished = match job.kind {
-        JobKind::DeleteTenant => teardown::step(db, &mut job, limit, now).await?,
+        JobKind::DeleteTenant => teardown::step(db, &mut job, (limit, removals), now).await?,
         JobKind::Replay | JobKind::Purge => step(db, &mut job, &mut cursor, allowed, now).await?,
     };
     if finished {

@@ -27,16 +27,16 @@ const TABLES: [&str; 7] = [
     "DELETE FROM delivery_counts WHERE tenant = ?1 AND ?2 > 0",
 ];
 
-/// Returns whether that was the last step. `done` counts the deliveries that are gone.
+/// Changes or removes so many rows at most; returns whether that was the last step. `done` counts the deliveries that are gone.
 pub(super) async fn step(
     db: &mut SqliteConnection,
     job: &mut Job,
-    limit: u32,
+    (changes, removals): (u32, u32),
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let tenant = job.tenant;
     for unfinished in [UNFINISHED, QUEUED] {
-        let query = sqlx::query(unfinished).bind(blob(tenant.uuid())).bind(i64::from(limit));
+        let query = sqlx::query(unfinished).bind(blob(tenant.uuid())).bind(i64::from(changes));
         let rows = query.fetch_all(&mut *db).await?;
         let rows = rows.iter().map(lifecycle::read_unfinished).collect::<Result<Vec<_>, _>>()?;
         if !rows.is_empty() {
@@ -44,13 +44,13 @@ pub(super) async fn step(
             return Ok(false);
         }
     }
-    let (events, deliveries) = removal::events_of_tenant(db, tenant, limit).await?;
+    let (events, deliveries) = removal::events_of_tenant(db, tenant, removals).await?;
     job.done += deliveries;
     if events > 0 {
         return Ok(false);
     }
     for table in TABLES {
-        let query = sqlx::query(table).bind(blob(tenant.uuid())).bind(i64::from(limit));
+        let query = sqlx::query(table).bind(blob(tenant.uuid())).bind(i64::from(removals));
         if query.execute(&mut *db).await?.rows_affected() > 0 {
             return Ok(false);
         }

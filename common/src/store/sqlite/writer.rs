@@ -170,7 +170,7 @@ enum Flow {
     None,
     /// Fewer than `limits::MANY_EVENTS` were admitted together.
     Few,
-    /// So many, or more.
+    /// So many, or more; or their deliveries' outcomes have fallen behind.
     Many,
 }
 
@@ -187,6 +187,10 @@ impl Task {
 
     /// What begins the next transaction; `None` when no more can come.
     async fn wait(&mut self) -> Option<(Class, Box<dyn Job>)> {
+        if let Some(job) = self.joins.take() {
+            // The transaction that it was to join did not last.
+            return Some((Class::Outcome, job));
+        }
         loop {
             let flow = self.flow();
             let resting = flow == Flow::Few && Instant::now() < self.rest_until;
@@ -224,11 +228,8 @@ impl Task {
     fn flow(&self) -> Flow {
         match self.admitted {
             Some((at, events)) if at.elapsed() < limits::ADMISSIONS_FLOW => {
-                if events < limits::MANY_EVENTS {
-                    Flow::Few
-                } else {
-                    Flow::Many
-                }
+                let behind = self.queues[Class::Outcome as usize].len() > limits::OUTCOMES_BEHIND;
+                if events >= limits::MANY_EVENTS || behind { Flow::Many } else { Flow::Few }
             }
             _ => Flow::None,
         }
