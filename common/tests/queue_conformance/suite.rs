@@ -235,6 +235,19 @@ pub async fn a_consumer_may_subscribe_again(queue: Arc<dyn Queue>) {
     assert_eq!(next(&mut consumer).await.message, sent[2]);
 }
 
+pub async fn a_subscription_that_comes_and_goes_while_messages_come_stalls_nothing(queue: Arc<dyn Queue>) {
+    let address = tenant();
+    let sent = publish(&queue, &address, 200).await;
+    let mut consumer = consumer(&queue, &address, 200).await;
+    for _ in 0..30 {
+        consumer.unsubscribe(address.tenant).await.expect("unsubscribes");
+        consumer.subscribe(&address, 200).await.expect("subscribes");
+    }
+    let all = take(&mut consumer, sent.len()).await;
+    let distinct: HashSet<_> = said(&all).into_iter().collect();
+    assert_eq!(distinct, sent.into_iter().collect());
+}
+
 pub async fn consumers_share_a_queue_in_turn(queue: Arc<dyn Queue>) {
     let address = tenant();
     let mut first = consumer(&queue, &address, 10).await;

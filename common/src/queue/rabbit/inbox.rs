@@ -174,16 +174,22 @@ pub struct Sink {
 
 impl ConsumerDelegate for Sink {
     fn on_new_delivery(&self, delivery: DeliveryResult) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        match delivery {
+        let unwanted = match delivery {
             Ok(Some(delivery)) => self.received(delivery),
             Ok(None) | Err(_) => self.ended(),
+        };
+        // Not here: `lapin` holds the lock of the channel's status while it calls, and a frame that is sent from here would wait for
+        // that lock for ever, then every other connection of the process behind it. It runs what is returned on its own.
+        match unwanted {
+            Some(tag) => Box::pin(async move { tag.give_back() }),
+            None => Box::pin(ready(())),
         }
-        Box::pin(ready(()))
     }
 }
 
 impl Sink {
-    fn received(&self, delivery: Delivery) {
+    /// Returns what nobody wants here any more.
+    fn received(&self, delivery: Delivery) -> Option<Tag> {
         let tag = Tag { channel: self.channel.clone(), number: delivery.delivery_tag };
         let read = body::decode(&delivery.data);
         let ours = read.filter(|(tenant, _)| self.tenant.is_none_or(|wanted| wanted == *tenant));
@@ -192,20 +198,24 @@ impl Sink {
             tracing::warn!(queue.desk = %self.desk, bytes = delivery.data.len(), "a message that cannot be read is put aside");
             self.inbox.state().spoiled.push(Spoiled { body: delivery.data, tag });
             self.inbox.happened.notify_one();
-            return;
+            return None;
         };
         if self.tenant.is_none() {
             self.metrics.unrouted.inc();
         }
         let accepted = self.inbox.state().desks.accept(self.desk, Arrival { tenant, message, tag });
         match accepted {
-            Ok(()) => self.inbox.arrived.notify_one(),
-            Err(unwanted) => unwanted.tag.give_back(),
+            Ok(()) => {
+                self.inbox.arrived.notify_one();
+                None
+            }
+            Err(unwanted) => Some(unwanted.tag),
         }
     }
 
-    fn ended(&self) {
+    fn ended(&self) -> Option<Tag> {
         self.inbox.state().ended.push(Ended { desk: self.desk, serial: self.serial });
         self.inbox.happened.notify_one();
+        None
     }
 }
