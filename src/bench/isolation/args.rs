@@ -98,9 +98,15 @@ impl Settings {
         if self.quick { Duration::from_millis(500) } else { Duration::from_secs(2) }
     }
 
-    /// What a bad tenant posts at most per second: tests are of a build that is not made to be fast.
-    pub fn most_per_s(&self) -> u32 {
-        if self.quick { 300 } else { u32::MAX }
+    /// What a bad tenant of this kind posts at most per second: tests are of a build that is not made to be fast, by posts or by
+    /// what they make of deliveries.
+    pub fn most_per_s(&self, kind: &Kind) -> u32 {
+        if self.quick { 300.min(1_000 / kind.endpoints.max(1) as u32) } else { u32::MAX }
+    }
+
+    /// Of how many of a bad tenant's clients there is one, for the same reason.
+    pub fn clients_thinned(&self) -> usize {
+        if self.quick { 4 } else { 1 }
     }
 
     /// Of how many events piled up before the load there is one.

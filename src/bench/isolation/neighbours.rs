@@ -87,8 +87,8 @@ impl Neighbours {
         Ok(())
     }
 
-    /// Lets them do what they do, in those threads, until what this returns is dropped.
-    pub fn begin(&self, background: &Background) -> JoinSet<()> {
+    /// Lets them do what they do, in those threads, until what this returns is dropped; of their clients one in `thinned`.
+    pub fn begin(&self, background: &Background, thinned: usize) -> JoinSet<()> {
         let (mut noise, handle) = (JoinSet::new(), background.handle());
         for act in self.kind.beside {
             let tenants = self.tenants.clone();
@@ -102,11 +102,11 @@ impl Neighbours {
                 Act::Resume => drop(noise.spawn_on(acts::resume(tenants), handle)),
                 Act::Replay => self.each(|n| drop(noise.spawn_on(acts::replay(tenants.clone(), n), handle))),
                 Act::Scan(clients) => self.each(|n| {
-                    (0..clients)
+                    (0..clients.div_ceil(thinned))
                         .for_each(|c| drop(noise.spawn_on(acts::scan(tenants.clone(), n, c), handle)));
                 }),
                 Act::Churn(clients) => self.each(|n| {
-                    (0..clients)
+                    (0..clients.div_ceil(thinned))
                         .for_each(|c| drop(noise.spawn_on(acts::churn(tenants.clone(), n, c), handle)));
                 }),
             }

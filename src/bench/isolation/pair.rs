@@ -80,14 +80,14 @@ pub async fn measure(kind: &'static Kind, settings: &Settings) -> Result<Pair, B
     let theirs = ApiClient::new(&subject.bases, &subject.key)?;
     let premises = Premises::build(kind.host, receivers.url(good), &background).await?;
     let neighbours =
-        Neighbours::move_in(kind, theirs, slugs.clone(), premises, settings.most_per_s()).await?;
+        Neighbours::move_in(kind, theirs, slugs.clone(), premises, settings.most_per_s(kind)).await?;
 
     let arm = Arm { target: Arc::new(api), ledger, good, rate: settings.rate };
     arm.run(settings.warm_up(), pace::DRAIN).await;
     let alone = arm.run(settings.span, pace::DRAIN).await;
     neighbours.prepare(settings.thinned()).await?;
     let (before, begin) = (neighbours.deeds(), Instant::now());
-    let _noise = neighbours.begin(&background);
+    let _noise = neighbours.begin(&background, settings.clients_thinned());
     let beside = arm.run(settings.span, pace::DRAIN).await;
     let (deeds, span) = (neighbours.deeds() - before, begin.elapsed());
     let slot_share = match kind.felt_by {
