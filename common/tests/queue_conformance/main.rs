@@ -49,7 +49,7 @@ macro_rules! backend {
                 nothing_is_handed_out_after_an_unsubscribe,
                 what_was_handed_out_may_be_acked_after_an_unsubscribe,
                 a_consumer_may_subscribe_again,
-                a_subscription_that_comes_and_goes_while_messages_come_stalls_nothing,
+                consumers_that_leave_while_messages_come_stall_nobody,
                 consumers_share_a_queue_in_turn,
                 a_full_consumer_leaves_messages_to_the_others,
                 a_cancelled_next_loses_nothing,
