@@ -127,7 +127,7 @@ async fn a_few_admissions_wait_for_one_job_and_leave_time_for_the_others() {
     let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
     let ran = Arc::new(AtomicU64::new(0));
     let mut others = tokio::task::JoinSet::new();
-    for _ in 0..limits::WRITER_WAITING {
+    for _ in 0..limits::OUTCOMES_BEHIND / 2 {
         let (store, ran) = (Arc::clone(&store), Arc::clone(&ran));
         others.spawn(async move {
             loop {

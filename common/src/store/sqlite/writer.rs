@@ -6,16 +6,18 @@
 //! short jobs, `limits::WRITER_ROWS`) a quarter of the time in between; while many come everything joins their transactions.
 
 mod call;
+mod pace;
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use self::call::{Call, Job};
+use self::pace::{Flow, Pace};
 use super::BoxFuture;
 use super::checkpoint::Log;
 use super::error::{Failure, failure, store_error};
@@ -80,8 +82,7 @@ impl Writer {
             first: 0,
             syncs: None,
             synced_at: Instant::now(),
-            admitted: None,
-            rest_until: Instant::now(),
+            pace: Pace::new(Instant::now()),
             joins: None,
             _lock: lock,
         };
@@ -154,24 +155,10 @@ struct Task {
     syncs: Option<bool>,
     /// When it last did.
     synced_at: Instant,
-    /// When events were last admitted, and how many together.
-    admitted: Option<(Instant, usize)>,
-    /// While few events are coming, nothing else begins a transaction before this.
-    rest_until: Instant,
+    pace: Pace,
     /// What joins the next transaction.
     joins: Option<Box<dyn Job>>,
     _lock: File,
-}
-
-/// How many events are coming.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    /// None since `limits::ADMISSIONS_FLOW`.
-    None,
-    /// Fewer than `limits::MANY_EVENTS` were admitted together.
-    Few,
-    /// So many, or more; or their deliveries' outcomes have fallen behind.
-    Many,
 }
 
 /// Jobs whose work stands in the open transaction.
@@ -193,7 +180,8 @@ impl Task {
         }
         loop {
             let flow = self.flow();
-            let resting = flow == Flow::Few && Instant::now() < self.rest_until;
+            let rest = self.pace.rests_until(Instant::now(), flow);
+            let resting = rest.is_some();
             // Their time has come, whoever posts: else they would never have any.
             if flow == Flow::Few
                 && !resting
@@ -207,7 +195,7 @@ impl Task {
                 Some(job) = admit.recv() => return Some((Class::Admit, job)),
                 Some(job) = control.recv(), if !resting => return Some((Class::Control, job)),
                 Some(job) = outcome.recv(), if !resting => job,
-                () = tokio::time::sleep_until(self.rest_until.into()), if resting => continue,
+                () = rested(rest), if resting => continue,
                 else => return None,
             };
             if flow != Flow::Many {
@@ -224,15 +212,8 @@ impl Task {
         }
     }
 
-    /// How many events are coming.
     fn flow(&self) -> Flow {
-        match self.admitted {
-            Some((at, events)) if at.elapsed() < limits::ADMISSIONS_FLOW => {
-                let behind = self.queues[Class::Outcome as usize].len() > limits::OUTCOMES_BEHIND;
-                if events >= limits::MANY_EVENTS || behind { Flow::Many } else { Flow::Few }
-            }
-            _ => Flow::None,
-        }
+        self.pace.flow(Instant::now(), self.queues[Class::Outcome as usize].len())
     }
 
     /// One transaction: `job`, and what waits, as long as there is time.
@@ -271,10 +252,7 @@ impl Task {
         if let Err(error @ StoreError::Internal(_)) = &result {
             tracing::error!(%error, "a transaction failed");
         }
-        if class != Class::Admit {
-            let rest = (began.elapsed() * limits::WRITER_REST).min(limits::WRITER_REST_MAX);
-            self.rest_until = Instant::now() + rest;
-        }
+        self.pace.ended(class, Instant::now(), began.elapsed());
         for job in done {
             job.answer(result.clone());
         }
@@ -327,15 +305,10 @@ impl Task {
         let started = Instant::now();
         let mut taken = [0; CLASSES];
         if class == Class::Admit {
-            self.admitted = Some((started, job.events()));
+            self.pace.admits(started, job.events());
         }
         run_alone(connection, job, true, done).await?;
-        let budget = match class {
-            Class::Admit if self.flow() == Flow::Many => 2 * started.elapsed(),
-            Class::Outcome if self.flow() != Flow::Few => limits::COMMIT_BUDGET,
-            Class::Admit | Class::Outcome => Duration::ZERO,
-            Class::Control => limits::COMMIT_SHORT,
-        };
+        let budget = Pace::budget(class, self.flow(), started.elapsed());
         while let Some(job) = self.further(class, started.elapsed() < budget, &mut taken) {
             run_alone(connection, job, false, done).await?;
         }
@@ -442,6 +415,13 @@ fn panicked() -> sqlx::Error {
 /// After these SQLite may have rolled everything back by itself.
 fn ends_transaction(error: &sqlx::Error) -> bool {
     matches!(failure(error), Failure::Unavailable | Failure::Slow)
+}
+
+async fn rested(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
