@@ -7,6 +7,7 @@ use fairhook_common::config::Environment;
 
 use super::kind::Kind;
 use super::kinds;
+use super::scale::Scale;
 use crate::bench::BenchError;
 use crate::bench::subject::Wanted;
 
@@ -64,7 +65,7 @@ pub fn command() -> Command {
         .arg(number("rate", "EVENTS/S", 100_000, "What the good tenants post together [default: 500]"))
         .arg(number("slots", "N", 10_000, "Deliveries in flight at most [default: 200]"))
         .arg(flag("fifo", "Also measure one FIFO queue over one worker pool under the same load"))
-        .arg(flag("quick", "Other defaults and a hundredth of what is piled up: for tests"))
+        .arg(flag("quick", "Other defaults, and bad tenants that are a fifth as large: for tests"))
         .arg(flag("json", "Print the report as JSON"))
 }
 
@@ -84,9 +85,9 @@ impl Settings {
             good: number("good", 8, 4) as usize,
             bad: number("bad", 1, 1) as usize,
             pairs: number("pairs", 5, 1) as usize,
-            span: Duration::from_secs(number("seconds", 20, 1).into()),
+            span: Duration::from_secs(number("seconds", 20, 2).into()),
             rate: number("rate", 500, 100).into(),
-            slots: number("slots", 200, 100) as usize,
+            slots: number("slots", 200, 40) as usize,
             fifo: matches.get_flag("fifo"),
             quick,
             json: matches.get_flag("json"),
@@ -98,19 +99,8 @@ impl Settings {
         if self.quick { Duration::from_millis(500) } else { Duration::from_secs(2) }
     }
 
-    /// What a bad tenant of this kind posts at most per second: tests are of a build that is not made to be fast, by posts or by
-    /// what they make of deliveries.
-    pub fn most_per_s(&self, kind: &Kind) -> u32 {
-        if self.quick { 300.min(1_000 / kind.endpoints.max(1) as u32) } else { u32::MAX }
-    }
-
-    /// Of how many of a bad tenant's clients there is one, for the same reason.
-    pub fn clients_thinned(&self) -> usize {
-        if self.quick { 4 } else { 1 }
-    }
-
-    /// Of how many events piled up before the load there is one.
-    pub fn thinned(&self) -> usize {
-        if self.quick { 100 } else { 1 }
+    /// How large the bad tenants are.
+    pub fn scale(&self) -> Scale {
+        if self.quick { Scale::QUICK } else { Scale::FULL }
     }
 }

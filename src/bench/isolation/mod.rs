@@ -20,6 +20,7 @@ mod pace;
 mod pair;
 mod premises;
 mod report;
+mod scale;
 
 use clap::ArgMatches;
 use fairhook_common::config::Environment;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::background::Background;
 use super::kind::{Act, Allowance, Kind, Step};
 use super::premises::Premises;
+use super::scale::Scale;
 use super::{acts, pace};
 use crate::bench::BenchError;
 use crate::workload::{ApiClient, Ledger, Pace, Sent, Target, drive};
@@ -25,8 +26,7 @@ pub struct Neighbours {
     tenants: Arc<Tenants>,
     premises: Premises,
     posts: Arc<Ledger>,
-    /// What each posts at most per second.
-    most_per_s: u32,
+    scale: Scale,
 }
 
 /// Who they are.
@@ -55,13 +55,13 @@ impl Neighbours {
         client: ApiClient,
         slugs: Vec<String>,
         premises: Premises,
-        most_per_s: u32,
+        scale: Scale,
     ) -> Result<Self, BenchError> {
         for (tenant, slug) in slugs.iter().enumerate() {
             client.call(Method::PUT, &format!("/v1/tenants/{slug}"), Some(&json!({ "name": slug }))).await?;
-            let quotas = quotas(kind.allowance);
+            let quotas = quotas(scale.allowance(kind.allowance));
             client.call(Method::PATCH, &format!("/v1/quotas/{slug}"), Some(&quotas)).await?;
-            for endpoint in 0..kind.endpoints {
+            for endpoint in 0..scale.part_of(kind.endpoints) {
                 let settings = json!({
                     "url": premises.url(tenant, endpoint), "event_types": [BAD_EVENT], "timeout_ms": kind.timeout_ms,
                 });
@@ -70,16 +70,16 @@ impl Neighbours {
             }
         }
         let posts = Arc::new(Ledger::new(slugs.len()));
-        Ok(Self { kind, tenants: Arc::new(Tenants { client, slugs }), premises, posts, most_per_s })
+        Ok(Self { kind, tenants: Arc::new(Tenants { client, slugs }), premises, posts, scale })
     }
 
-    /// Takes the steps of the kind; a fill is of one event in `thinned`.
-    pub async fn prepare(&self, thinned: usize) -> Result<(), BenchError> {
+    /// Takes the steps of the kind.
+    pub async fn prepare(&self) -> Result<(), BenchError> {
         for step in self.kind.before {
             for slug in &self.tenants.slugs {
                 match *step {
                     Step::Pause => acts::dispatch(&self.tenants.client, slug, "paused").await?,
-                    Step::Fill(events) => self.fill(slug, events / thinned).await?,
+                    Step::Fill(events) => self.fill(slug, self.scale.pile(events)).await?,
                     Step::Settle => self.settle(slug).await?,
                 }
             }
@@ -87,26 +87,26 @@ impl Neighbours {
         Ok(())
     }
 
-    /// Lets them do what they do, in those threads, until what this returns is dropped; of their clients one in `thinned`.
-    pub fn begin(&self, background: &Background, thinned: usize) -> JoinSet<()> {
+    /// Lets them do what they do, in those threads, until what this returns is dropped.
+    pub fn begin(&self, background: &Background) -> JoinSet<()> {
         let (mut noise, handle) = (JoinSet::new(), background.handle());
         for act in self.kind.beside {
             let tenants = self.tenants.clone();
             match *act {
                 Act::Post { per_second, bytes } => {
                     let (all, count) = (self.posts.clone(), self.tenants.slugs.len());
-                    let rate = Pace::Open(f64::from(per_second.min(self.most_per_s)) * count as f64);
+                    let rate = Pace::Open(f64::from(self.scale.part(per_second)) * count as f64);
                     let streams = (0..count).collect();
                     noise.spawn_on(drive(tenants, all, streams, rate, pace::FOR_EVER, bytes), handle);
                 }
                 Act::Resume => drop(noise.spawn_on(acts::resume(tenants), handle)),
                 Act::Replay => self.each(|n| drop(noise.spawn_on(acts::replay(tenants.clone(), n), handle))),
                 Act::Scan(clients) => self.each(|n| {
-                    (0..clients.div_ceil(thinned))
+                    (0..self.scale.part_of(clients))
                         .for_each(|c| drop(noise.spawn_on(acts::scan(tenants.clone(), n, c), handle)));
                 }),
                 Act::Churn(clients) => self.each(|n| {
-                    (0..clients.div_ceil(thinned))
+                    (0..self.scale.part_of(clients))
                         .for_each(|c| drop(noise.spawn_on(acts::churn(tenants.clone(), n, c), handle)));
                 }),
             }

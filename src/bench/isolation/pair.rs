@@ -53,7 +53,9 @@ impl Pair {
 pub fn heads(kind: &Kind, settings: &Settings) -> (usize, usize) {
     let bad = match kind.crowd {
         Crowd::Told => settings.bad,
-        Crowd::Coalition => (4 * settings.slots).div_ceil(kind.allowance.concurrent as usize),
+        Crowd::Coalition => {
+            (4 * settings.slots).div_ceil(settings.scale().allowance(kind.allowance).concurrent as usize)
+        }
     };
     match kind.felt_by {
         FeltBy::Others => (settings.good, bad),
@@ -79,15 +81,14 @@ pub async fn measure(kind: &'static Kind, settings: &Settings) -> Result<Pair, B
     // A client of its own: connections, too, belong to the threads that opened them.
     let theirs = ApiClient::new(&subject.bases, &subject.key)?;
     let premises = Premises::build(kind.host, receivers.url(good), &background).await?;
-    let neighbours =
-        Neighbours::move_in(kind, theirs, slugs.clone(), premises, settings.most_per_s(kind)).await?;
+    let neighbours = Neighbours::move_in(kind, theirs, slugs.clone(), premises, settings.scale()).await?;
 
     let arm = Arm { target: Arc::new(api), ledger, good, rate: settings.rate };
     arm.run(settings.warm_up(), pace::DRAIN).await;
     let alone = arm.run(settings.span, pace::DRAIN).await;
-    neighbours.prepare(settings.thinned()).await?;
+    neighbours.prepare().await?;
     let (before, begin) = (neighbours.deeds(), Instant::now());
-    let _noise = neighbours.begin(&background, settings.clients_thinned());
+    let _noise = neighbours.begin(&background);
     let beside = arm.run(settings.span, pace::DRAIN).await;
     let (deeds, span) = (neighbours.deeds() - before, begin.elapsed());
     let slot_share = match kind.felt_by {
