@@ -17,6 +17,7 @@ pub mod limits;
 pub mod membership;
 pub mod metrics;
 pub mod nearest;
+pub mod policy;
 pub mod queue;
 pub mod retry;
 pub mod shutdown;

@@ -1,0 +1,254 @@
+//! Policies: what may be asked of the API, how often, by whom. Their names, and rates as texts.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The shortest window of a rate that somebody sets.
+pub const WINDOW_MIN: Duration = Duration::from_secs(1);
+/// The longest.
+pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What is limited. The names are part of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Policy {
+    /// Events of a tenant, as its quota says.
+    Events,
+    /// Events of a tenant per day; off unless it is configured.
+    EventsPerDay,
+    /// Bytes of requests that send events, of a tenant per minute; off unless it is configured.
+    BytesPerMinute,
+    /// All other calls of a tenant from one address, as its plan says.
+    Tier,
+    /// All other calls of a tenant.
+    ApiRequests,
+    /// Requests of an address without a valid key.
+    Anonymous,
+    /// Invalid keys of an address.
+    AuthFailures,
+    /// What comes in at one source.
+    SourceIngest,
+    /// For an operator's own forms, of an address.
+    PublicForm,
+}
+
+impl Policy {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::Events,
+        Self::EventsPerDay,
+        Self::BytesPerMinute,
+        Self::Tier,
+        Self::ApiRequests,
+        Self::Anonymous,
+        Self::AuthFailures,
+        Self::SourceIngest,
+        Self::PublicForm,
+    ];
+
+    /// The name in paths, headers, settings and the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::EventsPerDay => "events_per_day",
+            Self::BytesPerMinute => "bytes_per_minute",
+            Self::Tier => "tier",
+            Self::ApiRequests => "api_requests",
+            Self::Anonymous => "anonymous",
+            Self::AuthFailures => "auth_failures",
+            Self::SourceIngest => "source_ingest",
+            Self::PublicForm => "public_form",
+        }
+    }
+
+    /// Reads a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|policy| policy.name() == name)
+    }
+
+    /// Whether it is a tenant's, so that a tenant may have another rate for a while.
+    pub fn is_a_tenants(self) -> bool {
+        matches!(
+            self,
+            Self::Events | Self::EventsPerDay | Self::BytesPerMinute | Self::Tier | Self::ApiRequests
+        )
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A length of time as people write it: `10 s`, `500ms`, `15 min`, `1h`, `1 d`. Between [`WINDOW_MIN`] and [`WINDOW_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct WindowLength(Duration);
+
+/// Why a text is no length of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadWindow {
+    /// Not a whole number and a unit.
+    #[error("a window is a whole number and one of ms, s, m, min, h, d, like \"10 s\"")]
+    Unreadable,
+    /// Too short or too long.
+    #[error("a window is between 1 s and 24 h")]
+    OutOfRange,
+}
+
+impl WindowLength {
+    /// `length`, if it is within bounds and of whole milliseconds.
+    pub fn new(length: Duration) -> Result<Self, BadWindow> {
+        let whole = length.subsec_nanos() % 1_000_000 == 0;
+        if whole && (WINDOW_MIN..=WINDOW_MAX).contains(&length) {
+            Ok(Self(length))
+        } else {
+            Err(BadWindow::OutOfRange)
+        }
+    }
+
+    /// It.
+    pub fn length(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for WindowLength {
+    type Err = BadWindow;
+
+    fn from_str(text: &str) -> Result<Self, BadWindow> {
+        let text = text.trim();
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit_ms: u64 = match unit.trim_start() {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(BadWindow::Unreadable),
+        };
+        if number.is_empty() {
+            return Err(BadWindow::Unreadable);
+        }
+        // Digits that do not fit are a number that is too large.
+        let number: u64 = number.parse().map_err(|_| BadWindow::OutOfRange)?;
+        Self::new(Duration::from_millis(number.checked_mul(unit_ms).ok_or(BadWindow::OutOfRange)?))
+    }
+}
+
+impl fmt::Display for WindowLength {
+    /// In the largest unit that leaves a whole number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+        let (unit, name) = units.into_iter().find(|(unit, _)| ms % unit == 0).unwrap_or((1, "ms"));
+        write!(f, "{} {name}", ms / unit)
+    }
+}
+
+impl From<WindowLength> for String {
+    fn from(window: WindowLength) -> Self {
+        window.to_string()
+    }
+}
+
+impl TryFrom<String> for WindowLength {
+    type Error = BadWindow;
+
+    fn try_from(text: String) -> Result<Self, BadWindow> {
+        text.parse()
+    }
+}
+
+/// So many in a window: `50 / 10 s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PolicyRate {
+    /// How many.
+    pub limit: u32,
+    /// In which time.
+    pub window: WindowLength,
+}
+
+/// Why a text is no rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadRate {
+    /// Not a number, a stroke and a window.
+    #[error("a rate is a number above zero, `/`, and a window, like \"50 / 10 s\"")]
+    Unreadable,
+    /// Its window is none.
+    #[error(transparent)]
+    Window(#[from] BadWindow),
+}
+
+impl FromStr for PolicyRate {
+    type Err = BadRate;
+
+    fn from_str(text: &str) -> Result<Self, BadRate> {
+        let (limit, window) = text.split_once('/').ok_or(BadRate::Unreadable)?;
+        let limit = limit.trim().parse().ok().filter(|limit| *limit > 0).ok_or(BadRate::Unreadable)?;
+        Ok(Self { limit, window: window.parse()? })
+    }
+}
+
+impl fmt::Display for PolicyRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} / {}", self.limit, self.window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_read_as_people_write_them() {
+        for (text, ms, shown) in [
+            ("10 s", 10_000, "10 s"),
+            ("10s", 10_000, "10 s"),
+            (" 1m ", 60_000, "1 min"),
+            ("15 min", 900_000, "15 min"),
+            ("60 s", 60_000, "1 min"),
+            ("1500 ms", 1_500, "1500 ms"),
+            ("1 h", 3_600_000, "1 h"),
+            ("24h", 86_400_000, "1 d"),
+        ] {
+            let window: WindowLength = text.parse().expect(text);
+            assert_eq!((window.length(), window.to_string().as_str()), (Duration::from_millis(ms), shown));
+            assert_eq!(shown.parse(), Ok(window));
+        }
+    }
+
+    #[test]
+    fn other_windows_are_refused_with_a_reason() {
+        for text in ["", "s", "10", "-1 s", "+1 s", "1.5 s", "10 seconds", "1e3 s", "10  s s", "٣ s"] {
+            assert_eq!(text.parse::<WindowLength>(), Err(BadWindow::Unreadable), "{text}");
+        }
+        for text in
+            ["0 s", "0 h", "999 ms", "25 h", "2 d", "99999999999999999999 s", "18446744073709551615 d"]
+        {
+            assert_eq!(text.parse::<WindowLength>(), Err(BadWindow::OutOfRange), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_and_a_window() {
+        let rate: PolicyRate = "50/10 s".parse().expect("a rate");
+        assert_eq!((rate.limit, rate.to_string().as_str()), (50, "50 / 10 s"));
+        for text in ["50", "0 / 10 s", "-1 / 10 s", "4294967296 / 10 s", "/ 10 s"] {
+            assert_eq!(text.parse::<PolicyRate>(), Err(BadRate::Unreadable), "{text}");
+        }
+        assert_eq!("1 / 0 s".parse::<PolicyRate>(), Err(BadWindow::OutOfRange.into()));
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for policy in Policy::ALL {
+            assert_eq!(Policy::from_name(policy.name()), Some(*policy));
+        }
+        assert_eq!(Policy::from_name("nothing"), None);
+    }
+}
