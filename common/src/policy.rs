@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::Timestamp;
+
 /// The shortest window of a rate that somebody sets.
 pub const WINDOW_MIN: Duration = Duration::from_secs(1);
 /// The longest.
@@ -102,7 +104,7 @@ pub enum BadWindow {
 impl WindowLength {
     /// `length`, if it is within bounds and of whole milliseconds.
     pub fn new(length: Duration) -> Result<Self, BadWindow> {
-        let whole = length.subsec_nanos() % 1_000_000 == 0;
+        let whole = length.subsec_nanos().is_multiple_of(1_000_000);
         if whole && (WINDOW_MIN..=WINDOW_MAX).contains(&length) {
             Ok(Self(length))
         } else {
@@ -145,7 +147,7 @@ impl fmt::Display for WindowLength {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
-        let (unit, name) = units.into_iter().find(|(unit, _)| ms % unit == 0).unwrap_or((1, "ms"));
+        let (unit, name) = units.into_iter().find(|(unit, _)| ms.is_multiple_of(*unit)).unwrap_or((1, "ms"));
         write!(f, "{} {name}", ms / unit)
     }
 }
@@ -198,6 +200,19 @@ impl fmt::Display for PolicyRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} / {}", self.limit, self.window)
     }
+}
+
+/// A rate that a tenant has for a while in place of the one that a policy of its own has otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Override {
+    /// Of what.
+    pub policy: Policy,
+    /// The rate.
+    pub rate: PolicyRate,
+    /// When it was set.
+    pub created_at: Timestamp,
+    /// From when on it counts no more.
+    pub ends_at: Timestamp,
 }
 
 #[cfg(test)]

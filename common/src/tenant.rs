@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::TenantId;
+use crate::policy::{Override, Policy, PolicyRate};
 use crate::time::Timestamp;
 
 /// A tenant as the store keeps it.
@@ -32,6 +33,8 @@ pub struct Tenant {
     pub reason: Option<String>,
     /// Limits that differ from the plan's.
     pub quota: QuotaChanges,
+    /// Rates that hold for a while in place of its plan's, some of which may have ended: see [`Tenant::override_of`].
+    pub overrides: Vec<Override>,
     /// The name of its queue; made with the tenant and never computed again.
     pub queue: String,
     /// When it was made.
@@ -49,6 +52,16 @@ impl Tenant {
     /// The limits in force: the tenant's own where set, else the plan's.
     pub fn limits(&self) -> QuotaLimits {
         self.quota.over(self.plan.limits())
+    }
+
+    /// The overrides in force.
+    pub fn overrides_at(&self, now: Timestamp) -> impl Iterator<Item = &Override> {
+        self.overrides.iter().filter(move |one| now < one.ends_at)
+    }
+
+    /// The rate that holds now in place of the one that this policy has otherwise.
+    pub fn override_of(&self, policy: Policy, now: Timestamp) -> Option<PolicyRate> {
+        self.overrides_at(now).find(|one| one.policy == policy).map(|one| one.rate)
     }
 }
 

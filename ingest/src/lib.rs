@@ -45,6 +45,8 @@ pub struct Parts {
 pub struct IngestSettings {
     /// The operator key, as a hash.
     pub operator_key: OperatorKey,
+    /// The highest limit that an override may set.
+    pub override_ceiling: u32,
     /// Tenants may be named by a subdomain of this.
     pub base_domain: Option<String>,
     /// How long events are kept, and so the latest end of a delivery.

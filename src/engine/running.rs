@@ -111,6 +111,7 @@ impl Starting<'_> {
     ) -> Result<ingest::Parts, StartError> {
         let settings = ingest::IngestSettings {
             operator_key: ingest::OperatorKey::new(key.reveal()),
+            override_ceiling: self.config.override_ceiling,
             base_domain: self.config.base_domain.clone(),
             retention: self.config.retention,
         };

@@ -61,6 +61,8 @@ pub struct Config {
     pub slots: usize,
     /// How long events are kept.
     pub retention: Duration,
+    /// The highest limit of an override.
+    pub override_ceiling: u32,
     /// The domain whose subdomains name tenants.
     pub base_domain: Option<String>,
     /// An endpoint that has done nothing but fail for so long is disabled.
@@ -187,6 +189,7 @@ impl Config {
             nameservers: Vec::new(),
             slots: 0,
             retention: Duration::ZERO,
+            override_ceiling: 0,
             base_domain: None,
             disable_after: Duration::ZERO,
             drain_deadline: Duration::ZERO,

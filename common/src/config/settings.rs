@@ -165,6 +165,14 @@ pub const SETTINGS: &[Setting] = &[
         read: |text, config| set(&mut config.retention, read::duration(text, HOUR, DAYS * 3_650)),
     },
     Setting {
+        name: "override_ceiling",
+        value: "NUMBER",
+        default: Some("1000000"),
+        help: "The highest limit that an operator may give a tenant for a while",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.override_ceiling, override_ceiling(text)),
+    },
+    Setting {
         name: "base_domain",
         value: "DOMAIN",
         default: None,
@@ -225,6 +233,11 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("`{text}` is neither text nor json")),
     }
+}
+
+fn override_ceiling(text: &str) -> Result<u32, String> {
+    let ceiling = read::number(text, 1, u32::MAX as usize)?;
+    Ok(u32::try_from(ceiling).expect("it is within bounds"))
 }
 
 fn queue_type(text: &str) -> Result<QueueType, String> {

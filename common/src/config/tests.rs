@@ -33,6 +33,7 @@ fn the_defaults_can_be_read_and_are_those_of_the_limits() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
     assert_eq!(config.slots, limits::SLOTS);
     assert_eq!(config.retention, limits::RETENTION);
+    assert_eq!(config.override_ceiling, limits::OVERRIDE_CEILING);
     assert_eq!(config.drain_deadline, limits::DRAIN_DEADLINE);
     assert_eq!(config.disable_after, tenant::DISABLE_AFTER);
     assert_eq!(config.backends(), Backends::Embedded(Path::new("./fairhook-data")));

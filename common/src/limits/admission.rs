@@ -62,6 +62,12 @@ pub const REDIS_DIAL_DEADLINE: Duration = Duration::from_secs(2);
 pub const REDIS_PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// What a limit per tenant remembers is forgotten when the tenant is idle for so long.
 pub const QUOTA_IDLE: Duration = Duration::from_secs(3_600);
+/// The highest limit of an override unless configured: above any plan's, and below what somebody types by mistake.
+pub const OVERRIDE_CEILING: u32 = 1_000_000;
+/// How long an override holds unless it is said.
+pub const OVERRIDE_TTL: Duration = Duration::from_secs(24 * 3600);
+/// The longest: what is to hold for longer is a plan or a quota.
+pub const OVERRIDE_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A tenant's backlog is known at most this late.
 pub const BACKLOG_AGE_MAX: Duration = Duration::from_secs(1);
 /// From this age on it is read again beside the requests, so that none of them waits for it.

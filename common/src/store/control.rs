@@ -8,6 +8,7 @@ use super::{Job, Page, PageRequest, StoreError};
 use crate::endpoint::{Endpoint, EndpointSettings, EndpointStatus, StatusReason};
 use crate::ids::{EndpointId, KeyId, TenantId};
 use crate::key::ApiKey;
+use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
 use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaPatch, Tenant};
 use crate::time::Timestamp;
@@ -107,6 +108,23 @@ pub trait Control: Send + Sync + 'static {
         grace: Duration,
         now: Timestamp,
     ) -> Result<Endpoint, ControlError>;
+
+    /// Gives a tenant another rate for a policy of its own until `new.ends_at`, in place of one that it may have; returns
+    /// whether it had none in force. What has ended of the tenant's goes. It is read with the tenant.
+    async fn put_override(
+        &self,
+        tenant: TenantId,
+        new: Override,
+        now: Timestamp,
+    ) -> Result<bool, ControlError>;
+
+    /// Ends a tenant's override; returns whether there was one in force. Idempotent.
+    async fn delete_override(
+        &self,
+        tenant: TenantId,
+        policy: Policy,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// What a tenant uses.
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError>;

@@ -42,6 +42,8 @@ macro_rules! suite {
         mod lists;
         #[path = "../nodes.rs"]
         mod nodes;
+        #[path = "../overrides.rs"]
+        mod overrides;
         #[path = "../replays.rs"]
         mod replays;
         #[path = "../reports.rs"]

@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 
 use fairhook_common::endpoint::Endpoint;
 use fairhook_common::ids::KeyId;
+use fairhook_common::policy::{Override, Policy};
 use fairhook_common::store::Job;
 use fairhook_common::tenant::Tenant;
 use url::Url;
@@ -63,6 +64,18 @@ pub(super) fn key_made(caller: &Caller, owner: Option<&Tenant>, key: KeyId) {
 /// A key was revoked, an operator's or its owner's.
 pub(super) fn key_revoked(caller: &Caller, owner: Option<&Tenant>, key: KeyId) {
     tracing::info!(%caller, tenant = owner.map(|tenant| tenant.slug.as_str()), %key, "a key was revoked");
+}
+
+/// A tenant has another rate for a while.
+pub(super) fn override_set(caller: &Caller, tenant: &Tenant, new: &Override) {
+    let (slug, policy, rate, ends_at) = (tenant.slug.as_str(), new.policy.name(), new.rate, new.ends_at);
+    tracing::info!(%caller, tenant = slug, policy, %rate, %ends_at, "a limit of a tenant was overridden");
+}
+
+/// An override was ended before its time.
+pub(super) fn override_ended(caller: &Caller, tenant: &Tenant, policy: Policy) {
+    let slug = tenant.slug.as_str();
+    tracing::info!(%caller, tenant = slug, %policy, "an override of a tenant's limit was ended");
 }
 
 /// An endpoint was made.

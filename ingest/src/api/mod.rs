@@ -20,6 +20,7 @@ pub mod json;
 mod keys;
 mod memory;
 mod observe;
+mod overrides;
 pub mod page;
 mod posted_event;
 pub mod problem;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::health::Health;
 use fairhook_common::store::SharedStore;
@@ -95,6 +96,8 @@ fn routes() -> Router<Arc<Edge>> {
             get(tenants::get).put(tenants::put).patch(tenants::change).delete(tenants::delete),
         )
         .route("/quotas/{tenant}", get(quotas::get).patch(quotas::change))
+        .route("/quotas/{tenant}/overrides", get(overrides::list))
+        .route("/quotas/{tenant}/overrides/{policy}", put(overrides::put).delete(overrides::delete))
         .route("/top", get(stats::top))
         .route("/operator-keys", post(keys::create_operators).get(keys::list_operators))
         .route("/operator-keys/{key}", delete(keys::revoke_operators))

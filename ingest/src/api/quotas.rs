@@ -11,7 +11,7 @@ use super::body::Posted;
 use super::json::Fields;
 use super::problem::Problem;
 use super::tenant::Asked;
-use super::{audit, read};
+use super::{audit, overrides, read};
 
 /// `GET /quotas/{tenant}`.
 pub(super) async fn get(asked: Asked) -> Answer {
@@ -109,6 +109,6 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Value, Problem> {
             "backlog": left(limits.max_backlog, backlog),
             "endpoints": left(limits.max_endpoints, endpoints),
         },
-        "overrides": [],
+        "overrides": overrides::shown(tenant, asked.at),
     }))
 }

@@ -89,6 +89,7 @@ impl Rig {
             egress: EgressPolicy::default(),
             settings: IngestSettings {
                 operator_key: OperatorKey::new(ROOT),
+                override_ceiling: 500_000,
                 base_domain: Some("hooks.test".into()),
                 retention: Duration::from_secs(30 * 24 * 3600),
             },

@@ -41,6 +41,13 @@ const ROWS: &[Row] = &[
         texts: &[("name", 257), ("reason", 257), ("ingest", 10)],
     },
     Row {
+        call: "PUT /v1/quotas/acme/overrides/tier",
+        good: r#"{"limit": 1, "window": "1 s"}"#,
+        slip: ("windw", "window"),
+        required: &["limit", "window"],
+        texts: &[("window", 257)],
+    },
+    Row {
         call: "POST /v1/tenants/acme/keys",
         good: r#"{"name": "a"}"#,
         slip: ("scope", "scopes"),

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
-use super::{PostgresStore, endpoints, jobs, keys, notices, tenants};
+use super::{PostgresStore, endpoints, jobs, keys, notices, overrides, tenants};
 use crate::endpoint::{Endpoint, EndpointStatus};
 use crate::ids::{EndpointId, KeyId, TenantId};
 use crate::key::ApiKey;
 use crate::limits;
+use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
 use crate::store::shared::Answer;
 use crate::store::{
@@ -272,6 +273,26 @@ impl Control for PostgresStore {
             of(tenant),
         )
         .await
+    }
+
+    async fn put_override(
+        &self,
+        tenant: TenantId,
+        new: Override,
+        now: Timestamp,
+    ) -> Result<bool, ControlError> {
+        self.change(move |db| Box::pin(overrides::put(db, tenant, new, now)), of(tenant)).await
+    }
+
+    async fn delete_override(
+        &self,
+        tenant: TenantId,
+        policy: Policy,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let told = if_found(Change::Tenant(tenant));
+        let deleted = self.change(move |db| Box::pin(sure(overrides::delete(db, tenant, policy, now))), told);
+        deleted.await.map_err(store_failed)
     }
 
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {

@@ -31,6 +31,7 @@ mod load;
 mod matching;
 mod nodes;
 mod notices;
+mod overrides;
 mod paging;
 mod partitions;
 mod pools;
@@ -273,6 +274,7 @@ fn migrations() -> Migrator {
         ),
         (4, "nodes behind", include_str!("../../../../migrations/postgres/0004_nodes_behind.sql")),
         (5, "conditions", include_str!("../../../../migrations/postgres/0005_conditions.sql")),
+        (7, "overrides", include_str!("../../../../migrations/postgres/0007_overrides.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

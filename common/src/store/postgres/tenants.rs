@@ -11,6 +11,7 @@ use super::paging::{page, push_page};
 use crate::ids::TenantId;
 use crate::key::ApiKey;
 pub(super) use crate::store::shared::Answer;
+use crate::store::shared::overrides;
 use crate::store::shared::tenants::{changed, differ_for_dispatchers, made, replaced};
 use crate::store::{ControlError, Job, NewTenant, Page, PageRequest, TenantChanges, TenantRef, Usage};
 use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, Tenant, TenantStatus};
@@ -18,6 +19,9 @@ use crate::time::Timestamp;
 
 const ROW: &str = "id, slug, name, plan, weight, metadata, status, ingest, dispatch, reason, quota, queue, \
                    created_at, updated_at";
+/// A tenant's overrides, as `shared::overrides` reads them.
+const OVERRIDES: &str = "coalesce((SELECT json_agg(json_build_array(policy, limit_, window_ms, created_at, ends_at)) \
+                         FROM limit_overrides WHERE tenant = tenants.id)::text, '[]') AS overrides";
 
 /// The columns of [`read_counts`], over any number of rows of `delivery_counts`.
 pub(super) const COUNTS: &str = "coalesce(sum(accepted), 0)::bigint AS accepted, \
@@ -58,7 +62,8 @@ pub(super) async fn put(db: &mut PgConnection, new: NewTenant, now: Timestamp) -
 
 /// A tenant that is not gone; one that is being deleted is found too.
 pub(super) async fn find(db: &mut PgConnection, tenant: &TenantRef) -> Result<Option<Tenant>, sqlx::Error> {
-    let mut query = QueryBuilder::new(format!("SELECT {ROW} FROM tenants WHERE status <> 'deleted' AND "));
+    let mut query =
+        QueryBuilder::new(format!("SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status <> 'deleted' AND "));
     match tenant {
         TenantRef::Id(id) => query.push("id = ").push_bind(id.uuid()),
         TenantRef::Slug(slug) => query.push("slug = ").push_bind(slug.clone()),
@@ -68,13 +73,16 @@ pub(super) async fn find(db: &mut PgConnection, tenant: &TenantRef) -> Result<Op
 
 /// A tenant that may be changed, and that nobody deletes before the end of this transaction. One at a time has it.
 pub(super) async fn hold_active(db: &mut PgConnection, id: TenantId) -> Result<Option<Tenant>, sqlx::Error> {
-    let sql = format!("SELECT {ROW} FROM tenants WHERE status = 'active' AND id = $1 FOR NO KEY UPDATE");
+    let sql = format!(
+        "SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status = 'active' AND id = $1 FOR NO KEY UPDATE"
+    );
     let row = sqlx::query(AssertSqlSafe(sql)).bind(id.uuid()).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
 pub(super) async fn list(db: &mut PgConnection, request: &PageRequest) -> Result<Page<Tenant>, sqlx::Error> {
-    let mut query = QueryBuilder::new(format!("SELECT {ROW} FROM tenants WHERE status <> 'deleted'"));
+    let mut query =
+        QueryBuilder::new(format!("SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status <> 'deleted'"));
     push_page(request, &mut query);
     let rows = query.build().fetch_all(db).await?;
     page(request, &rows, read, |tenant| tenant.id.uuid())
@@ -249,6 +257,7 @@ fn read(row: &PgRow) -> Result<Tenant, sqlx::Error> {
         dispatch: columns::named(row, "dispatch", Dispatch::from_name)?,
         reason: row.try_get("reason")?,
         quota: columns::json(row, "quota")?,
+        overrides: overrides::read(row.try_get("overrides")?)?,
         queue: row.try_get("queue")?,
         created_at: columns::time(row, "created_at")?,
         updated_at: columns::time(row, "updated_at")?,

@@ -4,6 +4,7 @@
 pub(in crate::store) mod endpoints;
 pub(in crate::store) mod jobs;
 pub(in crate::store) mod matching;
+pub(in crate::store) mod overrides;
 pub(in crate::store) mod paging;
 pub(in crate::store) mod replays;
 pub(in crate::store) mod surveys;

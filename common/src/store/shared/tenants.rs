@@ -24,6 +24,7 @@ pub(in crate::store) fn made(id: TenantId, new: NewTenant, now: Timestamp) -> Te
         dispatch: Dispatch::Open,
         reason: None,
         quota: QuotaChanges::default(),
+        overrides: Vec::new(),
         queue,
         created_at: now,
         updated_at: now,

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, endpoints, jobs, keys, tenants};
+use super::{SqliteStore, endpoints, jobs, keys, overrides, tenants};
 use crate::endpoint::{Endpoint, EndpointStatus};
 use crate::ids::{EndpointId, KeyId, TenantId};
 use crate::key::ApiKey;
+use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
 use crate::store::{
     Change, Control, ControlError, EndpointChanges, EndpointRef, Job, KeyOwner, NewEndpoint, NewTenant, Page,
@@ -179,6 +180,30 @@ impl Control for SqliteStore {
             .await??;
         self.announce(Change::Tenant(tenant));
         Ok(endpoint)
+    }
+
+    async fn put_override(
+        &self,
+        tenant: TenantId,
+        new: Override,
+        now: Timestamp,
+    ) -> Result<bool, ControlError> {
+        let made = self.write(move |db| Box::pin(overrides::put(db, tenant, new, now))).await??;
+        self.announce(Change::Tenant(tenant));
+        Ok(made)
+    }
+
+    async fn delete_override(
+        &self,
+        tenant: TenantId,
+        policy: Policy,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let found = self.write(move |db| Box::pin(overrides::delete(db, tenant, policy, now))).await?;
+        if found {
+            self.announce(Change::Tenant(tenant));
+        }
+        Ok(found)
     }
 
     async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {

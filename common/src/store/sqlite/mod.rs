@@ -29,6 +29,7 @@ mod listing;
 mod load;
 mod matching;
 mod nodes;
+mod overrides;
 mod paging;
 mod readers;
 mod recent;
@@ -250,6 +251,7 @@ fn migrations() -> Migrator {
         (1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql")),
         (2, "conditions", include_str!("../../../../migrations/sqlite/0002_conditions.sql")),
         (3, "by_event", include_str!("../../../../migrations/sqlite/0003_by_event.sql")),
+        (5, "overrides", include_str!("../../../../migrations/sqlite/0005_overrides.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

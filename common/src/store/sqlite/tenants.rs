@@ -10,6 +10,7 @@ use super::paging::{Keyset, page};
 use crate::ids::TenantId;
 use crate::key::ApiKey;
 pub(super) use crate::store::shared::Answer;
+use crate::store::shared::overrides;
 use crate::store::shared::tenants::{changed, differ_for_dispatchers, made, replaced};
 use crate::store::{ControlError, Job, NewTenant, Page, PageRequest, TenantChanges, TenantRef, Usage};
 use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, Tenant, TenantStatus};
@@ -17,6 +18,9 @@ use crate::time::Timestamp;
 
 const ROW: &str = "id, slug, name, plan, weight, metadata, status, ingest, dispatch, reason, quota, queue, \
                    created_at, updated_at";
+/// A tenant's overrides, as `shared::overrides` reads them.
+const OVERRIDES: &str = "(SELECT json_group_array(json_array(policy, limit_, window_ms, created_at, ends_at)) \
+                         FROM limit_overrides WHERE tenant = tenants.id) AS overrides";
 /// The version that the next change gets; deleted tenants keep theirs, so that it never falls.
 const NEXT_VERSION: &str = "(SELECT coalesce(max(version), 0) + 1 FROM tenants)";
 
@@ -54,7 +58,8 @@ pub(super) async fn find(
     db: &mut SqliteConnection,
     tenant: &TenantRef,
 ) -> Result<Option<Tenant>, sqlx::Error> {
-    let mut query = QueryBuilder::new(format!("SELECT {ROW} FROM tenants WHERE status <> 'deleted' AND "));
+    let mut query =
+        QueryBuilder::new(format!("SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status <> 'deleted' AND "));
     match tenant {
         TenantRef::Id(id) => query.push("id = ").push_bind(blob(id.uuid())),
         TenantRef::Slug(slug) => query.push("slug = ").push_bind(slug.clone()),
@@ -75,7 +80,8 @@ pub(super) async fn list(
     db: &mut SqliteConnection,
     request: &PageRequest,
 ) -> Result<Page<Tenant>, sqlx::Error> {
-    let mut query = QueryBuilder::new(format!("SELECT {ROW} FROM tenants WHERE status <> 'deleted'"));
+    let mut query =
+        QueryBuilder::new(format!("SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status <> 'deleted'"));
     Keyset::by_id(request).push(&mut query);
     let rows = query.build().fetch_all(db).await?;
     page(request, &rows, read, |tenant| tenant.id.uuid())
@@ -244,6 +250,7 @@ fn read(row: &SqliteRow) -> Result<Tenant, sqlx::Error> {
         dispatch: columns::named(row, "dispatch", Dispatch::from_name)?,
         reason: row.try_get("reason")?,
         quota: columns::json(row, "quota")?,
+        overrides: overrides::read(row.try_get("overrides")?)?,
         queue: row.try_get("queue")?,
         created_at: columns::time(row, "created_at")?,
         updated_at: columns::time(row, "updated_at")?,

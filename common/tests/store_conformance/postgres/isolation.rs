@@ -3,6 +3,7 @@
 use fairhook_common::condition::{ConditionKind, Subject};
 use fairhook_common::ids::TenantId;
 use fairhook_common::key::{ApiKey, KeyText, Scope};
+use fairhook_common::policy::Policy;
 use fairhook_common::store::postgres::PostgresStore;
 use fairhook_common::store::{Control, EventFilter, JobKind, Recovery, Report, Store};
 use sqlx::postgres::PgConnection;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use super::backend::{Home, statement};
 use super::given::{first_page, new_endpoint, new_tenant, states};
 use super::harness::{START, World, at, event, keyed};
+use super::overrides::an_override;
 use super::watch::condition;
 
 /// Leaves a row of the tenant's in every table that holds rows of tenants.
@@ -39,6 +41,7 @@ async fn fill(world: &World, slug: &str) -> TenantId {
     store.recover(Recovery::Lost { tenant, before: at(1) }, at(3)).await.expect("looked through");
     let raised = condition(tenant, ConditionKind::TenantNoisy, Subject::Tenant, at(2));
     store.change_conditions(&[raised], &[], at(3)).await.expect("raised");
+    store.put_override(tenant, an_override(Policy::Tier, "1 / 1 s", 2, 60), at(2)).await.expect("set");
     tenant
 }
 
