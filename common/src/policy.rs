@@ -215,6 +215,89 @@ pub struct Override {
     pub ends_at: Timestamp,
 }
 
+/// Where the rate of a policy comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Configured {
+    /// It limits nobody.
+    Off,
+    /// The tenant's quota or plan.
+    Tenants,
+    /// The same for all.
+    Rate(PolicyRate),
+}
+
+/// What is configured of each policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyRates([Configured; Policy::ALL.len()]);
+
+/// Why a text is no list of rates.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRates {
+    /// Not a name, `=`, and a rate.
+    #[error("`{0}` is not a policy's name, `=`, and a rate or `off`")]
+    Unreadable(String),
+    /// No policy that is set here.
+    #[error(
+        "`{0}` is no policy that is set here: {all}; `tier` may only be `off`, for plans say the rest",
+        all = "api_requests, anonymous, auth_failures, source_ingest, public_form, events_per_day, bytes_per_minute"
+    )]
+    Unknown(String),
+    /// Its rate is none.
+    #[error("`{0}`: {1}")]
+    Rate(String, BadRate),
+}
+
+impl Default for PolicyRates {
+    fn default() -> Self {
+        let rate = |limit, seconds| {
+            Configured::Rate(PolicyRate { limit, window: WindowLength(Duration::from_secs(seconds)) })
+        };
+        let of = |policy| match policy {
+            Policy::Events | Policy::Tier => Configured::Tenants,
+            Policy::EventsPerDay | Policy::BytesPerMinute => Configured::Off,
+            Policy::ApiRequests => rate(1_000, 60),
+            Policy::Anonymous => rate(10, 10),
+            Policy::AuthFailures => rate(10, 15 * 60),
+            Policy::SourceIngest => rate(100, 60),
+            Policy::PublicForm => rate(5, 3_600),
+        };
+        Self(std::array::from_fn(|n| of(Policy::ALL[n])))
+    }
+}
+
+impl PolicyRates {
+    /// What is configured of one.
+    pub fn of(&self, policy: Policy) -> Configured {
+        self.0[policy as usize]
+    }
+
+    /// Those that limit somebody.
+    pub fn active(&self) -> impl Iterator<Item = Policy> {
+        Policy::ALL.iter().copied().filter(|policy| self.of(*policy) != Configured::Off)
+    }
+}
+
+/// `name=rate` or `name=off`, separated by commas; what is not named keeps its default.
+impl FromStr for PolicyRates {
+    type Err = BadRates;
+
+    fn from_str(text: &str) -> Result<Self, BadRates> {
+        let mut rates = Self::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, rate) = part.split_once('=').ok_or_else(|| BadRates::Unreadable(part.to_owned()))?;
+            let named = Policy::from_name(name.trim());
+            let off = rate.trim() == "off";
+            let settable =
+                named.filter(|policy| *policy != Policy::Events && (off || *policy != Policy::Tier));
+            let policy = settable.ok_or_else(|| BadRates::Unknown(name.trim().to_owned()))?;
+            let read = |error| BadRates::Rate(part.to_owned(), error);
+            rates.0[policy as usize] =
+                if off { Configured::Off } else { Configured::Rate(rate.parse().map_err(read)?) };
+        }
+        Ok(rates)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,5 +348,24 @@ mod tests {
             assert_eq!(Policy::from_name(policy.name()), Some(*policy));
         }
         assert_eq!(Policy::from_name("nothing"), None);
+    }
+
+    #[test]
+    fn rates_are_set_by_name_over_their_defaults() {
+        let rates: PolicyRates =
+            "anonymous = 3 / 1 s, public_form=off,events_per_day=9/1d".parse().expect("rates");
+        let is = |policy, text: &str| rates.of(policy) == Configured::Rate(text.parse().expect("a rate"));
+        assert!(is(Policy::Anonymous, "3 / 1 s") && is(Policy::EventsPerDay, "9 / 1 d"));
+        assert!(is(Policy::AuthFailures, "10 / 15 min"), "the default");
+        assert_eq!(rates.of(Policy::PublicForm), Configured::Off);
+        assert_eq!(rates.of(Policy::Tier), Configured::Tenants);
+        assert_eq!("tier=off".parse::<PolicyRates>().expect("rates").of(Policy::Tier), Configured::Off);
+        assert!(Policy::ALL.iter().enumerate().all(|(n, policy)| *policy as usize == n));
+        assert_eq!("".parse(), Ok(PolicyRates::default()));
+        for bad in
+            ["anonymous", "tier=1/1s", "events=1/1s", "nothing=1/1s", "anonymous=0/1s", "anonymous=1/0s"]
+        {
+            assert!(bad.parse::<PolicyRates>().is_err(), "{bad}");
+        }
     }
 }

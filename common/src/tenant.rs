@@ -143,6 +143,16 @@ impl Plan {
         }
     }
 
+    /// Calls other than events, of one tenant from one address.
+    pub fn tier(self) -> PolicyRate {
+        let text = match self {
+            Self::Starter => "50 / 10 s",
+            Self::Professional => "200 / 10 s",
+            Self::Enterprise => "1000 / 10 s",
+        };
+        text.parse().expect("it is a rate")
+    }
+
     /// What the plan allows.
     pub fn limits(self) -> QuotaLimits {
         let starter = QuotaLimits {

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod limiter;
 mod serve;
 
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use fairhook_common::metrics::Families;
 use fairhook_common::queue::Queue;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::SharedStore;
+use ipnet::IpNet;
 use tokio::task::JoinSet;
 
-use admission::quota::Quotas;
+use fairhook_common::policy::PolicyRates;
+use limiter::Limiter;
 
-pub use admission::shared::{BadRedisUrl, RedisAddress, Sharing};
 pub use api::auth::OperatorKey;
+pub use limiter::shared::{BadRedisUrl, RedisAddress, Sharing};
 pub use serve::serve;
 
 /// What the ingest is made of.
@@ -51,12 +54,20 @@ pub struct IngestSettings {
     pub base_domain: Option<String>,
     /// How long events are kept, and so the latest end of a delivery.
     pub retention: Duration,
+    /// What may be asked of the API, how often.
+    pub rates: PolicyRates,
+    /// Whose word is taken for the address of a client: proxies of ours.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests of one tenant at once.
+    pub concurrent_requests: usize,
 }
 
 /// Starts what works behind the API and returns the API.
 pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Router {
-    let quotas = Quotas::start(parts.sharing.clone(), &parts.families, &parts.health, tasks, shutdown);
+    let rates = parts.settings.rates;
+    let limiter =
+        Limiter::start(parts.sharing.clone(), rates, &parts.families, &parts.health, tasks, shutdown);
     let (store, queue) = (parts.store.clone(), parts.queue.clone());
-    let admission = admission::start(store, queue, quotas, &parts.families, tasks, shutdown);
-    api::router(parts, admission)
+    let admission = admission::start(store, queue, &parts.families, tasks, shutdown);
+    api::router(parts, admission, limiter)
 }

@@ -9,12 +9,16 @@ use std::time::Duration;
 use axum::Router;
 use fairhook_common::limits;
 use fairhook_common::shutdown::Shutdown;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tower::ServiceExt;
 
+use crate::api::client::Peer;
 use answers::Answers;
 use room::{Place, Room};
 
@@ -44,9 +48,9 @@ async fn serve_in(room: Room, listener: TcpListener, router: Router, shutdown: S
         };
         match accepted {
             // Closed at once: waiting for room, it would wait before everybody else.
-            Ok((stream, None)) => drop(stream),
-            Ok((stream, Some(place))) => {
-                let connection = converse(stream, router.clone(), shutdown.clone());
+            Ok((stream, _, None)) => drop(stream),
+            Ok((stream, peer, Some(place))) => {
+                let connection = converse(stream, peer, router.clone(), shutdown.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -68,13 +72,13 @@ async fn serve_in(room: Room, listener: TcpListener, router: Router, shutdown: S
 }
 
 /// The next connection, once there is room for it, and its place if its peer may have one more.
-async fn accept(listener: &TcpListener, room: &Room) -> io::Result<(TcpStream, Option<Place>)> {
+async fn accept(listener: &TcpListener, room: &Room) -> io::Result<(TcpStream, Peer, Option<Place>)> {
     let permit = room.some().await;
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, room.place(peer.ip(), permit)))
+    Ok((stream, Peer(peer.ip()), room.place(peer.ip(), permit)))
 }
 
-async fn converse(stream: TcpStream, router: Router, shutdown: Shutdown) {
+async fn converse(stream: TcpStream, peer: Peer, router: Router, shutdown: Shutdown) {
     // An answer is written whole; waiting for more of it would only delay it. Failing to say so costs time, not truth.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -83,7 +87,10 @@ async fn converse(stream: TcpStream, router: Router, shutdown: Shutdown) {
         .max_buf_size(limits::REQUEST_HEAD_BYTES)
         .serve_connection(
             TokioIo::new(Answers::new(stream, limits::ANSWER_DEADLINE)),
-            TowerToHyperService::new(router),
+            TowerToHyperService::new(router.map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                request
+            })),
         );
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

@@ -114,6 +114,9 @@ impl Starting<'_> {
             override_ceiling: self.config.override_ceiling,
             base_domain: self.config.base_domain.clone(),
             retention: self.config.retention,
+            rates: self.config.limits,
+            trusted_proxies: self.config.trusted_proxies.clone(),
+            concurrent_requests: self.config.concurrent_requests,
         };
         Ok(ingest::Parts {
             store: self.backends.store.clone(),

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::policy::PolicyRates;
 use crate::queue::rabbit::QueueType;
 
 pub use purpose::Purpose;
@@ -55,6 +56,12 @@ pub struct Config {
     pub operator_key: Option<OperatorKey>,
     /// Networks that endpoints may be on although they are not public.
     pub allowed_networks: Vec<IpNet>,
+    /// What may be asked of the API, how often, where a tenant's quota or plan does not say.
+    pub limits: PolicyRates,
+    /// Proxies whose word is taken for the address of a client.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests of one tenant at once, at each ingest.
+    pub concurrent_requests: usize,
     /// Whom to ask for the addresses of endpoints' names; nobody here: whom the system asks.
     pub nameservers: Vec<SocketAddr>,
     /// Deliveries in flight at most.
@@ -186,6 +193,9 @@ impl Config {
             start_deadline: Duration::ZERO,
             operator_key: None,
             allowed_networks: Vec::new(),
+            limits: PolicyRates::default(),
+            trusted_proxies: Vec::new(),
+            concurrent_requests: 0,
             nameservers: Vec::new(),
             slots: 0,
             retention: Duration::ZERO,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::secret::OperatorKey;
 use super::urls::{QueueUrl, ServerUrl, StoreUrl};
 use super::{Config, LogFormat, read};
+use crate::policy::BadRates;
 use crate::queue::rabbit::QueueType;
 
 /// A setting. Its name in the file is `name`; `--na-me` is its flag and `FAIRHOOK_NAME` its environment variable.
@@ -147,6 +148,30 @@ pub const SETTINGS: &[Setting] = &[
         help: "Name servers to ask for the addresses of endpoints, with their ports, separated by commas; the system's unless set",
         secrecy: Secrecy::Public,
         read: |text, config| set(&mut config.nameservers, read::addresses(text)),
+    },
+    Setting {
+        name: "limits",
+        value: "POLICIES",
+        default: None,
+        help: "What may be asked of the API, as `name=number / window` or `name=off`, separated by commas: api_requests, anonymous, auth_failures, source_ingest, public_form, events_per_day, bytes_per_minute; tier=off",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.limits, text.parse().map_err(|e: BadRates| e.to_string())),
+    },
+    Setting {
+        name: "trusted_proxies",
+        value: "CIDRS",
+        default: None,
+        help: "Proxies whose Forwarded, X-Forwarded-For or X-Real-IP tells a client's address, separated by commas",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.trusted_proxies, read::networks(text)),
+    },
+    Setting {
+        name: "concurrent_requests",
+        value: "NUMBER",
+        default: Some("256"),
+        help: "Requests of one tenant at once, at each ingest",
+        secrecy: Secrecy::Public,
+        read: |text, config| set(&mut config.concurrent_requests, read::number(text, 1, SLOTS_MOST)),
     },
     Setting {
         name: "slots",

@@ -54,6 +54,11 @@ pub const QUOTA_LEASE_PART: u32 = 50;
 pub const QUOTA_LEASE_MAX: u32 = 1_000;
 /// What Redis knows of a tenant's saved burst is forgotten after this at the latest: a day without events is a quiet time.
 pub const QUOTA_KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Keys of other policies that are remembered, an address or a tenant each (some 300 bytes): beyond, who asked longest ago is
+/// forgotten and begins anew.
+pub const LIMITER_KEYS: u64 = 200_000;
+/// After this without a request nothing is counted any more of the longest window and the one before it.
+pub const LIMITER_IDLE: Duration = Duration::from_secs(2 * 24 * 3600);
 /// How long a request waits for Redis before this ingest's share decides: hardly felt beside a commit.
 pub const REDIS_BUDGET: Duration = Duration::from_millis(50);
 /// How long a probe waits for a new connection to Redis; no request waits for it.

@@ -1,7 +1,7 @@
-//! From a checked event to its 202: quota, batches, commits, publishing.
+//! From an event that may pass to its 202: batches, commits, publishing.
 //!
 //! ```text
-//! quota, backlog ─► waiting list ─► batch ─► commit ─► 202
+//! backlog ─► waiting list ─► batch ─► commit ─► 202
 //!                                              └─► lineup ─► publish ─► settle the outbox
 //! ```
 
@@ -12,8 +12,6 @@ mod counting;
 mod gathering;
 mod lineup;
 mod publisher;
-pub mod quota;
-pub mod shared;
 
 use std::sync::Arc;
 
@@ -36,7 +34,6 @@ use admitter::{Admitter, Door, Metrics};
 use backlog::Backlog;
 use counting::Counts;
 use publisher::Publisher;
-use quota::Quotas;
 
 /// What admission needs of the store.
 #[async_trait]
@@ -66,7 +63,6 @@ impl Ledger for SharedStore {
 #[derive(Clone)]
 pub struct AdmissionHandle {
     door: Arc<Door>,
-    quotas: Arc<Quotas>,
     backlog: Backlog,
     counts: Arc<Counts>,
     _last: Arc<DropGuard>,
@@ -76,12 +72,11 @@ pub struct AdmissionHandle {
 pub fn start(
     store: SharedStore,
     queue: Arc<dyn Queue>,
-    quotas: Quotas,
     families: &Families,
     tasks: &mut JoinSet<()>,
     shutdown: &Shutdown,
 ) -> AdmissionHandle {
-    let handle = start_over(Arc::new(store.clone()), queue, quotas, families, tasks, shutdown);
+    let handle = start_over(Arc::new(store.clone()), queue, families, tasks, shutdown);
     tasks.spawn(handle.counts.clone().tell(store, shutdown.clone()));
     handle
 }
@@ -89,7 +84,6 @@ pub fn start(
 pub(crate) fn start_over(
     ledger: Arc<dyn Ledger>,
     queue: Arc<dyn Queue>,
-    quotas: Quotas,
     families: &Families,
     tasks: &mut JoinSet<()>,
     shutdown: &Shutdown,
@@ -102,13 +96,7 @@ pub(crate) fn start_over(
     let admitter =
         Admitter { door: door.clone(), ledger: ledger.clone(), publisher, metrics, counts: counts.clone() };
     tasks.spawn(admitter.run(shutdown.clone()));
-    AdmissionHandle {
-        door,
-        quotas: Arc::new(quotas),
-        backlog: Backlog::new(ledger),
-        counts,
-        _last: Arc::new(abandoned.drop_guard()),
-    }
+    AdmissionHandle { door, backlog: Backlog::new(ledger), counts, _last: Arc::new(abandoned.drop_guard()) }
 }
 
 impl AdmissionHandle {
@@ -121,11 +109,6 @@ impl AdmissionHandle {
     /// Makes an event durable.
     pub async fn admit(&self, event: NewEvent, queue: QueueAddress) -> Result<Admission, AdmitError> {
         self.offer(event, queue)?.answer().await
-    }
-
-    /// The limits on events per second.
-    pub fn quotas(&self) -> &Quotas {
-        &self.quotas
     }
 
     /// An event of a tenant's was refused over a quota.

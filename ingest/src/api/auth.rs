@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderValue, header};
 use fairhook_common::ids::TenantId;
 use fairhook_common::key::{self, ApiKey, KeyText, Scope};
+use fairhook_common::store::StoreError;
 use fairhook_common::time::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -82,16 +83,39 @@ impl Caller {
     }
 }
 
+/// Why it is not known who calls.
+#[derive(Debug)]
+pub enum Unknown {
+    /// There is no valid key.
+    Stranger {
+        /// What to answer.
+        problem: Problem,
+        /// There is one that is not valid.
+        gave_a_key: bool,
+    },
+    /// It could not be found out.
+    Failed(Problem),
+}
+
+impl From<StoreError> for Unknown {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 /// Finds out who calls. Every way to fail looks the same to a stranger.
 pub async fn authenticate(
     headers: &HeaderMap,
     root: &OperatorKey,
     memory: &Memory,
     now: Timestamp,
-) -> Result<Caller, Problem> {
-    let Some(text) = bearer(headers)? else {
-        return Err(unauthorized("no API key: send `Authorization: Bearer KEY`", false));
+) -> Result<Caller, Unknown> {
+    let none = |problem| Unknown::Stranger { problem, gave_a_key: false };
+    let Some(text) = bearer(headers).map_err(none)? else {
+        return Err(none(unauthorized("no API key: send `Authorization: Bearer KEY`", false)));
     };
+    let invalid = |detail: &str| Unknown::Stranger { problem: unauthorized(detail, true), gave_a_key: true };
+    let unknown = || invalid("the API key is not known");
     if root.is(text) {
         return Ok(Caller::Root);
     }
@@ -99,10 +123,10 @@ pub async fn authenticate(
     let stored = memory.key(given.id).await?;
     let key = stored.filter(|key| key::same_hash(&key.secret_hash, &given.hash())).ok_or_else(unknown)?;
     if key.revoked_at.is_some() {
-        return Err(unauthorized("the API key is revoked", true));
+        return Err(invalid("the API key is revoked"));
     }
     if key.expires_at.is_some_and(|at| at <= now) {
-        return Err(unauthorized("the API key has expired", true));
+        return Err(invalid("the API key has expired"));
     }
     Ok(Caller::Key(key))
 }
@@ -122,10 +146,6 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         Some((_, key)) if !key.trim().is_empty() => Ok(Some(key.trim())),
         _ => Err(unauthorized("the header must be `Authorization: Bearer KEY`", false)),
     }
-}
-
-fn unknown() -> Problem {
-    unauthorized("the API key is not known", true)
 }
 
 /// A caller without a key that counts.

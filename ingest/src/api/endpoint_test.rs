@@ -17,9 +17,9 @@ use super::body::Posted;
 use super::deliveries::Shown;
 use super::endpoints::named;
 use super::gate;
+use super::limiting::Decided;
 use super::problem::{Code, Problem};
 use super::tenant::{Acting, Asked};
-use crate::admission::quota::Decision;
 
 /// The first pause between two looks at the store; each is longer than the one before, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -27,18 +27,18 @@ const LAST_PAUSE: Duration = Duration::from_millis(250);
 
 /// `POST /endpoints/{endpoint}/test`, with `?wait_s=` answered once the first attempt is recorded.
 pub(super) async fn send(asked: Asked, body: Posted) -> Response {
-    let mut shown = None;
-    let answer = test(&asked, &body, &mut shown).await;
-    gate::show(shown, answer)
+    let mut decided = Decided::default();
+    let answer = test(&asked, &body, &mut decided).await;
+    gate::show(decided, answer)
 }
 
-async fn test(asked: &Asked, body: &Posted, shown: &mut Option<Decision>) -> Answer {
+async fn test(asked: &Asked, body: &Posted, decided: &mut Decided) -> Answer {
     let mut fields = body.fields_or_none()?;
     let acting = asked.tenant_in(Scope::EndpointsWrite, &mut fields).await?;
     fields.finish(|| Some(()))?;
     let wait = wait(asked)?;
     let endpoint = named(asked, &acting).await?;
-    gate::pass(&asked.edge, &acting.tenant, shown).await?;
+    gate::pass(asked, &acting.tenant, gate::declared(asked), decided).await?;
     let payload = json!({ "test": true, "endpoint_id": endpoint.id, "sent_at": asked.at });
     let event = NewEvent {
         tenant: acting.id(),

@@ -12,25 +12,26 @@ use serde_json::{Value, json};
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::json::{Faults, Fields};
+use super::limiting::Decided;
 use super::posted_event::{self, Context};
 use super::problem::{Code, Problem};
 use super::tenant::{Acting, Asked};
 use super::{gate, read};
 use crate::admission::Ticket;
-use crate::admission::quota::Decision;
 
 pub(super) async fn post_batch(asked: Asked, request: Request) -> Response {
-    let mut shown = None;
-    let answer = admit_all(&asked, request, &mut shown).await;
-    gate::show(shown, answer)
+    let mut decided = Decided::default();
+    let answer = admit_all(&asked, request, &mut decided).await;
+    gate::show(decided, answer)
 }
 
 /// What is asked of the tenant before its first event is read counts for that event.
-async fn admit_all(asked: &Asked, request: Request, shown: &mut Option<Decision>) -> Answer {
+async fn admit_all(asked: &Asked, request: Request, decided: &mut Decided) -> Answer {
     let known = asked.tenant_or_any(Scope::EventsWrite).await?;
     posted_event::no_header_key(&asked.headers)?;
+    let known_before = known.is_some();
     if let Some(acting) = &known {
-        gate::pass(&asked.edge, &acting.tenant, shown).await?;
+        gate::pass(asked, &acting.tenant, gate::declared(asked), decided).await?;
     }
     let body = Posted::<{ limits::BATCH_BODY_BYTES }>::from_request(request, &()).await?;
     let mut fields = body.fields()?;
@@ -45,7 +46,7 @@ async fn admit_all(asked: &Asked, request: Request, shown: &mut Option<Decision>
         events => Ok(events),
     });
     let events = fields.finish(|| events)?;
-    let mut batch = Batch { asked, body: &body.bytes, of_all, paid: shown.is_some(), shown };
+    let mut batch = Batch { asked, body: &body.bytes, of_all, paid: known_before, decided };
     let mut offered = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
         offered.push(batch.offer(index, event).await);
@@ -63,7 +64,7 @@ struct Batch<'a> {
     of_all: Option<Acting>,
     /// One event has been let pass already.
     paid: bool,
-    shown: &'a mut Option<Decision>,
+    decided: &'a mut Decided,
 }
 
 /// An event on its way, with its type.
@@ -75,7 +76,7 @@ struct Offered {
 impl Batch<'_> {
     /// Checks one event and puts it on its way.
     async fn offer(&mut self, index: usize, event: &RawValue) -> Result<Offered, Problem> {
-        let pointer = format!("/events/{index}");
+        let (pointer, length) = (format!("/events/{index}"), event.get().len());
         let mut fields =
             Fields::nested(event, pointer.clone()).map_err(|faults| faults.into_problem(&pointer))?;
         let acting = match &self.of_all {
@@ -92,8 +93,10 @@ impl Batch<'_> {
         let (now, retention) = (self.asked.at, self.asked.edge.settings.retention);
         let context = Context { body: self.body, now, retention, header_key: None };
         let event = posted_event::read(fields, acting.id(), &context)?;
+        // The bytes of a request of one tenant were paid with its first event.
+        let bytes = if self.of_all.is_none() { length } else { 0 };
         if !std::mem::take(&mut self.paid) {
-            gate::pass(&self.asked.edge, &acting.tenant, self.shown).await?;
+            gate::pass(self.asked, &acting.tenant, bytes, self.decided).await?;
         }
         let event_type = event.event_type.as_str().to_owned();
         let ticket = self.asked.edge.admission.offer(event, gate::queue_of(&acting.tenant))?;

@@ -14,23 +14,23 @@ use serde_json::value::RawValue;
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::deliveries::Shown as ShownDelivery;
+use super::limiting::Decided;
 use super::posted_event::{self, Context};
 use super::problem::Problem;
 use super::tenant::Asked;
 use super::{gate, page};
-use crate::admission::quota::Decision;
 
 pub(super) async fn post(asked: Asked, request: Request) -> Response {
-    let mut shown = None;
-    let answer = admit(&asked, request, &mut shown).await;
-    gate::show(shown, answer)
+    let mut decided = Decided::default();
+    let answer = admit(&asked, request, &mut decided).await;
+    gate::show(decided, answer)
 }
 
 /// Whose tenant is known by its key, the path or a header is refused before its body is read.
-async fn admit(asked: &Asked, request: Request, shown: &mut Option<Decision>) -> Answer {
+async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer {
     let known = asked.tenant_or_any(Scope::EventsWrite).await?;
     if let Some(acting) = &known {
-        gate::pass(&asked.edge, &acting.tenant, shown).await?;
+        gate::pass(asked, &acting.tenant, gate::declared(asked), decided).await?;
     }
     let header_key = posted_event::header_key(&asked.headers)?;
     let body: Posted = Posted::from_request(request, &()).await?;
@@ -40,7 +40,7 @@ async fn admit(asked: &Asked, request: Request, shown: &mut Option<Decision>) ->
         known => {
             let acting = asked.tenant_in(Scope::EventsWrite, &mut fields).await?;
             if known.is_none() {
-                gate::pass(&asked.edge, &acting.tenant, shown).await?;
+                gate::pass(asked, &acting.tenant, gate::declared(asked), decided).await?;
             }
             acting
         }

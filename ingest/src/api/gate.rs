@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use fairhook_common::limits;
+use fairhook_common::policy::Policy;
 use fairhook_common::queue::QueueAddress;
 use fairhook_common::store::Admission;
 use fairhook_common::tenant::{Ingest, Tenant};
@@ -12,29 +13,52 @@ use serde_json::json;
 
 use super::Edge;
 use super::answer::Answer;
+use super::limiting::{self, Decided};
 use super::problem::{Code, Problem};
+use super::tenant::Asked;
 use crate::admission::AdmitError;
-use crate::admission::quota::Decision;
+use crate::limiter::Decision;
 
-/// Lets one event of `tenant` pass, or says why not. What was decided about the rate is left in `shown`.
-pub(super) async fn pass(edge: &Edge, tenant: &Tenant, shown: &mut Option<Decision>) -> Result<(), Problem> {
-    let passed = let_pass(edge, tenant, shown).await;
+/// Lets one event of `tenant` pass, and so many bytes with it, or says why not. What was decided about rates is left in `decided`.
+pub(super) async fn pass(
+    asked: &Asked,
+    tenant: &Tenant,
+    bytes: usize,
+    decided: &mut Decided,
+) -> Result<(), Problem> {
+    let edge = &asked.edge;
+    let passed = let_pass(asked, tenant, bytes, decided).await;
     if passed.as_ref().is_err_and(|problem| problem.code() == Code::QuotaExceeded) {
         edge.admission.throttled(tenant.id);
     }
     passed
 }
 
-async fn let_pass(edge: &Edge, tenant: &Tenant, shown: &mut Option<Decision>) -> Result<(), Problem> {
-    let quotas = edge.admission.quotas();
-    let peek = || quotas.peek(tenant.id, &tenant.limits(), quotas.now());
+async fn let_pass(
+    asked: &Asked,
+    tenant: &Tenant,
+    bytes: usize,
+    decided: &mut Decided,
+) -> Result<(), Problem> {
+    let (edge, quotas) = (&asked.edge, &asked.edge.limiter.events);
     if let Err(problem) = open(edge, tenant).await {
-        *shown = Some(peek());
+        decided.add(Policy::Events, quotas.peek(tenant.id, &tenant.limits(), quotas.now()));
         return Err(problem);
     }
+    if bytes > 0 {
+        let cost = u32::try_from(bytes).unwrap_or(u32::MAX);
+        limiting::take(edge, Policy::BytesPerMinute, tenant, asked.address, cost, decided).await?;
+    }
+    limiting::take(edge, Policy::EventsPerDay, tenant, asked.address, 1, decided).await?;
     let decision = quotas.take(tenant.id, &tenant.limits()).await;
-    *shown = Some(decision);
+    decided.add(Policy::Events, decision);
     if decision.allowed { Ok(()) } else { Err(over_rate(&decision)) }
+}
+
+/// The length of the body that a request declares; one that declares none counts as the longest.
+pub(super) fn declared(asked: &Asked) -> usize {
+    let declared = asked.headers.get(header::CONTENT_LENGTH);
+    declared.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(limits::BATCH_BODY_BYTES)
 }
 
 /// Whether the tenant may send at all: the kill switch and the backlog.
@@ -68,20 +92,10 @@ fn over_rate(decision: &Decision) -> Problem {
         .retry_after(Duration::from_secs(decision.reset_seconds()))
 }
 
-/// Answers with what was decided about the rate, whatever the answer is.
-pub(super) fn show(shown: Option<Decision>, answer: Answer) -> Response {
+/// Answers with what was decided, whatever the answer is.
+pub(super) fn show(decided: Decided, answer: Answer) -> Response {
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    let Some(decision) = shown else { return response };
-    let (limit, remaining) = (decision.limit, decision.remaining);
-    let mut header = |name, value: HeaderValue| {
-        response.headers_mut().insert(HeaderName::from_static(name), value);
-    };
-    let text = |text: String| HeaderValue::try_from(text).expect("digits and fixed ASCII make a header");
-    header("ratelimit-policy", text(format!("\"events\";q={limit};w=1")));
-    header("ratelimit", text(format!("\"events\";r={remaining};t={}", decision.reset_seconds())));
-    header("x-ratelimit-limit", limit.into());
-    header("x-ratelimit-remaining", remaining.into());
-    header("x-ratelimit-reset", decision.reset.0.into());
+    decided.leave(&mut response);
     response
 }
 

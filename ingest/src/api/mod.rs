@@ -4,6 +4,8 @@ pub mod answer;
 mod audit;
 pub mod auth;
 pub mod body;
+mod checks;
+pub mod client;
 mod conditions;
 mod dead_letters;
 mod deliveries;
@@ -18,6 +20,7 @@ mod health;
 mod jobs;
 pub mod json;
 mod keys;
+mod limiting;
 mod memory;
 mod observe;
 mod overrides;
@@ -40,10 +43,13 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post, put};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::health::Health;
+use fairhook_common::policy::Policy;
 use fairhook_common::store::SharedStore;
 
 use crate::admission::AdmissionHandle;
+use crate::limiter::Limiter;
 use crate::{IngestSettings, Parts};
+use limiting::{Guard, UnderWay, guarded, identify};
 use memory::Memory;
 use observe::{Observed, observe};
 use problem::{Code, Problem};
@@ -59,21 +65,24 @@ pub struct Edge {
     pub admission: AdmissionHandle,
     /// What can be configured.
     pub settings: IngestSettings,
+    limiter: Limiter,
+    under_way: UnderWay,
     memory: Memory,
     uploads: Uploads,
     health: Health,
 }
 
 /// The whole API.
-pub(crate) fn router(parts: Parts, admission: AdmissionHandle) -> Router {
+pub(crate) fn router(parts: Parts, admission: AdmissionHandle, limiter: Limiter) -> Router {
     let Parts { store, egress, settings, families, health, .. } = parts;
     let observed = Arc::new(Observed::new(&families));
     let memory = Memory::new(store.clone());
+    let (uploads, under_way) = (Uploads::default(), UnderWay::default());
     let edge =
-        Arc::new(Edge { store, egress, admission, settings, memory, uploads: Uploads::default(), health });
+        Arc::new(Edge { store, egress, admission, settings, limiter, under_way, memory, uploads, health });
     Router::new()
-        .nest("/v1", routes())
-        .merge(routes())
+        .nest("/v1", routes(&edge))
+        .merge(routes(&edge))
         .fallback(async || Problem::not_found("path"))
         .method_not_allowed_fallback(async || {
             Problem::new(
@@ -86,10 +95,27 @@ pub(crate) fn router(parts: Parts, admission: AdmissionHandle) -> Router {
         .with_state(edge)
 }
 
-fn routes() -> Router<Arc<Edge>> {
+/// Open to anybody, and all the rest.
+fn routes(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
     Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        .merge(calls(edge).route_layer(from_fn_with_state(Arc::clone(edge), identify)))
+}
+
+/// What needs a key. Sending events is limited by the event (`gate`), everything else by the call.
+fn calls(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
+    let guard = Guard::new(edge, &[Policy::Tier, Policy::ApiRequests]);
+    let others = Router::new()
+        .merge(of_operators())
+        .nest("/tenants/{tenant}", of_a_tenant())
+        .merge(of_a_tenant())
+        .route_layer(from_fn_with_state(guard, guarded));
+    others.nest("/tenants/{tenant}", sending()).merge(sending())
+}
+
+fn of_operators() -> Router<Arc<Edge>> {
+    Router::new()
         .route("/tenants", post(tenants::create).get(tenants::list))
         .route(
             "/tenants/{tenant}",
@@ -101,15 +127,18 @@ fn routes() -> Router<Arc<Edge>> {
         .route("/top", get(stats::top))
         .route("/operator-keys", post(keys::create_operators).get(keys::list_operators))
         .route("/operator-keys/{key}", delete(keys::revoke_operators))
-        .nest("/tenants/{tenant}", of_a_tenant())
-        .merge(of_a_tenant())
+        .route("/limits/{policy}/check", post(checks::check))
+}
+
+/// Events that are sent, under `/tenants/{tenant}` too.
+fn sending() -> Router<Arc<Edge>> {
+    Router::new().route("/events", post(events::post)).route("/events/batch", post(event_batch::post_batch))
 }
 
 /// What belongs to a tenant, under `/tenants/{tenant}` too.
 fn of_a_tenant() -> Router<Arc<Edge>> {
     Router::new()
-        .route("/events", post(events::post).get(events::list))
-        .route("/events/batch", post(event_batch::post_batch))
+        .route("/events", get(events::list))
         .route("/events/{event}", get(events::find))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{delivery}", get(deliveries::find))

@@ -76,7 +76,7 @@ fn overflow_of(name: &str) -> Option<DlqOverflow> {
 async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Value, Problem> {
     let limits = tenant.limits();
     let usage = asked.edge.store.usage(tenant.id).await?;
-    let quotas = asked.edge.admission.quotas();
+    let quotas = &asked.edge.limiter.events;
     let now = quotas.now();
     let rate = quotas.peek(tenant.id, &limits, now);
     let left = |limit: u32, used: u64| u64::from(limit).saturating_sub(used);

@@ -2,6 +2,7 @@
 //! body's `tenant_id`, or by a subdomain.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use super::Edge;
 use super::auth::{self, Caller};
 use super::json::Fields;
+use super::limiting::Identified;
 use super::page::Params;
 use super::problem::{Code, Fault, Problem};
 use super::read;
@@ -31,6 +33,8 @@ pub struct Asked {
     pub edge: Arc<Edge>,
     /// Who calls.
     pub caller: Caller,
+    /// From where.
+    pub address: IpAddr,
     /// The request's headers.
     pub headers: HeaderMap,
     /// When it came.
@@ -171,8 +175,11 @@ impl FromRequestParts<Arc<Edge>> for Asked {
 
     async fn from_request_parts(parts: &mut request::Parts, edge: &Arc<Edge>) -> Result<Self, Problem> {
         let at = Timestamp::now();
-        let caller =
-            auth::authenticate(&parts.headers, &edge.settings.operator_key, &edge.memory, at).await?;
+        let identified = parts.extensions.get::<Identified>().cloned();
+        let Identified { caller, address } = identified.ok_or_else(|| {
+            tracing::error!("a route does not stand behind `identify`");
+            Problem::new(Code::Internal, "the request could not be answered; the log says why")
+        })?;
         // For the body, which is read behind this.
         parts.extensions.insert(edge.uploads.uploader(caller.tenant()));
         let path = RawPathParams::from_request_parts(parts, edge).await.map_err(|e| unreadable_path(&e))?;
@@ -181,7 +188,7 @@ impl FromRequestParts<Arc<Edge>> for Asked {
         let subdomain =
             edge.settings.base_domain.as_deref().zip(host).and_then(|(base, host)| subdomain(host, base));
         let (headers, uri) = (parts.headers.clone(), parts.uri.clone());
-        Ok(Self { edge: edge.clone(), caller, headers, at, uri, path, subdomain })
+        Ok(Self { edge: edge.clone(), caller, address, headers, at, uri, path, subdomain })
     }
 }
 

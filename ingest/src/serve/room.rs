@@ -1,13 +1,12 @@
 //! Room for connections: so many at once, and so many of one peer, so that no peer takes every other's place.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A network of an IPv6 peer: whoever has one address of it has all of them.
-const IPV6_NETWORK: u128 = !0 << 64;
+use crate::limiter::key::network;
 
 /// Clones share it.
 #[derive(Clone)]
@@ -44,7 +43,7 @@ impl Room {
 
     /// A place for a connection of this peer, unless it has its share.
     pub(super) fn place(&self, address: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
-        let peer = whose(address);
+        let peer = network(address);
         let mut peers = self.peers();
         let held = peers.entry(peer).or_default();
         if held.connections < self.per_peer {
@@ -70,14 +69,6 @@ impl Drop for Place {
         if held.connections == 0 {
             peers.remove(&self.peer);
         }
-    }
-}
-
-/// Who has this address.
-fn whose(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
-        address => address,
     }
 }
 

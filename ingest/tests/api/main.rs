@@ -5,6 +5,7 @@ mod deliveries;
 mod endpoints;
 mod event_batch;
 mod events;
+mod limits;
 mod overrides;
 mod plumbing;
 mod quotas;

@@ -79,7 +79,13 @@ impl Answered {
 }
 
 impl Rig {
+    /// One in which no call but events is limited.
     pub async fn start() -> Self {
+        Self::limited("tier=off,api_requests=off,anonymous=off,auth_failures=off").await
+    }
+
+    /// One with these limits over the defaults.
+    pub async fn limited(rates: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store: SharedStore = Arc::new(SqliteStore::open(directory.path()).await.expect("a store"));
         let health = Health::default();
@@ -92,6 +98,9 @@ impl Rig {
                 override_ceiling: 500_000,
                 base_domain: Some("hooks.test".into()),
                 retention: Duration::from_secs(30 * 24 * 3600),
+                rates: rates.parse().expect("rates"),
+                trusted_proxies: vec!["0.0.0.0/32".parse().expect("a network")],
+                concurrent_requests: 256,
             },
             families: Families::new(Registry::new()),
             health: health.clone(),

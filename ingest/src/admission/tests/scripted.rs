@@ -20,8 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::super::quota::Quotas;
-use super::super::shared::Sharing;
 use super::super::{AdmissionHandle, AdmitError, Ledger, Ticket, start_over};
 
 /// A call with what it is answered by.
@@ -129,8 +127,7 @@ impl Stage {
         let scripted = Arc::new(Scripted { admits, settles, publishes });
         let (mut tasks, shutdown) = (JoinSet::new(), Shutdown::new());
         let families = Families::new(Registry::new());
-        let quotas = Quotas::new(Sharing::alone().ingests, None);
-        let handle = start_over(scripted.clone(), scripted, quotas, &families, &mut tasks, &shutdown);
+        let handle = start_over(scripted.clone(), scripted, &families, &mut tasks, &shutdown);
         Self { handle, admits: admit_calls, settles: settle_calls, publishes: publish_calls, tasks, shutdown }
     }
 

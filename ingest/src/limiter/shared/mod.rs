@@ -1,7 +1,7 @@
 //! Limits that all ingests keep together, in Redis. While it is away, or slow, each ingest's share decides: no request
 //! waits for Redis longer than its budget, and only a probe asks whether it is back.
 //!
-//! Deliberately absent: a queue of questions. A tenant's callers ask one at a time, and what was refused is remembered.
+//! Deliberately absent: a queue of questions. The callers of one key ask one at a time, and what was refused is remembered.
 
 pub mod lease;
 mod line;
@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Instant as Clock;
 
 use fairhook_common::health::Health;
-use fairhook_common::ids::TenantId;
 use fairhook_common::metrics::Families;
 use fairhook_common::shutdown::Shutdown;
 use prometheus::{Histogram, IntCounter};
@@ -19,7 +18,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::quota::Rate;
 use lease::{Grant, Window};
 use line::Line;
 
@@ -86,7 +84,7 @@ impl Shared {
             ),
             shares: families.counter(
                 "fairhook_quota_share_decisions_total",
-                "Events about which this ingest's share decided because Redis did not",
+                "Requests about which this ingest's share decided because Redis did not",
             ),
         };
         Arc::new(Self { line, metrics })
@@ -102,11 +100,12 @@ impl Shared {
         self.metrics.shares.inc();
     }
 
-    /// Asks for a batch of tokens of `tenant`. `None`: there was no answer until `deadline`, or no connection.
-    pub async fn lease(&self, tenant: TenantId, rate: Rate, deadline: Instant) -> Option<Grant> {
+    /// Asks for so many tokens of the limit that is kept under `key`. `None`: there was no answer until `deadline`, or no
+    /// connection.
+    pub async fn lease(&self, key: &str, window: &Window, wanted: u32, deadline: Instant) -> Option<Grant> {
         let (connection, number) = self.line.connection()?;
         let began = Clock::now();
-        let asked = redis::lease(connection, tenant, rate, Window::from(rate));
+        let asked = redis::lease(connection, key, window, wanted);
         let why = match timeout_at(deadline, asked).await {
             Ok(Ok(grant)) => {
                 self.metrics.round_trips.observe(began.elapsed().as_secs_f64());

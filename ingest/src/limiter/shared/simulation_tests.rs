@@ -7,56 +7,24 @@ use fairhook_common::time::Timestamp;
 use proptest::prelude::*;
 
 use super::lease::{Grant, Lease, Step, Window};
-use crate::admission::quota::allowance::Allowance;
-use crate::admission::quota::{Now, Rate};
+use crate::limiter::Now;
+use crate::limiter::events::Rate;
+use crate::limiter::events::allowance::Allowance;
+use crate::limiter::windows::counter::Counter;
 
 /// What `window.lua` does, with the time given.
 pub(super) struct Twin {
     pub(super) window: Window,
-    state: Option<(u64, u64, u64, u64)>,
-    /// A server's time goes on, whoever asks.
-    now: u64,
+    counter: Counter,
 }
 
 impl Twin {
     pub(super) fn new(window: Window) -> Self {
-        Self { window, state: None, now: 0 }
+        Self { window, counter: Counter::default() }
     }
 
     pub(super) fn grant(&mut self, now: u64) -> Grant {
-        self.now = self.now.max(now);
-        let now = self.now;
-        let Window { events, saved: most_saved, .. } = self.window;
-        let (events, most_saved, span) =
-            (u64::from(events), u64::from(most_saved), self.window.span.as_micros() as u64);
-        let wanted = u64::from(self.window.batch());
-        let (window, into) = (now / span, now % span);
-        let (mut current, mut previous, mut saved) = (0, 0, most_saved);
-        if let Some((known, was_current, was_previous, was_saved)) = self.state {
-            (current, previous, saved) = (was_current, was_previous, was_saved);
-            if window > known {
-                saved = most_saved.min(saved + (window - known) * events - current);
-                (previous, current) = (if window == known + 1 { current } else { 0 }, 0);
-            }
-        }
-        let open = events.saturating_sub(current + previous * (span - into) / span);
-        let granted = wanted.min(open + saved);
-        let of_window = granted.min(open);
-        (current, saved) = (current + of_window, saved - (granted - of_window));
-        let mut wait = 0.0;
-        if granted > 0 {
-            self.state = Some((window, current, previous, saved));
-        } else {
-            let (span, into) = (span as f64, into as f64);
-            wait = if events >= current + wanted {
-                span * (1.0 - (events - current - wanted + 1) as f64 / previous as f64) - into
-            } else {
-                span - into + (span * (1.0 - (events - wanted + 1) as f64 / current as f64)).max(0.0)
-            };
-        }
-        let micros = |micros: u64| Duration::from_micros(micros);
-        let (tokens, left) = (granted as u32, (open - of_window + saved) as u32);
-        Grant { tokens, left, wait: micros(wait.max(0.0) as u64 + 1), ends: micros(span - into) }
+        self.counter.grant(&self.window, self.window.batch(), Duration::from_micros(now))
     }
 }
 
@@ -167,19 +135,19 @@ proptest! {
 fn tokens_end_with_their_window_and_refusals_with_their_wait() {
     let ms = Duration::from_millis;
     let mut lease = Lease::default();
-    assert_eq!((lease.spend(ms(0)), lease.left(ms(0))), (Step::Ask, None));
+    assert_eq!((lease.spend(1, ms(0)), lease.left(ms(0))), (Step::Ask, None));
     let grant = Grant { tokens: 3, left: 5, wait: ms(0), ends: ms(100) };
-    assert_eq!(lease.learn(&grant, ms(0), ms(2)), Ok(()));
+    assert_eq!(lease.learn(&grant, 1, ms(0), ms(2)), Ok(()));
     assert_eq!(lease.left(ms(2)), Some(7));
-    assert_eq!((lease.spend(ms(99)), lease.spend(ms(100))), (Step::Spent, Step::Ask));
+    assert_eq!((lease.spend(1, ms(99)), lease.spend(1, ms(100))), (Step::Spent, Step::Ask));
     assert_eq!(lease.left(ms(100)), None);
     let none = Grant { tokens: 0, left: 0, wait: ms(20), ends: ms(90) };
-    assert_eq!(lease.learn(&none, ms(110), ms(111)), Err(ms(20)));
-    assert_eq!((lease.spend(ms(121)), lease.left(ms(121))), (Step::Refused(ms(10)), Some(0)));
-    assert_eq!(lease.spend(ms(131)), Step::Ask);
+    assert_eq!(lease.learn(&none, 1, ms(110), ms(111)), Err(ms(20)));
+    assert_eq!((lease.spend(1, ms(121)), lease.left(ms(121))), (Step::Refused(ms(10)), Some(0)));
+    assert_eq!(lease.spend(1, ms(131)), Step::Ask);
     // Granted at the very end of a window: the event for which was asked passes, the rest ended.
-    assert_eq!(lease.learn(&Grant { ends: ms(1), ..grant }, ms(200), ms(205)), Ok(()));
-    assert_eq!(lease.spend(ms(205)), Step::Ask);
+    assert_eq!(lease.learn(&Grant { ends: ms(1), ..grant }, 1, ms(200), ms(205)), Ok(()));
+    assert_eq!(lease.spend(1, ms(205)), Step::Ask);
 }
 
 #[test]

@@ -42,9 +42,9 @@ else
   -- When the window has slid far enough over what it covers: in this one, or else in the next.
   local room = events - current - wanted
   if room >= 0 then
-    wait = span * (1 - (room + 1) / previous) - into
+    wait = span + 1 - math.ceil((room + 1) * span / previous) - into
   else
-    wait = span - into + math.max(0, span * (1 - (events - wanted + 1) / current))
+    wait = span - into + math.max(0, span + 1 - math.ceil((events - wanted + 1) * span / current))
   end
 end
-return { granted, open - of_window + saved, math.max(0, math.floor(wait) + 1), span - into }
+return { granted, open - of_window + saved, math.max(1, wait), span - into }

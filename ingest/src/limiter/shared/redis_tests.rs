@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::lease::{Grant, Window};
 use super::simulation_tests::{Dice, Twin};
 use super::{RedisAddress, Shared};
-use crate::admission::quota::{Quotas, Rate};
+use crate::limiter::events::{Quotas, Rate};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {

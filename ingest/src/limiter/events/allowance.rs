@@ -13,8 +13,10 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use super::{Decision, Now, Rate};
-use crate::admission::shared::lease::{Grant, Lease, Step};
+use crate::limiter::shared::lease::{Grant, Lease, Step};
 
+/// What is shown is of a second.
+const SECOND: Duration = Duration::from_secs(1);
 /// A tenant that may send nothing is told to come again tomorrow.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
@@ -177,7 +179,7 @@ impl Allowance {
         if self.filled.is_none() {
             return Some(self.refusal(now, NEVER));
         }
-        match self.lease.spend(now.monotonic) {
+        match self.lease.spend(1, now.monotonic) {
             Step::Spent => Some(self.passed(now)),
             Step::Refused(wait) => Some(self.refusal(now, wait)),
             Step::Ask => None,
@@ -187,7 +189,7 @@ impl Allowance {
     /// Learns what was granted to a question of `asked_at` and takes a token of it, if there is one.
     pub fn take_granted(&mut self, grant: &Grant, asked_at: Duration, now: Now) -> Decision {
         self.turn(now);
-        match self.lease.learn(grant, asked_at, now.monotonic) {
+        match self.lease.learn(grant, 1, asked_at, now.monotonic) {
             Ok(()) => self.passed(now),
             Err(wait) => {
                 // All together have used the limit up, so no share of it is left either, whoever got it.
@@ -242,12 +244,20 @@ impl Allowance {
         let left = self.rate.per_second.saturating_sub(self.second.1);
         let reset = Timestamp((now.wall.unix_seconds() + 1) * 1_000);
         let (limit, remaining) = (self.rate.per_second, left.min(tokens));
-        Decision { allowed: true, limit, remaining, reset, reset_after: reset.since(now.wall) }
+        Decision {
+            allowed: true,
+            limit,
+            window: SECOND,
+            remaining,
+            reset,
+            reset_after: reset.since(now.wall),
+        }
     }
 
     fn refusal(&self, now: Now, wait: Duration) -> Decision {
         // A timestamp holds whole milliseconds: it must not be earlier than the wait.
         let reset = now.wall.after(wait + Duration::from_micros(999));
-        Decision { allowed: false, limit: self.rate.per_second, remaining: 0, reset, reset_after: wait }
+        let limit = self.rate.per_second;
+        Decision { allowed: false, limit, window: SECOND, remaining: 0, reset, reset_after: wait }
     }
 }

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::super::shared::Sharing;
 use super::*;
+use std::time::Duration;
 
 const ORIGIN: i64 = 1_700_000_000_000;
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use fairhook_common::limits;
+use fairhook_common::policy::Policy;
 
-use crate::admission::quota::Rate;
+use crate::limiter::events::Rate;
+use crate::limiter::key::Key;
 
 /// How a rate is counted by all ingests together: events in a window that slides, and what is saved for a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,13 @@ impl Window {
     /// Tokens leased at once: few enough that what all ingests hold unspent is little beside the limit.
     pub fn batch(&self) -> u32 {
         (self.events / limits::QUOTA_LEASE_PART).clamp(1, limits::QUOTA_LEASE_MAX)
+    }
+
+    /// Where all ingests keep it. Another limit is another state, which begins full, as it does without Redis. The braces keep
+    /// what is of one key on one node of a cluster.
+    pub fn key(&self, policy: Policy, key: &Key) -> String {
+        let (events, span, saved) = (self.events, self.span.as_micros(), self.saved);
+        format!("fairhook:limit:{{{}}}:{policy}:{events}:{span}:{saved}", key.text())
     }
 
     /// After this without a grant everything is saved again, and nothing need be known of the tenant.
@@ -78,10 +87,10 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Spends a token on one event.
-    pub fn spend(&mut self, now: Duration) -> Step {
-        if self.tokens > 0 && now < self.ends {
-            self.tokens -= 1;
+    /// Spends so many tokens on one request.
+    pub fn spend(&mut self, cost: u32, now: Duration) -> Step {
+        if self.tokens >= cost && now < self.ends {
+            self.tokens -= cost;
             return Step::Spent;
         }
         match self.refused_until.checked_sub(now) {
@@ -90,19 +99,30 @@ impl Lease {
         }
     }
 
-    /// Learns what was granted and spends a token of it on the event for which was asked, or says how long to wait. The
-    /// window may have ended since it was granted: the one token counts in it all the same, the others end.
-    pub fn learn(&mut self, grant: &Grant, asked_at: Duration, now: Duration) -> Result<(), Duration> {
+    /// Learns what was granted and spends `cost` tokens of it on the request for which was asked, or says how long to wait; what
+    /// is too little for it stays. The window may have ended since it was granted: what is spent counts in it all the same, the
+    /// rest ends.
+    pub fn learn(
+        &mut self,
+        grant: &Grant,
+        cost: u32,
+        asked_at: Duration,
+        now: Duration,
+    ) -> Result<(), Duration> {
         self.left = grant.left;
+        let held = if now < self.ends { self.tokens } else { 0 };
         // The answer was given no earlier than the question: so tokens never outlive their window, and no refusal is
         // told shorter than it is.
         self.ends = asked_at + grant.ends;
-        self.tokens = grant.tokens.saturating_sub(1);
-        if grant.tokens > 0 {
+        self.tokens = held.saturating_add(grant.tokens);
+        if self.tokens >= cost {
+            self.tokens -= cost;
             return Ok(());
         }
-        self.refused_until = now + grant.wait;
-        Err(grant.wait)
+        // Some were free: when the rest is, is not told, but no later than the window's end.
+        let wait = if grant.tokens > 0 { grant.ends } else { grant.wait };
+        self.refused_until = now + wait;
+        Err(wait)
     }
 
     /// Tokens that may be left as far as is known; `None` when that is too long ago.

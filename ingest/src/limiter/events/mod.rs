@@ -1,26 +1,26 @@
 //! How many events a tenant may send: over all ingests together, by what they keep in Redis or by a share for each, and
-//! the count of the current second for what is shown. The decision itself is pure (`allowance.rs`, `shared/lease.rs`).
+//! the count of the current second for what is shown. The decision itself is pure (`allowance.rs`, `../shared/lease.rs`).
 
-pub(in crate::admission) mod allowance;
+pub(super) mod allowance;
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use fairhook_common::health::Health;
 use fairhook_common::ids::TenantId;
 use fairhook_common::limits;
-use fairhook_common::metrics::Families;
-use fairhook_common::shutdown::Shutdown;
+use fairhook_common::policy::Policy;
 use fairhook_common::tenant::QuotaLimits;
 use fairhook_common::time::Timestamp;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, watch};
-use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-use super::shared::{Shared, Sharing};
+use super::key::Key;
+use super::shared::Shared;
+use super::shared::lease::Window;
+use super::{Decision, Now};
 use allowance::Allowance;
 
 /// What a tenant may send.
@@ -35,38 +35,6 @@ pub struct Rate {
 impl From<&QuotaLimits> for Rate {
     fn from(limits: &QuotaLimits) -> Self {
         Self { per_second: limits.max_events_per_sec, burst: limits.burst }
-    }
-}
-
-/// Both clocks: one that never steps for the tokens, and that on the wall for what is shown.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Time since any fixed origin.
-    pub monotonic: Duration,
-    /// The wall clock.
-    pub wall: Timestamp,
-}
-
-/// What was decided about one event, and what the caller is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether the event may pass.
-    pub allowed: bool,
-    /// Events per second in the long run: the tenant's whole limit, over all ingests.
-    pub limit: u32,
-    /// Events left in the current second; as far as is known here, never more than would pass now.
-    pub remaining: u32,
-    /// When that changes for the better: the end of the second, or of the wait.
-    pub reset: Timestamp,
-    /// How long until then.
-    pub reset_after: Duration,
-}
-
-impl Decision {
-    /// Whole seconds until `reset`, rounded up, at least 1: never earlier than the quota allows.
-    pub fn reset_seconds(&self) -> u64 {
-        let whole = self.reset_after.as_secs() + u64::from(self.reset_after.subsec_nanos() > 0);
-        whole.max(1)
     }
 }
 
@@ -86,18 +54,6 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// Limits shared as `sharing` says; what keeps the connection to Redis, if there is one, runs in `tasks`.
-    pub fn start(
-        sharing: Sharing,
-        families: &Families,
-        health: &Health,
-        tasks: &mut JoinSet<()>,
-        shutdown: &Shutdown,
-    ) -> Self {
-        let shared = sharing.redis.map(|address| Shared::start(address, families, health, tasks, shutdown));
-        Self::new(sharing.ingests, shared)
-    }
-
     /// No tenant has sent anything. `ingests` live, this one included; what they keep together is in `shared`.
     pub fn new(ingests: watch::Receiver<usize>, shared: Option<Arc<Shared>>) -> Self {
         // The one that was idle longest goes first: by then it would be full again, as the bound's reason says.
@@ -158,7 +114,10 @@ impl Quotas {
         if let Some(decision) = spend(asked_at) {
             return Some(decision);
         }
-        let grant = shared.lease(tenant, rate, deadline).await?;
+        let window = Window::from(rate);
+        let grant = shared
+            .lease(&window.key(Policy::Events, &Key::tenant(tenant)), &window, window.batch(), deadline)
+            .await?;
         let now = self.now();
         let take = |allowance: &mut Allowance| allowance.take_granted(&grant, asked_at.monotonic, now);
         Some(self.fitted(&account, rate, now, take))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fairhook_common::ids::TenantId;
 use fairhook_common::limits;
+use fairhook_common::policy::Policy;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, Script};
 use thiserror::Error;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::lease::{Grant, Window};
-use crate::admission::quota::Rate;
+use crate::limiter::key::Key;
 
 static WINDOW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("window.lua")));
 
@@ -48,28 +49,26 @@ pub(super) async fn dial(address: &RedisAddress) -> RedisResult<MultiplexedConne
     let late = |_| RedisError::from((ErrorKind::Io, "no answer in time"));
     let connection = timeout(limits::REDIS_DIAL_DEADLINE, dialled).await.map_err(late)??;
     // A probe leases, of a tenant that is nobody: a server that answers but takes no writes would be of no use either.
-    let probe = Rate { per_second: 1, burst: 1 };
-    let leased = lease(connection.clone(), TenantId::from_uuid(Uuid::nil()), probe, Window::from(probe));
+    let probe = Window { events: 1, span: Duration::from_secs(1), saved: 0 };
+    let key = probe.key(Policy::Events, &Key::tenant(TenantId::from_uuid(Uuid::nil())));
+    let leased = lease(connection.clone(), &key, &probe, 1);
     timeout(limits::REDIS_BUDGET, leased).await.map_err(late)??;
     Ok(connection)
 }
 
-/// Leases a batch of tokens of `tenant`.
+/// Leases so many tokens of the limit that is kept under `key`.
 pub(super) async fn lease(
     mut connection: MultiplexedConnection,
-    tenant: TenantId,
-    rate: Rate,
-    window: Window,
+    key: &str,
+    window: &Window,
+    wanted: u32,
 ) -> RedisResult<Grant> {
-    // Another limit is another state, which begins full, as it does without Redis. The braces keep a tenant's keys on one
-    // node of a cluster.
-    let key = format!("fairhook:quota:{{{tenant}}}:{}:{}", rate.per_second, rate.burst);
     let (tokens, left, wait, ends): (u32, u32, u64, u64) = WINDOW
         .key(key)
         .arg(window.events)
         .arg(window.span.as_micros() as u64)
         .arg(window.saved)
-        .arg(window.batch())
+        .arg(wanted)
         .arg(window.forget_after().as_millis() as u64)
         .invoke_async(&mut connection)
         .await?;

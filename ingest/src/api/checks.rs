@@ -1,0 +1,36 @@
+//! `POST /limits/{policy}/check`: an operator's own forms and logins behind the same limiter.
+
+use fairhook_common::key::Scope;
+use fairhook_common::limits;
+use fairhook_common::policy::{Configured, Policy};
+use serde_json::json;
+
+use super::answer::{self, Answer};
+use super::body::Posted;
+use super::limiting::Decided;
+use super::problem::Problem;
+use super::read;
+use super::tenant::Asked;
+use crate::limiter::key::Key;
+
+/// Takes `cost` (1 unless it is given) of what `key` may ask. 200 either way: `allowed` says whether it may.
+pub(super) async fn check(asked: Asked, body: Posted) -> Answer {
+    asked.caller.must_be_operator(Scope::QuotasWrite)?;
+    let named = asked.param("policy").and_then(Policy::from_name);
+    let policy = named.ok_or_else(|| Problem::not_found("policy"))?;
+    let Configured::Rate(rate) = asked.edge.limiter.rates.of(policy) else {
+        return Err(Problem::not_found("rate of this policy that is the same for all"));
+    };
+    let mut fields = body.fields()?;
+    let key = fields.required("key", read::text(limits::CHECK_KEY_CHARS));
+    let cost = fields.optional("cost", read::integer(1..=u64::from(rate.limit)));
+    let (key, cost) = fields.finish(|| Some((key?, cost.unwrap_or(1))))?;
+    let decision = asked.edge.limiter.windows.take(policy, &Key::named(&key), rate, cost).await;
+    let mut response = answer::ok(&json!({
+        "allowed": decision.allowed, "limit": decision.limit, "remaining": decision.remaining, "reset": decision.reset,
+    }));
+    let mut decided = Decided::default();
+    decided.add(policy, decision);
+    decided.leave(&mut response);
+    Ok(response)
+}

@@ -1,0 +1,255 @@
+//! Which policies guard which calls, and how callers are told.
+//!
+//! [`identify`] stands before every call: it finds out who calls and from where, refuses strangers within their own limits, and
+//! bounds how many requests of one tenant are under way. [`guarded`] puts policies before a route in one line. What was
+//! decided, here or by a handler, is collected in [`Decided`] and written into the answer's headers once, on the way out.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use fairhook_common::ids::TenantId;
+use fairhook_common::policy::{Configured, Policy, PolicyRate};
+use fairhook_common::store::TenantRef;
+use fairhook_common::tenant::Tenant;
+use fairhook_common::time::Timestamp;
+
+use super::Edge;
+use super::auth::{self, Caller, Unknown};
+use super::client::{self, Peer};
+use super::problem::Problem;
+use crate::limiter::Decision;
+use crate::limiter::key::Key;
+
+/// Who calls and from where; an extension of each request behind [`identify`].
+#[derive(Debug, Clone)]
+pub struct Identified {
+    /// Who.
+    pub caller: Caller,
+    /// From where.
+    pub address: IpAddr,
+}
+
+/// What was decided about a request; an extension of its answer.
+#[derive(Debug, Clone, Default)]
+pub struct Decided(Vec<(Policy, Decision)>);
+
+impl Decided {
+    /// A policy's decision; a later one of the same takes the place of the earlier.
+    pub fn add(&mut self, policy: Policy, decision: Decision) {
+        self.0.retain(|(decided, _)| *decided != policy);
+        self.0.push((policy, decision));
+    }
+
+    /// Leaves it with an answer, beside what is there.
+    pub fn leave(self, response: &mut Response) {
+        let mut there = response.extensions_mut().remove::<Self>().unwrap_or_default();
+        for (policy, decision) in self.0 {
+            there.add(policy, decision);
+        }
+        response.extensions_mut().insert(there);
+    }
+
+    /// All policies in `RateLimit-Policy`, the tightest in `RateLimit` (draft-ietf-httpapi-ratelimit-headers) and `X-RateLimit-*`.
+    fn write(&self, headers: &mut HeaderMap) {
+        let Some((tightest, decision)) = self.0.iter().min_by_key(|(_, decision)| decision.tightness())
+        else {
+            return;
+        };
+        let mut header = |name, value: HeaderValue| {
+            headers.insert(HeaderName::from_static(name), value);
+        };
+        let text = |text: String| HeaderValue::try_from(text).expect("digits and fixed ASCII make a header");
+        let policies: Vec<String> = self
+            .0
+            .iter()
+            .map(|(policy, decision)| {
+                let whole = decision.window.as_secs() + u64::from(decision.window.subsec_nanos() > 0);
+                format!("\"{policy}\";q={};w={}", decision.limit, whole.max(1))
+            })
+            .collect();
+        let (remaining, seconds) = (decision.remaining, decision.reset_seconds());
+        header("ratelimit-policy", text(policies.join(", ")));
+        header("ratelimit", text(format!("\"{tightest}\";r={remaining};t={seconds}")));
+        header("x-ratelimit-limit", decision.limit.into());
+        header("x-ratelimit-remaining", remaining.into());
+        header("x-ratelimit-reset", decision.reset.0.into());
+    }
+}
+
+/// Requests of tenants that are under way in this process.
+#[derive(Debug, Clone, Default)]
+pub struct UnderWay(Arc<Mutex<HashMap<TenantId, usize>>>);
+
+/// One of them; it ends when this is dropped.
+struct OnItsWay(UnderWay, TenantId);
+
+impl UnderWay {
+    /// One more of this tenant's, unless there are `most`.
+    fn begin(&self, tenant: TenantId, most: usize) -> Option<OnItsWay> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(tenant).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(OnItsWay(self.clone(), tenant))
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Finds out who calls. A stranger is refused, and sooner if it is a stranger often; a caller with a valid key is never
+/// refused for what others of its address do.
+pub async fn identify(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get().copied().unwrap_or(Peer::NONE);
+    let address = client::address(peer, request.headers(), &edge.settings.trusted_proxies);
+    let root = &edge.settings.operator_key;
+    let mut response = match auth::authenticate(request.headers(), root, &edge.memory, Timestamp::now()).await
+    {
+        Ok(caller) => {
+            let tenant = caller.tenant();
+            let most = edge.settings.concurrent_requests;
+            let place = tenant.map(|tenant| edge.under_way.begin(tenant, most));
+            match place {
+                Some(None) => too_many_at_once(most).into_response(),
+                place => {
+                    request.extensions_mut().insert(Identified { caller, address });
+                    let response = next.run(request).await;
+                    drop(place);
+                    response
+                }
+            }
+        }
+        Err(Unknown::Stranger { problem, gave_a_key }) => stranger(&edge, address, problem, gave_a_key).await,
+        Err(Unknown::Failed(problem)) => problem.into_response(),
+    };
+    if let Some(decided) = response.extensions().get::<Decided>().cloned() {
+        decided.write(response.headers_mut());
+    }
+    response
+}
+
+fn too_many_at_once(most: usize) -> Problem {
+    let after = Duration::from_secs(1);
+    Problem::quota(format!("{most} requests of the tenant are under way"), &["concurrent_requests"])
+        .member("limit", most.into())
+        .member("remaining", 0.into())
+        .member("reset", Timestamp::now().after(after).0.into())
+        .retry_after(after)
+}
+
+/// A request without a valid key; `problem` says why.
+async fn stranger(edge: &Edge, address: IpAddr, problem: Problem, gave_a_key: bool) -> Response {
+    let policies: &[Policy] = match gave_a_key {
+        true => &[Policy::AuthFailures, Policy::Anonymous],
+        false => &[Policy::Anonymous],
+    };
+    let (mut decided, mut refused) = (Decided::default(), None);
+    for policy in policies {
+        let Configured::Rate(rate) = edge.limiter.rates.of(*policy) else { continue };
+        let decision = edge.limiter.windows.take(*policy, &Key::address(address), rate, 1).await;
+        decided.add(*policy, decision);
+        if !decision.allowed {
+            refused = Some(over(*policy, &decision));
+            break;
+        }
+    }
+    let mut response = refused.unwrap_or(problem).into_response();
+    decided.leave(&mut response);
+    response
+}
+
+/// A guard before a route: these policies of the caller's tenant, in this order. Operators are not limited.
+#[derive(Clone)]
+pub struct Guard {
+    edge: Arc<Edge>,
+    policies: &'static [Policy],
+}
+
+impl Guard {
+    /// Guards with these.
+    pub fn new(edge: &Arc<Edge>, policies: &'static [Policy]) -> Self {
+        Self { edge: Arc::clone(edge), policies }
+    }
+}
+
+/// Lets a request pass its guard, or refuses it. Routes take it by `route_layer(from_fn_with_state(guard, guarded))`.
+pub async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let (identified, mut decided) = (request.extensions().get().cloned(), Decided::default());
+    let mut response = match pass(&guard, identified, &mut decided).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    decided.leave(&mut response);
+    response
+}
+
+async fn pass(guard: &Guard, identified: Option<Identified>, decided: &mut Decided) -> Result<(), Problem> {
+    let Some(Identified { caller, address }) = identified else { return Ok(()) };
+    let Some(id) = caller.tenant() else { return Ok(()) };
+    let Some(tenant) = guard.edge.memory.tenant(&TenantRef::Id(id)).await? else { return Ok(()) };
+    for policy in guard.policies {
+        take(&guard.edge, *policy, &tenant, address, 1, decided).await?;
+    }
+    Ok(())
+}
+
+/// Takes `cost` of what the tenant may ask under `policy`, from `address` where that counts. What costs more than the whole limit
+/// takes all of it.
+pub async fn take(
+    edge: &Edge,
+    policy: Policy,
+    tenant: &Tenant,
+    address: IpAddr,
+    cost: u32,
+    decided: &mut Decided,
+) -> Result<(), Problem> {
+    let Some(rate) = rate_of(edge, policy, tenant) else { return Ok(()) };
+    let key = match policy {
+        Policy::Tier => Key::tenant_at(tenant.id, address),
+        _ => Key::tenant(tenant.id),
+    };
+    let cost = cost.min(rate.limit);
+    let decision = edge.limiter.windows.take(policy, &key, rate, cost).await;
+    decided.add(policy, decision);
+    if decision.allowed { Ok(()) } else { Err(over(policy, &decision)) }
+}
+
+/// What a tenant may ask under a policy that counts in a window; `None`: it is off.
+fn rate_of(edge: &Edge, policy: Policy, tenant: &Tenant) -> Option<PolicyRate> {
+    match edge.limiter.rates.of(policy) {
+        Configured::Off => None,
+        Configured::Rate(rate) => Some(rate),
+        Configured::Tenants => Some(tenant.plan.tier()),
+    }
+}
+
+/// Too much was asked.
+pub fn over(policy: Policy, decision: &Decision) -> Problem {
+    let detail = format!(
+        "more than {} in {} s under the policy `{policy}`",
+        decision.limit,
+        decision.window.as_secs_f64()
+    );
+    Problem::quota(detail, &[policy.name()])
+        .member("limit", decision.limit.into())
+        .member("remaining", decision.remaining.into())
+        .member("reset", decision.reset.0.into())
+        .retry_after(Duration::from_secs(decision.reset_seconds()))
+}

@@ -1,0 +1,94 @@
+//! Whose requests are counted together, and how that is written.
+//!
+//! A key is never shown: not in a header, a log or a metric.
+
+use std::fmt::{self, Write};
+use std::net::{IpAddr, Ipv6Addr};
+
+use fairhook_common::ids::TenantId;
+
+/// The network of an IPv6 address: whoever has one address of it has all of them.
+const IPV6_NETWORK: u128 = !0 << 64;
+
+/// Whose.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// A tenant's.
+    pub fn tenant(tenant: TenantId) -> Self {
+        Self::of(&["tenant", &tenant.to_string()])
+    }
+
+    /// A tenant's from one address.
+    pub fn tenant_at(tenant: TenantId, address: IpAddr) -> Self {
+        Self::of(&["tenant", &tenant.to_string(), "ip", &network(address).to_string()])
+    }
+
+    /// An address's.
+    pub fn address(address: IpAddr) -> Self {
+        Self::of(&["ip", &network(address).to_string()])
+    }
+
+    /// Whatever an operator calls it.
+    pub fn named(name: &str) -> Self {
+        Self::of(&["named", name])
+    }
+
+    /// As it is written where limits are kept.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Each part behind its length, so that no two lists of parts are written alike, whatever they hold.
+    fn of(parts: &[&str]) -> Self {
+        let mut text = String::new();
+        for part in parts {
+            let _ = write!(text, "{}:{part}", part.len());
+        }
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// Who has this address: an IPv4 address, or an IPv6 network of 64 bits.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_and_a_mapped_address_is_its_ipv4_one() {
+        let at = |text: &str| Key::address(text.parse().expect("an address"));
+        assert_eq!(at("2001:db8::1"), at("2001:db8:0:0:ffff::2"));
+        assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+        assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
+        assert_ne!(at("192.0.2.1"), Key::named("192.0.2.1"), "a name is no address");
+        assert_eq!(format!("{:?}", at("192.0.2.1")), "Key(…)");
+    }
+
+    proptest! {
+        /// Other parts are another text.
+        #[test]
+        fn keys_are_written_one_to_one(
+            one in prop::collection::vec("[0-9:a-c.]{0,6}", 0..4), other in prop::collection::vec("[0-9:a-c.]{0,6}", 0..4),
+        ) {
+            let of = |parts: &[String]| Key::of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+            prop_assert_eq!(of(&one) == of(&other), one == other);
+        }
+    }
+}

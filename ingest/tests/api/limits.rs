@@ -1,0 +1,199 @@
+//! What may be asked of the API: every policy is reached and recovers.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::rig::{Answered, ROOT, Rig};
+
+/// The rig's requests have no socket; this is what stands for its address.
+const PROXIED: &str = "x-forwarded-for";
+
+async fn from(rig: &Rig, address: &str, key: &str, call: &str) -> Answered {
+    let bearer = format!("Bearer {key}");
+    rig.send(call, &[("authorization", &bearer), (PROXIED, address)], "").await
+}
+
+#[track_caller]
+fn refused(answered: &Answered, policy: &str) {
+    assert_eq!(answered.problem(), (429, "quota_exceeded"));
+    assert_eq!(answered.body["violated-policies"], json!([policy]), "{answered:?}");
+    assert!(answered.header("retry-after").parse::<u64>().expect("seconds") >= 1);
+    assert!(answered.header("ratelimit").starts_with(&format!("\"{policy}\";r=")), "{answered:?}");
+}
+
+/// Asks again until it is answered otherwise, as long as was told and some.
+async fn recovers(told: &Answered, mut ask: impl AsyncFnMut() -> Answered) -> Answered {
+    let seconds: u64 = told.header("retry-after").parse().expect("seconds");
+    let begin = Instant::now();
+    loop {
+        let answered = ask().await;
+        if answered.status.as_u16() != 429 {
+            return answered;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(seconds + 5), "{answered:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn strangers_reach_their_limit_and_whoever_has_a_key_does_not() {
+    let rig = Rig::limited("anonymous=3 / 1 s").await;
+    let (_, key) = rig.tenant("acme").await;
+    let ask = async || rig.send("GET /v1/jobs", &[], "").await;
+    for left in [2, 1, 0] {
+        let answered = ask().await.is(401);
+        assert_eq!(answered.header("ratelimit-policy"), "\"anonymous\";q=3;w=1");
+        assert_eq!(answered.header("x-ratelimit-remaining"), left.to_string());
+    }
+    let told = ask().await;
+    refused(&told, "anonymous");
+    rig.call(&key, "GET /v1/jobs", Value::Null).await.is(200);
+    from(&rig, "192.0.2.9", "", "GET /v1/jobs").await.is(401);
+    recovers(&told, ask).await.is(401);
+}
+
+#[tokio::test]
+async fn invalid_keys_reach_a_limit_of_their_own() {
+    let rig = Rig::limited("anonymous=off,auth_failures=2 / 1 s").await;
+    let (_, key) = rig.tenant("acme").await;
+    let ask = async || rig.call("fh_not_a_key", "GET /v1/jobs", Value::Null).await;
+    ask().await.is(401);
+    ask().await.is(401);
+    let told = ask().await;
+    refused(&told, "auth_failures");
+    rig.send("GET /v1/jobs", &[], "").await.is(401);
+    rig.call(&key, "GET /v1/jobs", Value::Null).await.is(200);
+    recovers(&told, ask).await.is(401);
+}
+
+#[tokio::test]
+async fn every_plan_has_its_tier_of_calls_for_a_tenant_and_an_address() {
+    let rig = Rig::limited("api_requests=off").await;
+    for (plan, calls) in [("starter", 50), ("professional", 200), ("enterprise", 1_000)] {
+        let (_, key) = rig.tenant(plan).await;
+        rig.call(ROOT, &format!("PATCH /v1/tenants/{plan}"), json!({ "plan": plan })).await.is(200);
+        let begin = Instant::now();
+        let answered = from(&rig, "192.0.2.1", &key, "GET /v1/jobs").await.is(200);
+        assert_eq!(answered.header("ratelimit-policy"), format!("\"tier\";q={calls};w=10"));
+        for _ in 1..calls {
+            from(&rig, "192.0.2.1", &key, "GET /v1/jobs").await.is(200);
+        }
+        let next = from(&rig, "192.0.2.1", &key, "GET /v1/jobs").await;
+        // What slides out of the window while a thousand calls are made is free again.
+        assert!(next.status.as_u16() == 429 || begin.elapsed() > Duration::from_secs(1), "{next:?}");
+        from(&rig, "192.0.2.2", &key, "GET /v1/jobs").await.is(200);
+        rig.call(&key, "POST /v1/events", json!({ "type": "a.b", "payload": 1 })).await.is(202);
+    }
+    for _ in 0..300 {
+        rig.call(ROOT, "GET /v1/tenants", Value::Null).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn calls_of_a_tenant_are_limited_from_all_addresses_together() {
+    let rig = Rig::limited("api_requests=4 / 1 s").await;
+    let (_, key) = rig.tenant("acme").await;
+    let (_, other) = rig.tenant("other").await;
+    for address in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"] {
+        let answered = from(&rig, address, &key, "GET /v1/jobs").await.is(200);
+        assert_eq!(answered.header("ratelimit-policy"), "\"tier\";q=50;w=10, \"api_requests\";q=4;w=1");
+        assert!(
+            answered.header("ratelimit").starts_with("\"api_requests\";r="),
+            "the tightest: {answered:?}"
+        );
+        assert_eq!(answered.header("x-ratelimit-limit"), "4");
+    }
+    let ask = async || from(&rig, "192.0.2.3", &key, "GET /v1/jobs").await;
+    let told = ask().await;
+    refused(&told, "api_requests");
+    rig.call(&other, "GET /v1/jobs", Value::Null).await.is(200);
+    rig.call(&key, "POST /v1/events", json!({ "type": "a.b", "payload": 1 })).await.is(202);
+    recovers(&told, ask).await.is(200);
+}
+
+#[tokio::test]
+async fn an_address_that_is_forged_is_not_counted() {
+    let rig = Rig::limited("anonymous=2 / 60 s").await;
+    for forged in 0..2 {
+        from(&rig, &format!("198.51.100.{forged}, 192.0.2.1"), "", "GET /v1/jobs").await.is(401);
+    }
+    refused(&from(&rig, "198.51.100.3, 192.0.2.1", "", "GET /v1/jobs").await, "anonymous");
+    from(&rig, "192.0.2.1, 192.0.2.2", "", "GET /v1/jobs").await.is(401);
+}
+
+#[tokio::test]
+async fn events_a_day_and_bytes_a_minute_are_limited_where_that_is_wanted() {
+    let rig = Rig::limited("events_per_day=3 / 2 s,bytes_per_minute=300 / 2 s").await;
+    let (_, key) = rig.tenant("acme").await;
+    let event = |pad: usize| json!({ "type": "a.b", "payload": { "pad": "x".repeat(pad) } });
+    let sent = async |call: &str, body: Value| {
+        let (bearer, body) = (format!("Bearer {key}"), body.to_string());
+        rig.send(call, &[("authorization", &bearer), ("content-length", &body.len().to_string())], body).await
+    };
+    let big = sent("POST /v1/events", event(200)).await.is(202);
+    assert!(big.header("ratelimit-policy").contains("\"bytes_per_minute\";q=300;w=2"), "{big:?}");
+    let told = sent("POST /v1/events", event(200)).await;
+    refused(&told, "bytes_per_minute");
+    recovers(&told, async || sent("POST /v1/events", event(200)).await).await.is(202);
+
+    let rig = Rig::limited("events_per_day=3 / 2 s").await;
+    let (_, key) = rig.tenant("acme").await;
+    let two = json!({ "events": [event(1), event(1)] });
+    let first = rig.call(&key, "POST /v1/events/batch", two.clone()).await.is(202);
+    assert_eq!((&first.body["accepted"], first.header("x-ratelimit-remaining")), (&json!(2), "1"));
+    let second = rig.call(&key, "POST /v1/events/batch", two).await.is(202);
+    assert_eq!((&second.body["accepted"], &second.body["rejected"]), (&json!(1), &json!(1)));
+    let ask = async || rig.call(&key, "POST /v1/events", event(1)).await;
+    let told = ask().await;
+    refused(&told, "events_per_day");
+    recovers(&told, ask).await.is(202);
+}
+
+#[tokio::test]
+async fn an_operator_asks_the_limiter_for_what_is_its_own() {
+    let rig = Rig::limited("source_ingest=2 / 1 s").await;
+    let (_, key) = rig.tenant("acme").await;
+    let check = async |policy: &str, body: Value| {
+        rig.call(ROOT, &format!("POST /v1/limits/{policy}/check"), body).await
+    };
+    let form = check("public_form", json!({ "key": "192.0.2.1", "cost": 4 })).await.is(200);
+    assert_eq!(
+        (&form.body["allowed"], &form.body["limit"], &form.body["remaining"]),
+        (&json!(true), &json!(5), &json!(1))
+    );
+    assert_eq!(form.header("ratelimit-policy"), "\"public_form\";q=5;w=3600");
+    let over = check("public_form", json!({ "key": "192.0.2.1", "cost": 2 })).await.is(200);
+    assert_eq!(
+        (&over.body["allowed"], &over.body["remaining"]),
+        (&json!(false), &json!(1)),
+        "nothing of it is taken"
+    );
+    assert!(over.body["reset"].is_string());
+    check("public_form", json!({ "key": "192.0.2.2" })).await.is(200);
+
+    let source =
+        async || check("source_ingest", json!({ "key": "src" })).await.is(200).body["allowed"] == json!(true);
+    assert!(source().await && source().await && !source().await);
+    let begin = Instant::now();
+    while !source().await {
+        assert!(begin.elapsed() < Duration::from_secs(10), "it does not recover");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    for (body, field) in [
+        (json!({}), "/key"),
+        (json!({ "key": "" }), "/key"),
+        (json!({ "key": "a", "cost": 0 }), "/cost"),
+        (json!({ "key": "a", "cost": 6 }), "/cost"),
+        (json!({ "key": "a", "cost": -1 }), "/cost"),
+        (json!({ "key": "a", "costs": 1 }), "/costs"),
+    ] {
+        let bad = check("public_form", body).await.is(400);
+        assert_eq!(bad.places(), [field]);
+    }
+    check("nothing", json!({ "key": "a" })).await.is(404);
+    check("events", json!({ "key": "a" })).await.is(404);
+    let tenants = rig.call(&key, "POST /v1/limits/public_form/check", json!({ "key": "a" })).await;
+    assert_eq!(tenants.problem(), (403, "operator_required"));
+}
