@@ -25,7 +25,7 @@ pub(super) async fn check(asked: Asked, body: Posted) -> Answer {
     let key = fields.required("key", read::text(limits::CHECK_KEY_CHARS));
     let cost = fields.optional("cost", read::integer(1..=u64::from(rate.limit)));
     let (key, cost) = fields.finish(|| Some((key?, cost.unwrap_or(1))))?;
-    let decision = asked.edge.limiter.windows.take(policy, &Key::named(&key), rate, cost).await;
+    let decision = asked.edge.limiter.take(policy, &Key::named(&key), rate, cost).await;
     let mut response = answer::ok(&json!({
         "allowed": decision.allowed, "limit": decision.limit, "remaining": decision.remaining, "reset": decision.reset,
     }));

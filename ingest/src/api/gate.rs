@@ -50,7 +50,7 @@ async fn let_pass(
         limiting::take(edge, Policy::BytesPerMinute, tenant, asked.address, cost, decided).await?;
     }
     limiting::take(edge, Policy::EventsPerDay, tenant, asked.address, 1, decided).await?;
-    let decision = quotas.take(tenant.id, &tenant.limits()).await;
+    let decision = edge.limiter.take_event(tenant.id, &tenant.limits()).await;
     decided.add(Policy::Events, decision);
     if decision.allowed { Ok(()) } else { Err(over_rate(&decision)) }
 }

@@ -20,7 +20,8 @@ pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Response {
     let word = |part: &Standing| (part.name().to_owned(), Value::from(part.word()));
     let parts: Map<String, Value> = standings.iter().map(word).collect();
     if standings.iter().all(Standing::is_usable) {
-        return answer::ok(&json!({ "status": "ready", "parts": parts }));
+        let limiter = edge.limiter.standing();
+        return answer::ok(&json!({ "status": "ready", "parts": parts, "limiter": limiter }));
     }
     Problem::unavailable("a part is not ready", limits::ADMIT_RETRY_AFTER)
         .member("parts", Value::Object(parts))

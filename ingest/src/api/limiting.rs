@@ -163,7 +163,7 @@ async fn stranger(edge: &Edge, address: IpAddr, problem: Problem, gave_a_key: bo
     let (mut decided, mut refused) = (Decided::default(), None);
     for policy in policies {
         let Configured::Rate(rate) = edge.limiter.rates.of(*policy) else { continue };
-        let decision = edge.limiter.windows.take(*policy, &Key::address(address), rate, 1).await;
+        let decision = edge.limiter.take(*policy, &Key::address(address), rate, 1).await;
         decided.add(*policy, decision);
         if !decision.allowed {
             refused = Some(over(*policy, &decision));
@@ -226,7 +226,7 @@ pub async fn take(
         _ => Key::tenant(tenant.id),
     };
     let cost = cost.min(rate.limit);
-    let decision = edge.limiter.windows.take(policy, &key, rate, cost).await;
+    let decision = edge.limiter.take(policy, &key, rate, cost).await;
     decided.add(policy, decision);
     if decision.allowed { Ok(()) } else { Err(over(policy, &decision)) }
 }

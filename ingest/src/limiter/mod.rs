@@ -18,13 +18,19 @@ pub mod windows;
 use std::sync::Arc;
 
 use fairhook_common::health::Health;
+use fairhook_common::ids::TenantId;
 use fairhook_common::metrics::Families;
-use fairhook_common::policy::PolicyRates;
+use fairhook_common::policy::{Policy, PolicyRate, PolicyRates};
 use fairhook_common::shutdown::Shutdown;
+use fairhook_common::tenant::QuotaLimits;
+use fairhook_common::time::Timestamp;
+use prometheus::IntCounter;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::events::Quotas;
+use self::key::Key;
 use self::shared::{Shared, Sharing};
 use self::windows::Windows;
 
@@ -38,6 +44,23 @@ pub struct Limiter {
     pub windows: Windows,
     /// The rates that hold unless a tenant has others.
     pub rates: PolicyRates,
+    decisions: Vec<[IntCounter; 2]>,
+    shared: Option<Arc<Shared>>,
+}
+
+/// How the limiter stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Where limits are kept: `process` or `redis`.
+    pub backend: &'static str,
+    /// Whether that answers.
+    pub connected: bool,
+    /// Policies that limit somebody.
+    pub active_policies: usize,
+    /// Questions to Redis that failed or were not answered in time.
+    pub errors: u64,
+    /// Since when each ingest enforces its share because Redis is away.
+    pub fallback_since: Option<Timestamp>,
 }
 
 impl Limiter {
@@ -51,12 +74,58 @@ impl Limiter {
         shutdown: &Shutdown,
     ) -> Self {
         let shared = sharing.redis.map(|address| Shared::start(address, families, health, tasks, shutdown));
-        Self::new(sharing.ingests, shared, rates)
+        Self::new(sharing.ingests, shared, rates, families)
     }
 
     /// Nobody has asked for anything. `ingests` live, this one included; what they keep together is in `shared`.
-    pub fn new(ingests: watch::Receiver<usize>, shared: Option<Arc<Shared>>, rates: PolicyRates) -> Self {
+    pub fn new(
+        ingests: watch::Receiver<usize>,
+        shared: Option<Arc<Shared>>,
+        rates: PolicyRates,
+        families: &Families,
+    ) -> Self {
         let events = Quotas::new(ingests.clone(), shared.clone());
-        Self { events, windows: Windows::new(ingests, shared), rates }
+        let counters = families.counters(
+            "fairhook_limiter_decisions_total",
+            "Requests and events about which a policy decided",
+            &["policy", "decision"],
+        );
+        let of = |policy: &Policy| {
+            ["refused", "allowed"].map(|decision| counters.with_label_values(&[policy.name(), decision]))
+        };
+        let active = families.gauge("fairhook_limiter_active_policies", "Policies that limit somebody");
+        active.set(rates.active().count() as i64);
+        let decisions = Policy::ALL.iter().map(of).collect();
+        Self { events, windows: Windows::new(ingests, shared.clone()), rates, decisions, shared }
+    }
+
+    /// Takes `cost` of what `key` may ask under `policy`, or nothing of it.
+    pub async fn take(&self, policy: Policy, key: &Key, rate: PolicyRate, cost: u32) -> Decision {
+        let decision = self.windows.take(policy, key, rate, cost).await;
+        self.count(policy, &decision);
+        decision
+    }
+
+    /// Takes one of a tenant's events per second.
+    pub async fn take_event(&self, tenant: TenantId, limits: &QuotaLimits) -> Decision {
+        let decision = self.events.take(tenant, limits).await;
+        self.count(Policy::Events, &decision);
+        decision
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let shared = self.shared.as_ref();
+        Standing {
+            backend: if shared.is_some() { "redis" } else { "process" },
+            connected: shared.is_none_or(|shared| shared.answers()),
+            active_policies: self.rates.active().count(),
+            errors: shared.map_or(0, |shared| shared.errors()),
+            fallback_since: shared.and_then(|shared| shared.away_since()),
+        }
+    }
+
+    fn count(&self, policy: Policy, decision: &Decision) {
+        self.decisions[policy as usize][usize::from(decision.allowed)].inc();
     }
 }

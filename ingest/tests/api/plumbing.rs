@@ -34,7 +34,11 @@ async fn readiness_names_each_part() {
     let rig = Rig::start().await;
     rig.health.add("store", || Box::pin(async { Ok(()) }));
     let ready = rig.send("GET /readyz", &[], "").await.is(200);
-    assert_eq!(ready.body, json!({ "status": "ready", "parts": { "store": "ready" } }));
+    let limiter = json!({
+        "backend": "process", "connected": true, "active_policies": 3, "errors": 0, "fallback_since": null,
+    });
+    let shown = json!({ "status": "ready", "parts": { "store": "ready" }, "limiter": limiter });
+    assert_eq!(ready.body, shown);
     rig.health.add_helper("redis", || Box::pin(async { Err("away since noon".to_owned()) }));
     let less_well = rig.send("GET /readyz", &[], "").await.is(200);
     assert_eq!(less_well.body["parts"], json!({ "store": "ready", "redis": "degraded" }));

@@ -65,6 +65,11 @@ impl Line {
         })
     }
 
+    /// Since when the shares decide.
+    pub(super) fn away_since(&self) -> Option<Timestamp> {
+        self.state().away.as_ref().map(|(since, _)| *since)
+    }
+
     /// The connection of this number failed.
     pub(super) fn lost(&self, number: u64, why: String) {
         let mut state = self.state();

@@ -13,6 +13,7 @@ use std::time::Instant as Clock;
 use fairhook_common::health::Health;
 use fairhook_common::metrics::Families;
 use fairhook_common::shutdown::Shutdown;
+use fairhook_common::time::Timestamp;
 use prometheus::{Histogram, IntCounter};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -93,6 +94,16 @@ impl Shared {
     /// Whether there is a connection that answered last time.
     pub fn answers(&self) -> bool {
         self.line.is_up()
+    }
+
+    /// Since when there is none.
+    pub fn away_since(&self) -> Option<Timestamp> {
+        self.line.away_since()
+    }
+
+    /// Questions that failed or were not answered in time.
+    pub fn errors(&self) -> u64 {
+        self.metrics.errors.get()
     }
 
     /// This ingest's share decided.

@@ -68,11 +68,6 @@ impl Windows {
         self.fitted(&self.entry(policy, key, rate), rate, now, |account| account.take(cost, now))
     }
 
-    /// Keys that are remembered, roughly.
-    pub fn keys(&self) -> u64 {
-        self.entries.entry_count()
-    }
-
     /// `None`: Redis is away, or does not answer in time; the share decides.
     async fn take_leased(&self, policy: Policy, key: &Key, rate: PolicyRate, cost: u32) -> Option<Decision> {
         let shared = self.shared.as_ref().filter(|shared| shared.answers())?;
