@@ -50,6 +50,10 @@ async fn let_pass(
         limiting::take(edge, Policy::BytesPerMinute, tenant, asked.address, cost, decided).await?;
     }
     limiting::take(edge, Policy::EventsPerDay, tenant, asked.address, 1, decided).await?;
+    // An override is so many in a window, like any other policy's: no burst beside it.
+    if tenant.override_of(Policy::Events, asked.at).is_some() {
+        return limiting::take(edge, Policy::Events, tenant, asked.address, 1, decided).await;
+    }
     let decision = edge.limiter.take_event(tenant.id, &tenant.limits()).await;
     decided.add(Policy::Events, decision);
     if decision.allowed { Ok(()) } else { Err(over_rate(&decision)) }

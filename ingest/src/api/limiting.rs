@@ -231,8 +231,11 @@ pub async fn take(
     if decision.allowed { Ok(()) } else { Err(over(policy, &decision)) }
 }
 
-/// What a tenant may ask under a policy that counts in a window; `None`: it is off.
+/// What a tenant may ask under a policy that counts in a window; `None`: it is off, and not overridden.
 fn rate_of(edge: &Edge, policy: Policy, tenant: &Tenant) -> Option<PolicyRate> {
+    if let Some(rate) = tenant.override_of(policy, Timestamp::now()) {
+        return Some(rate);
+    }
     match edge.limiter.rates.of(policy) {
         Configured::Off => None,
         Configured::Rate(rate) => Some(rate),

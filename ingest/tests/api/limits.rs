@@ -197,3 +197,30 @@ async fn an_operator_asks_the_limiter_for_what_is_its_own() {
     let tenants = rig.call(&key, "POST /v1/limits/public_form/check", json!({ "key": "a" })).await;
     assert_eq!(tenants.problem(), (403, "operator_required"));
 }
+
+#[tokio::test]
+async fn an_override_is_in_force_at_once_and_ends() {
+    let rig = Rig::limited("api_requests=off").await;
+    let (_, key) = rig.tenant("acme").await;
+    let put = async |policy: &str, body: Value| {
+        let call = format!("PUT /v1/quotas/acme/overrides/{policy}");
+        rig.call(ROOT, &call, body).await.is(201)
+    };
+    put("tier", json!({ "limit": 2, "window": "1 h", "ttl_s": 2 })).await;
+    put("events", json!({ "limit": 1, "window": "1 h" })).await;
+    let call = async || rig.call(&key, "GET /v1/jobs", Value::Null).await;
+    let first = call().await.is(200);
+    assert_eq!(first.header("ratelimit-policy"), "\"tier\";q=2;w=3600");
+    call().await.is(200);
+    refused(&call().await, "tier");
+    let event = async || rig.call(&key, "POST /v1/events", json!({ "type": "a.b", "payload": 1 })).await;
+    event().await.is(202);
+    refused(&event().await, "events");
+    rig.call(ROOT, "DELETE /v1/quotas/acme/overrides/events", Value::Null).await.is(204);
+    event().await.is(202);
+    let begin = Instant::now();
+    while call().await.status.as_u16() == 429 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
