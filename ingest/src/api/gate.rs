@@ -45,16 +45,22 @@ async fn let_pass(
         decided.add(Policy::Events, quotas.peek(tenant.id, &tenant.limits(), quotas.now()));
         return Err(problem);
     }
-    if bytes > 0 {
-        let cost = u32::try_from(bytes).unwrap_or(u32::MAX);
-        limiting::take(edge, Policy::BytesPerMinute, tenant, asked.address, cost, decided).await?;
-    }
+    event(asked, tenant, decided).await?;
     limiting::take(edge, Policy::EventsPerDay, tenant, asked.address, 1, decided).await?;
+    if bytes == 0 {
+        return Ok(());
+    }
+    let cost = u32::try_from(bytes).unwrap_or(u32::MAX);
+    limiting::take(edge, Policy::BytesPerMinute, tenant, asked.address, cost, decided).await
+}
+
+/// One event per second of those that the tenant may send: first, so that what is refused for it costs nothing else.
+async fn event(asked: &Asked, tenant: &Tenant, decided: &mut Decided) -> Result<(), Problem> {
     // An override is so many in a window, like any other policy's: no burst beside it.
     if tenant.override_of(Policy::Events, asked.at).is_some() {
-        return limiting::take(edge, Policy::Events, tenant, asked.address, 1, decided).await;
+        return limiting::take(&asked.edge, Policy::Events, tenant, asked.address, 1, decided).await;
     }
-    let decision = edge.limiter.take_event(tenant.id, &tenant.limits()).await;
+    let decision = asked.edge.limiter.take_event(tenant.id, &tenant.limits()).await;
     decided.add(Policy::Events, decision);
     if decision.allowed { Ok(()) } else { Err(over_rate(&decision)) }
 }

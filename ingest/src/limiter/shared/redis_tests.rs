@@ -8,6 +8,7 @@ use fairhook_common::health::Health;
 use fairhook_common::ids::TenantId;
 use fairhook_common::limits;
 use fairhook_common::metrics::Families;
+use fairhook_common::policy::Policy;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::tenant::{Plan, QuotaLimits};
 use prometheus::Registry;
@@ -23,6 +24,8 @@ use super::lease::{Grant, Window};
 use super::simulation_tests::{Dice, Twin};
 use super::{RedisAddress, Shared};
 use crate::limiter::events::{Quotas, Rate};
+use crate::limiter::key::Key;
+use crate::limiter::windows::Windows;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
@@ -86,7 +89,7 @@ struct Rig {
     health: Health,
     tenant: TenantId,
     limits: QuotaLimits,
-    _known: watch::Sender<usize>,
+    known: watch::Sender<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -108,7 +111,7 @@ impl Rig {
             shared.iter().map(|one| Arc::new(Quotas::new(live.clone(), Some(one.clone())))).collect();
         let limits = QuotaLimits { max_events_per_sec: per_second, burst, ..Plan::Starter.limits() };
         let tenant = TenantId::from_uuid(Uuid::now_v7());
-        Self { relay, ingests, shared, health, tenant, limits, _known: known, _tasks: tasks }
+        Self { relay, ingests, shared, health, tenant, limits, known, _tasks: tasks }
     }
 
     /// Sends ten times the limit over all ingests for `span`: how many passed, and the longest that one waited.
@@ -152,6 +155,39 @@ async fn three_ingests_keep_one_limit() {
     let asked = rig.shared.iter().map(|one| one.metrics.round_trips.get_sample_count()).sum::<u64>() - asked;
     assert!(asked < 3_000, "{asked} round trips for 12,000 events");
     assert_eq!(rig.away(), 0);
+}
+
+/// Any policy's window, too, is one for all ingests; when Redis dies each goes on with its share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_ingests_keep_one_window_and_their_shares_without_redis() {
+    let rig = Rig::start(1, 1).await;
+    let windows: Vec<_> =
+        rig.shared.iter().map(|one| Windows::new(rig.known.subscribe(), Some(one.clone()))).collect();
+    let (rate, key) = ("200 / 1 s".parse().expect("a rate"), Key::tenant(rig.tenant));
+    let flood = async |span: Duration| {
+        let (end, mut passed, mut longest) = (Instant::now() + span, 0, Duration::ZERO);
+        let mut ticks = interval(Duration::from_millis(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        for asked in 0_usize.. {
+            ticks.tick().await;
+            let began = Instant::now();
+            if began >= end {
+                break;
+            }
+            let decision = windows[asked % 3].take(Policy::ApiRequests, &key, rate, 1).await;
+            longest = longest.max(began.elapsed());
+            passed += u32::from(decision.allowed);
+        }
+        (passed, longest)
+    };
+    flood(Duration::from_millis(1_500)).await;
+    let (alive, _) = flood(Duration::from_secs(4)).await;
+    assert!((760..=816).contains(&alive), "{alive} of 800");
+    rig.relay.way.send_replace(Way::Silent);
+    let (dead, longest) = flood(Duration::from_secs(3)).await;
+    println!("{alive} of 800, then {dead} of 600; the longest took {longest:?}");
+    assert!((480..=720).contains(&dead), "{dead} of 600");
+    assert!(longest < limits::REDIS_BUDGET * 2, "one waited {longest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
