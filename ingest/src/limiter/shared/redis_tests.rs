@@ -139,6 +139,28 @@ impl Rig {
         (f64::from(passed.load(Ordering::Relaxed)), longest)
     }
 
+    /// What a flood gets while Redis answers all the time: one answer over the budget, which a busy machine may bring about,
+    /// and a share has decided.
+    async fn undisturbed<T>(&self, mut flood: impl AsyncFnMut(Duration) -> T, span: Duration) -> T {
+        for _ in 0..5 {
+            flood(Duration::from_millis(1_500)).await;
+            let before = self.errors();
+            let got = flood(span).await;
+            if self.errors() == before && self.away() == 0 {
+                return got;
+            }
+            println!("disturbed, once more");
+            for one in &self.shared {
+                timeout(Duration::from_secs(10), one.line.becomes(true)).await.expect("Redis answers");
+            }
+        }
+        panic!("Redis never answers for {span:?} within its budget");
+    }
+
+    fn errors(&self) -> u64 {
+        self.shared.iter().map(|one| one.errors()).sum()
+    }
+
     fn away(&self) -> usize {
         self.shared.iter().filter(|one| one.line.away().is_some()).count()
     }
@@ -180,8 +202,7 @@ async fn three_ingests_keep_one_window_and_their_shares_without_redis() {
         }
         (passed, longest)
     };
-    flood(Duration::from_millis(1_500)).await;
-    let (alive, _) = flood(Duration::from_secs(4)).await;
+    let (alive, _) = rig.undisturbed(&flood, Duration::from_secs(4)).await;
     assert!((760..=816).contains(&alive), "{alive} of 800");
     rig.relay.way.send_replace(Way::Silent);
     let (dead, longest) = flood(Duration::from_secs(3)).await;
@@ -211,8 +232,7 @@ async fn the_burst_is_one_for_all_ingests() {
 async fn without_redis_the_shares_decide_and_it_is_taken_up_again() {
     for way in [Way::Cut, Way::Silent] {
         let rig = Rig::start(200, 200).await;
-        rig.flood(Duration::from_millis(1_500)).await;
-        let (alive, _) = rig.flood(Duration::from_secs(2)).await;
+        let (alive, _) = rig.undisturbed(async |span| rig.flood(span).await, Duration::from_secs(2)).await;
         let dialled = rig.relay.dialled.load(Ordering::Relaxed);
         rig.relay.way.send_replace(way);
         let (dead, longest) = rig.flood(Duration::from_secs(3)).await;
