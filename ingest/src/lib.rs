@@ -1,6 +1,7 @@
 //! The way in: the HTTP API, quotas, admission and publishing.
 
 pub mod admission;
+pub mod analytics;
 pub mod api;
 pub mod limiter;
 mod serve;
@@ -18,6 +19,7 @@ use fairhook_common::store::SharedStore;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
+use analytics::Recorder;
 use fairhook_common::policy::PolicyRates;
 use limiter::Limiter;
 
@@ -69,5 +71,7 @@ pub fn start(parts: Parts, tasks: &mut JoinSet<()>, shutdown: &Shutdown) -> Rout
         Limiter::start(parts.sharing.clone(), rates, &parts.families, &parts.health, tasks, shutdown);
     let (store, queue) = (parts.store.clone(), parts.queue.clone());
     let admission = admission::start(store, queue, &parts.families, tasks, shutdown);
-    api::router(parts, admission, limiter)
+    let recorder = Arc::new(Recorder::default());
+    tasks.spawn(recorder.clone().keep(parts.store.clone(), shutdown.clone()));
+    api::router(parts, admission, limiter, recorder)
 }

@@ -17,6 +17,24 @@ pub const ACTIVITY_METERED: usize = 20_000;
 pub const METRIC_TENANTS: usize = 20;
 /// Tenants that `GET /v1/top` names.
 pub const TOP_TENANTS: usize = 50;
+/// How long it is known what limits did: a week can be compared with the one before its end.
+pub const LIMIT_MINUTES_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The span that is looked at unless it is said.
+pub const LIMIT_SPAN: Duration = Duration::from_secs(24 * 3600);
+/// Tenants of whom an ingest counts requests in a minute, some 50 bytes each.
+pub const LIMIT_TENANTS_COUNTED: usize = 10_000;
+/// Of these, the busiest are kept, each minute: some rows a minute for each ingest, a few million a week at the most.
+pub const LIMIT_TENANTS_KEPT: usize = 200;
+/// How often it is looked whether a minute is over.
+pub const LIMIT_MINUTES_SAVE: Duration = Duration::from_secs(10);
+/// Rows that are added to in one transaction.
+pub const LIMIT_ROWS_SAVED: usize = super::WRITER_ROWS as usize;
+/// Minutes that are kept in memory while the store cannot be written; the oldest go.
+pub const LIMIT_MINUTES_WAITING: usize = 60;
+/// Sums of each kind that are read: every route and policy there is, and of the tenants more than are shown.
+pub const LIMIT_SUMS: u32 = 500;
+/// Tenants, and routes, that are shown.
+pub const LIMIT_TOP: usize = 10;
 /// How often the tenants are looked at for conditions.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Tenants that are looked at in one read of the store.

@@ -260,6 +260,11 @@ pub enum Sweep {
         /// Ended before this.
         before: Timestamp,
     },
+    /// What limits did in minutes that began before this goes.
+    LimitMinutes {
+        /// Began before this.
+        before: Timestamp,
+    },
 }
 
 /// What [`Deliveries::replay`] did.

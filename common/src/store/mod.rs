@@ -44,7 +44,7 @@ pub use job::{Job, JobFilter, JobKind, JobStatus};
 pub use loading::{EndpointSnapshot, Load, Loaded, Ticket};
 pub use nodes::{Heartbeat, Member, Membership, Nodes, Roles, Standing};
 pub use roster::{Report, Roster, RosterTenant};
-pub use watch::{Surveyed, Untold, Watch, Which};
+pub use watch::{CountedBy, LimitCount, Surveyed, Tally, Untold, Watch, Which};
 
 use crate::ids::TenantId;
 

@@ -1,6 +1,7 @@
 //! What is seen of all tenants: where processes that count and processes that show meet.
 
 use async_trait::async_trait;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Page, PageRequest, StoreError};
@@ -49,6 +50,65 @@ pub trait Watch: Send + Sync + 'static {
 
     /// These were told as they stand; those that are cleared go. Idempotent.
     async fn conditions_told(&self, told: &[Untold]) -> Result<(), StoreError>;
+
+    /// Adds to what is counted of a minute, which is named by its beginning; each name is there once. One transaction.
+    async fn add_limit_counts(&self, minute: Timestamp, counts: &[LimitCount]) -> Result<(), StoreError>;
+
+    /// What was counted of the minutes that begin in `from` (inclusive) to `to`: the sum of each name, the largest first, at
+    /// most `limits::LIMIT_SUMS` of each kind.
+    async fn limit_counts(&self, from: Timestamp, to: Timestamp) -> Result<Vec<LimitCount>, StoreError>;
+}
+
+/// What requests are counted by. Stored as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CountedBy {
+    /// The method and the pattern of the path: each request is counted here.
+    Route,
+    /// The policy that refused it.
+    Policy,
+    /// The caller, if it is known.
+    Tenant,
+}
+
+crate::endpoint::stored_as_text!(CountedBy { Route = "route", Policy = "policy", Tenant = "tenant" });
+
+impl CountedBy {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::Route, Self::Policy, Self::Tenant];
+}
+
+/// Requests by something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitCount {
+    /// By what.
+    pub by: CountedBy,
+    /// Which one; a tenant is named by its id.
+    pub name: String,
+    /// How many.
+    pub tally: Tally,
+}
+
+/// How many requests there were, and how many of these were refused over a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Tally {
+    /// All.
+    pub total: u64,
+    /// Answered with 429.
+    pub blocked: u64,
+}
+
+impl Tally {
+    /// One more.
+    pub fn count(&mut self, blocked: bool) {
+        self.total += 1;
+        self.blocked += u64::from(blocked);
+    }
+
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { total: self.total + other.total, blocked: self.blocked + other.blocked }
+    }
 }
 
 /// Which tenants are surveyed.

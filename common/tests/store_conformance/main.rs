@@ -38,6 +38,8 @@ macro_rules! suite {
         mod jobs;
         #[path = "../keys.rs"]
         mod keys;
+        #[path = "../limit_minutes.rs"]
+        mod limit_minutes;
         #[path = "../lists.rs"]
         mod lists;
         #[path = "../nodes.rs"]

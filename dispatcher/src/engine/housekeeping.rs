@@ -118,6 +118,7 @@ impl Housekeeping {
                     Sweep::Retention { before: now.before(self.retention) },
                     Sweep::IdempotencyKeys,
                     Sweep::EndedJobs { before: now.before(limits::JOBS_KEPT) },
+                    Sweep::LimitMinutes { before: now.before(limits::LIMIT_MINUTES_KEPT) },
                 ];
                 let mut more = false;
                 for sweep in sweeps {

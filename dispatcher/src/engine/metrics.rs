@@ -173,6 +173,7 @@ fn sweep_name(sweep: Sweep) -> &'static str {
         Sweep::Retention { .. } => "retention",
         Sweep::IdempotencyKeys => "idempotency_keys",
         Sweep::EndedJobs { .. } => "ended_jobs",
+        Sweep::LimitMinutes { .. } => "limit_minutes",
     }
 }
 

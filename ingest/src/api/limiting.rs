@@ -120,10 +120,12 @@ pub async fn identify(State(edge): State<Arc<Edge>>, mut request: Request, next:
     let peer = request.extensions().get().copied().unwrap_or(Peer::NONE);
     let address = client::address(peer, request.headers(), &edge.settings.trusted_proxies);
     let root = &edge.settings.operator_key;
+    let mut whose = None;
     let mut response = match auth::authenticate(request.headers(), root, &edge.memory, Timestamp::now()).await
     {
         Ok(caller) => {
             let tenant = caller.tenant();
+            whose = tenant;
             let most = edge.settings.concurrent_requests;
             let place = tenant.map(|tenant| edge.under_way.begin(tenant, most));
             match place {
@@ -141,6 +143,10 @@ pub async fn identify(State(edge): State<Arc<Edge>>, mut request: Request, next:
     };
     if let Some(decided) = response.extensions().get::<Decided>().cloned() {
         decided.write(response.headers_mut());
+    }
+    if let Some(tenant) = whose {
+        // For whoever counts answers.
+        response.extensions_mut().insert(tenant);
     }
     response
 }

@@ -1,5 +1,6 @@
 //! The HTTP API. This file is its table of contents; what a call means is in the handlers' files.
 
+mod analytics;
 pub mod answer;
 mod audit;
 pub mod auth;
@@ -47,6 +48,7 @@ use fairhook_common::policy::Policy;
 use fairhook_common::store::SharedStore;
 
 use crate::admission::AdmissionHandle;
+use crate::analytics::Recorder;
 use crate::limiter::Limiter;
 use crate::{IngestSettings, Parts};
 use limiting::{Guard, UnderWay, guarded, identify};
@@ -70,16 +72,32 @@ pub struct Edge {
     memory: Memory,
     uploads: Uploads,
     health: Health,
+    recorder: Arc<Recorder>,
 }
 
 /// The whole API.
-pub(crate) fn router(parts: Parts, admission: AdmissionHandle, limiter: Limiter) -> Router {
+pub(crate) fn router(
+    parts: Parts,
+    admission: AdmissionHandle,
+    limiter: Limiter,
+    recorder: Arc<Recorder>,
+) -> Router {
     let Parts { store, egress, settings, families, health, .. } = parts;
-    let observed = Arc::new(Observed::new(&families));
+    let observed = Arc::new(Observed::new(&families, recorder.clone()));
     let memory = Memory::new(store.clone());
     let (uploads, under_way) = (Uploads::default(), UnderWay::default());
-    let edge =
-        Arc::new(Edge { store, egress, admission, settings, limiter, under_way, memory, uploads, health });
+    let edge = Arc::new(Edge {
+        store,
+        egress,
+        admission,
+        settings,
+        limiter,
+        under_way,
+        memory,
+        uploads,
+        health,
+        recorder,
+    });
     Router::new()
         .nest("/v1", routes(&edge))
         .merge(routes(&edge))
@@ -124,6 +142,7 @@ fn of_operators() -> Router<Arc<Edge>> {
         .route("/quotas/{tenant}", get(quotas::get).patch(quotas::change))
         .route("/quotas/{tenant}/overrides", get(overrides::list))
         .route("/quotas/{tenant}/overrides/{policy}", put(overrides::put).delete(overrides::delete))
+        .route("/analytics/limits", get(analytics::limits))
         .route("/top", get(stats::top))
         .route("/operator-keys", post(keys::create_operators).get(keys::list_operators))
         .route("/operator-keys/{key}", delete(keys::revoke_operators))

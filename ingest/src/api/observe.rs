@@ -10,10 +10,12 @@ use axum::response::{IntoResponse, Response};
 use fairhook_common::ids;
 use fairhook_common::limits;
 use fairhook_common::metrics::Families;
+use fairhook_common::time::Timestamp;
 use fairhook_common::unwound::unwound;
 use prometheus::{Histogram, IntCounterVec};
 
 use super::problem::{Code, Problem};
+use crate::analytics::{Recorder, Seen};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -21,11 +23,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Observed {
     requests: IntCounterVec,
     seconds: Histogram,
+    recorder: Arc<Recorder>,
 }
 
 impl Observed {
     /// Makes the families.
-    pub fn new(families: &Families) -> Self {
+    pub fn new(families: &Families, recorder: Arc<Recorder>) -> Self {
         let labels = ["route", "method", "status"];
         Self {
             requests: families.counters(
@@ -35,6 +38,7 @@ impl Observed {
             ),
             seconds: families
                 .seconds("fairhook_api_request_seconds", "Time from a request's head to its answer"),
+            recorder,
         }
     }
 }
@@ -59,6 +63,7 @@ pub async fn observe(State(observed): State<Arc<Observed>>, request: Request, ne
         ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(response.status().as_u16() / 100).min(5)];
     observed.requests.with_label_values(&[route, method, class]).inc();
     observed.seconds.observe(started.elapsed().as_secs_f64());
+    observed.recorder.count(Timestamp::now(), &Seen::of(method, route, &response));
     response
 }
 
@@ -98,7 +103,7 @@ mod tests {
     use super::*;
 
     fn router(registry: &Registry) -> Router {
-        let observed = Arc::new(Observed::new(&Families::new(registry.clone())));
+        let observed = Arc::new(Observed::new(&Families::new(registry.clone()), Arc::default()));
         let breaks = async || -> &'static str { panic!("a handler's own mistake, with a secret") };
         let routes = || Router::new().route("/fine/{id}", get(async || "fine")).route("/breaks", get(breaks));
         Router::new().nest("/v1", routes()).merge(routes()).layer(from_fn_with_state(observed, observe))

@@ -90,7 +90,7 @@ impl Params {
     }
 }
 
-fn time(text: &str) -> Result<Timestamp, &'static str> {
+pub(super) fn time(text: &str) -> Result<Timestamp, &'static str> {
     // A `+` that was not escaped reads as a space; no other space is in RFC 3339 as we show it.
     Timestamp::parse(&text.replace(' ', "+"))
         .ok_or("must be a time in RFC 3339, such as 2026-01-31T12:00:00Z")

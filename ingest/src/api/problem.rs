@@ -10,6 +10,8 @@ use fairhook_common::store::{ControlError, StoreError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::analytics::Violated;
+
 /// The type of a refusal over a quota, which IANA registers.
 const QUOTA_TYPE: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
@@ -124,13 +126,14 @@ struct Parts {
     errors: Vec<Fault>,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    violated: Option<&'static str>,
 }
 
 impl Problem {
     /// A problem; `detail` is one sentence for people.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let (errors, members, headers) = (Vec::new(), Map::new(), Vec::new());
-        Self(Box::new(Parts { code, detail: detail.into(), errors, members, headers }))
+        Self(Box::new(Parts { code, detail: detail.into(), errors, members, headers, violated: None }))
     }
 
     /// A request with faults, of which there is at least one.
@@ -156,8 +159,10 @@ impl Problem {
     }
 
     /// Over the quotas named, with the members that the registered type has.
-    pub fn quota(detail: impl Into<String>, policies: &[&str]) -> Self {
-        Self::new(Code::QuotaExceeded, detail).member("violated-policies", json!(policies))
+    pub fn quota(detail: impl Into<String>, policies: &[&'static str]) -> Self {
+        let mut problem = Self::new(Code::QuotaExceeded, detail).member("violated-policies", json!(policies));
+        problem.0.violated = policies.first().copied();
+        problem
     }
 
     /// Adds `Retry-After`: whole seconds, at least 1, never less than `after`.
@@ -215,6 +220,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.0.headers);
+        if let Some(name) = self.0.violated {
+            response.extensions_mut().insert(Violated(name));
+        }
         response
     }
 }

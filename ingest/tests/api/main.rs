@@ -1,6 +1,7 @@
 //! The HTTP API as a caller sees it, over a real store.
 
 mod access;
+mod analytics;
 mod deliveries;
 mod endpoints;
 mod event_batch;

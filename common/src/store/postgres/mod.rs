@@ -26,6 +26,7 @@ mod idempotency;
 mod jobs;
 mod keys;
 mod lifecycle;
+mod limit_minutes;
 mod listing;
 mod load;
 mod matching;
@@ -275,6 +276,7 @@ fn migrations() -> Migrator {
         (4, "nodes behind", include_str!("../../../../migrations/postgres/0004_nodes_behind.sql")),
         (5, "conditions", include_str!("../../../../migrations/postgres/0005_conditions.sql")),
         (7, "overrides", include_str!("../../../../migrations/postgres/0007_overrides.sql")),
+        (8, "limit minutes", include_str!("../../../../migrations/postgres/0008_limit_minutes.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -47,6 +47,12 @@ pub(super) async fn step(
                         (SELECT id FROM jobs WHERE ended_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";
             remove(db, jobs, before, limit).await
         }
+        Sweep::LimitMinutes { before } => {
+            let minutes = "DELETE FROM limit_minutes WHERE (minute, counted_by, name) IN \
+                           (SELECT minute, counted_by, name FROM limit_minutes WHERE minute < $1 LIMIT $2 \
+                            FOR UPDATE SKIP LOCKED)";
+            remove(db, minutes, before, limit).await
+        }
     };
     Ok((rows?, walk))
 }

@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{PostgresStore, columns, conditions, survey};
+use super::{PostgresStore, columns, conditions, limit_minutes, survey};
 use crate::activity::ProcessActivity;
 use crate::condition::{Condition, ConditionKey};
 use crate::ids::TenantId;
 use crate::limits;
-use crate::store::{Page, PageRequest, StoreError, Surveyed, Untold, Watch, Which};
+use crate::store::{LimitCount, Page, PageRequest, StoreError, Surveyed, Untold, Watch, Which};
 use crate::time::Timestamp;
 
 #[async_trait]
@@ -98,5 +98,18 @@ impl Watch for PostgresStore {
             Box::pin(async move { conditions::told(db, &told).await })
         })
         .await
+    }
+
+    async fn add_limit_counts(&self, minute: Timestamp, counts: &[LimitCount]) -> Result<(), StoreError> {
+        let counts = counts.to_vec();
+        self.write(move |db| {
+            let counts = counts.clone();
+            Box::pin(async move { limit_minutes::add(db, minute, &counts).await })
+        })
+        .await
+    }
+
+    async fn limit_counts(&self, from: Timestamp, to: Timestamp) -> Result<Vec<LimitCount>, StoreError> {
+        self.read(move |db| Box::pin(limit_minutes::sums(db, from, to))).await
     }
 }

@@ -164,7 +164,10 @@ impl Deliveries for SqliteStore {
         self.step(move |db| {
             Box::pin(async move {
                 let rows = sweep::step(db, what, limit, now).await?;
-                let touches_deliveries = !matches!(what, Sweep::IdempotencyKeys | Sweep::EndedJobs { .. });
+                let touches_deliveries = !matches!(
+                    what,
+                    Sweep::IdempotencyKeys | Sweep::EndedJobs { .. } | Sweep::LimitMinutes { .. }
+                );
                 if rows > 0 && touches_deliveries {
                     recent.disturb();
                 }

@@ -25,6 +25,7 @@ mod facts;
 mod jobs;
 mod keys;
 mod lifecycle;
+mod limit_minutes;
 mod listing;
 mod load;
 mod matching;
@@ -252,6 +253,7 @@ fn migrations() -> Migrator {
         (2, "conditions", include_str!("../../../../migrations/sqlite/0002_conditions.sql")),
         (3, "by_event", include_str!("../../../../migrations/sqlite/0003_by_event.sql")),
         (5, "overrides", include_str!("../../../../migrations/sqlite/0005_overrides.sql")),
+        (6, "limit_minutes", include_str!("../../../../migrations/sqlite/0006_limit_minutes.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -46,6 +46,11 @@ pub(super) async fn step(
             let jobs = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE ended_at < ?1 LIMIT ?2)";
             remove(db, jobs, before, removals).await
         }
+        Sweep::LimitMinutes { before } => {
+            let minutes = "DELETE FROM limit_minutes WHERE (minute, counted_by, name) IN \
+                           (SELECT minute, counted_by, name FROM limit_minutes WHERE minute < ?1 LIMIT ?2)";
+            remove(db, minutes, before, removals).await
+        }
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{SqliteStore, conditions, locked, survey};
+use super::{SqliteStore, conditions, limit_minutes, locked, survey};
 use crate::activity::ProcessActivity;
 use crate::condition::{Condition, ConditionKey};
 use crate::ids::TenantId;
 use crate::limits;
-use crate::store::{Page, PageRequest, StoreError, Surveyed, Untold, Watch, Which};
+use crate::store::{LimitCount, Page, PageRequest, StoreError, Surveyed, Untold, Watch, Which};
 use crate::time::Timestamp;
 
 /// What was told, and when. There are as many tellers as this process has roles.
@@ -67,5 +67,14 @@ impl Watch for SqliteStore {
     async fn conditions_told(&self, told: &[Untold]) -> Result<(), StoreError> {
         let told = told.to_vec();
         self.write(move |db| Box::pin(async move { conditions::told(db, &told).await })).await
+    }
+
+    async fn add_limit_counts(&self, minute: Timestamp, counts: &[LimitCount]) -> Result<(), StoreError> {
+        let counts = counts.to_vec();
+        self.write(move |db| Box::pin(async move { limit_minutes::add(db, minute, &counts).await })).await
+    }
+
+    async fn limit_counts(&self, from: Timestamp, to: Timestamp) -> Result<Vec<LimitCount>, StoreError> {
+        self.read(move |db| Box::pin(limit_minutes::sums(db, from, to))).await
     }
 }
