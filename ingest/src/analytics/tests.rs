@@ -117,7 +117,7 @@ fn minutes_that_cannot_be_kept_are_bounded() {
     assert_eq!(left.len(), limits::LIMIT_MINUTES_WAITING);
 }
 
-/// Prints what counting costs: `cargo test -p fairhook-ingest --release --lib counting_costs -- --ignored --nocapture`.
+/// Prints what counting costs; `docs/BENCHMARKS.md` has the command.
 #[test]
 #[ignore = "it measures"]
 fn counting_costs_little() {
