@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use fairhook_common::config::Environment;
 
 use super::subject::{Wanted, Watched};
-use super::{BenchError, isolation, shares};
+use super::{BenchError, isolation, limits, shares};
 use crate::workload::Pace;
 
 /// What to measure, and how.
@@ -50,6 +50,7 @@ pub fn command() -> Command {
     Command::new("bench")
         .about("Measures an engine: one that it starts itself, or a running one")
         .subcommand(isolation::command())
+        .subcommand(limits::command())
         .subcommand(shares::command())
         .args_conflicts_with_subcommands(true)
         .args(Wanted::args())

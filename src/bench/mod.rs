@@ -6,6 +6,7 @@
 mod args;
 mod backlog;
 mod isolation;
+mod limits;
 mod parts;
 mod relay;
 mod report;
@@ -88,6 +89,7 @@ async fn until_told_to_end(matches: &ArgMatches) -> Result<bool, BenchError> {
 async fn measure_as_told(matches: &ArgMatches) -> Result<bool, BenchError> {
     match matches.subcommand() {
         Some(("isolation", matches)) => return isolation::run(matches).await,
+        Some(("limits", matches)) => return limits::run(matches).await.map(|()| true),
         Some(("shares", matches)) => return shares::run(matches).await.map(|()| true),
         _ => {}
     }
