@@ -116,6 +116,11 @@ impl WindowLength {
     pub fn length(self) -> Duration {
         self.0
     }
+
+    /// The same in milliseconds, as the store keeps it.
+    pub(crate) fn milliseconds(self) -> i64 {
+        i64::try_from(self.0.as_millis()).expect("at most WINDOW_MAX")
+    }
 }
 
 impl FromStr for WindowLength {

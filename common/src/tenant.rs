@@ -1,10 +1,11 @@
-//! Tenants, their plans and what a plan allows.
+//! Tenants and what they may use.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::TenantId;
+use crate::plan::Plan;
 use crate::policy::{Override, Policy, PolicyRate};
 use crate::time::Timestamp;
 
@@ -46,12 +47,12 @@ pub struct Tenant {
 impl Tenant {
     /// The weight in force, at least 1.
     pub fn effective_weight(&self) -> u32 {
-        self.weight.unwrap_or_else(|| self.plan.weight()).max(1)
+        self.weight.unwrap_or(self.plan.weight).max(1)
     }
 
     /// The limits in force: the tenant's own where set, else the plan's.
     pub fn limits(&self) -> QuotaLimits {
-        self.quota.over(self.plan.limits())
+        self.quota.over(self.plan.limits)
     }
 
     /// The overrides in force.
@@ -99,95 +100,6 @@ crate::endpoint::stored_as_text!(TenantStatus { Active = "active", Deleting = "d
 crate::endpoint::stored_as_text!(Ingest { Open = "open", Blocked = "blocked" });
 crate::endpoint::stored_as_text!(Dispatch { Open = "open", Paused = "paused" });
 
-/// The plans. `free` and `pro` are read as aliases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Plan {
-    /// The default.
-    #[default]
-    #[serde(alias = "free")]
-    Starter,
-    /// Ten times a starter's rate.
-    #[serde(alias = "pro")]
-    Professional,
-    /// A hundred times a starter's rate.
-    Enterprise,
-}
-
-impl Plan {
-    /// The stored and shown name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Starter => "starter",
-            Self::Professional => "professional",
-            Self::Enterprise => "enterprise",
-        }
-    }
-
-    /// Reads a name or an alias of one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "starter" | "free" => Some(Self::Starter),
-            "professional" | "pro" => Some(Self::Professional),
-            "enterprise" => Some(Self::Enterprise),
-            _ => None,
-        }
-    }
-
-    /// The share of dispatch time, relative to other tenants.
-    pub fn weight(self) -> u32 {
-        match self {
-            Self::Starter => 1,
-            Self::Professional => 2,
-            Self::Enterprise => 4,
-        }
-    }
-
-    /// Calls other than events, of one tenant from one address.
-    pub fn tier(self) -> PolicyRate {
-        let text = match self {
-            Self::Starter => "50 / 10 s",
-            Self::Professional => "200 / 10 s",
-            Self::Enterprise => "1000 / 10 s",
-        };
-        text.parse().expect("it is a rate")
-    }
-
-    /// What the plan allows.
-    pub fn limits(self) -> QuotaLimits {
-        let starter = QuotaLimits {
-            max_events_per_sec: 100,
-            burst: 1_000,
-            max_concurrent_deliveries: 50,
-            max_dlq_size: 100,
-            max_backlog: 100_000,
-            max_endpoints: 50,
-            dlq_overflow: DlqOverflow::DropOldest,
-        };
-        match self {
-            Self::Starter => starter,
-            Self::Professional => QuotaLimits {
-                max_events_per_sec: 1_000,
-                burst: 10_000,
-                max_concurrent_deliveries: 100,
-                max_dlq_size: 1_000,
-                max_backlog: 1_000_000,
-                max_endpoints: 100,
-                ..starter
-            },
-            Self::Enterprise => QuotaLimits {
-                max_events_per_sec: 10_000,
-                burst: 100_000,
-                max_concurrent_deliveries: 500,
-                max_dlq_size: 10_000,
-                max_backlog: 10_000_000,
-                max_endpoints: 250,
-                ..starter
-            },
-        }
-    }
-}
-
 /// What a tenant may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct QuotaLimits {
@@ -218,6 +130,12 @@ pub enum DlqOverflow {
     /// The endpoint is paused (`dlq_full`) and the delivery held.
     PauseEndpoint,
 }
+
+crate::endpoint::stored_as_text!(DlqOverflow {
+    DropOldest = "drop_oldest",
+    RejectNew = "reject_new",
+    PauseEndpoint = "pause_endpoint",
+});
 
 /// Limits that differ from the plan's; `None`: the plan's. Stored as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -5,9 +5,9 @@ use fairhook_common::condition::OPERATOR_TENANT;
 use fairhook_common::endpoint::{BodyForm, EndpointSettings};
 use fairhook_common::event::EventPattern;
 use fairhook_common::limits;
+use fairhook_common::plan::PlanName;
 use fairhook_common::retry::RetrySchedule;
 use fairhook_common::store::{ControlError, NewEndpoint, NewTenant, SharedStore, TenantRef};
-use fairhook_common::tenant::Plan;
 use fairhook_common::time::Timestamp;
 
 /// The endpoint's uid.
@@ -43,7 +43,7 @@ fn operator() -> NewTenant {
     NewTenant {
         slug: OPERATOR_TENANT.into(),
         name: "The operator's own events".into(),
-        plan: Plan::Starter,
+        plan: PlanName::STARTER,
         weight: None,
         metadata: "{}".into(),
     }

@@ -38,6 +38,8 @@ pub const ENDPOINT_RATE_MAX: u64 = 100_000;
 pub const QUOTA_MAX: u64 = 1_000_000_000;
 /// An operator's own key of a limit: an address or an account, not a document.
 pub const CHECK_KEY_CHARS: usize = 256;
+/// Plans. They are listed whole, and every roster is joined with them.
+pub const PLANS_MAX: u32 = 100;
 /// Endpoints that a tenant may be allowed: what one event makes of deliveries is one transaction, for which others wait.
 pub const ENDPOINTS_MAX: u64 = 2_000;
 /// API keys of one tenant.

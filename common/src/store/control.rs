@@ -1,4 +1,4 @@
-//! The control plane: tenants, keys, endpoints, quotas.
+//! The control plane: tenants, plans, keys, endpoints, quotas.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use super::{Job, Page, PageRequest, StoreError};
 use crate::endpoint::{Endpoint, EndpointSettings, EndpointStatus, StatusReason};
 use crate::ids::{EndpointId, KeyId, TenantId};
 use crate::key::ApiKey;
+use crate::plan::{Plan, PlanChanges, PlanName};
 use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
-use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaPatch, Tenant};
+use crate::tenant::{DeliveryCounts, Dispatch, Ingest, QuotaPatch, Tenant};
 use crate::time::Timestamp;
 
-/// Tenants, keys, endpoints and quotas. Every change is told to [`super::Store::changes`].
+/// Tenants, plans, keys, endpoints and quotas. Every change is told to [`super::Store::changes`].
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
     /// Makes a tenant, and its first key if there is one, in one transaction. Its queue's name is made here, once:
@@ -46,6 +47,22 @@ pub trait Control: Send + Sync + 'static {
     /// Starts a tenant's end: from now on it is `Deleting`, its keys are refused, its endpoints deleted; the job does the
     /// rest. Idempotent: the same job.
     async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError>;
+
+    /// Changes what `changes` names of the plan with this name, or makes it: what is not named is then the starter's, as that
+    /// stands; returns whether it was made. In force for all its tenants with the commit. At most `limits::PLANS_MAX`.
+    /// Idempotent.
+    async fn put_plan(
+        &self,
+        name: PlanName,
+        changes: PlanChanges,
+        now: Timestamp,
+    ) -> Result<(Plan, bool), ControlError>;
+
+    /// Finds a plan.
+    async fn find_plan(&self, name: &PlanName) -> Result<Option<Plan>, StoreError>;
+
+    /// Every plan, by its name.
+    async fn list_plans(&self) -> Result<Vec<Plan>, StoreError>;
 
     /// Keeps a key; at most `limits::KEYS_PER_TENANT` that are neither revoked nor expired.
     async fn add_key(&self, key: ApiKey) -> Result<(), ControlError>;
@@ -142,6 +159,9 @@ pub enum ControlError {
     /// As many as there may be; the number is the limit.
     #[error("the limit of {0} is reached")]
     LimitReached(u32),
+    /// The tenant's plan is to be one that there is not.
+    #[error("there is no plan `{0}`")]
+    NoPlan(PlanName),
     /// What is to be changed is not there, or is being deleted.
     #[error("not found")]
     NotFound,
@@ -188,7 +208,7 @@ pub struct NewTenant {
     /// Its name.
     pub name: String,
     /// Its plan.
-    pub plan: Plan,
+    pub plan: PlanName,
     /// A weight of its own.
     pub weight: Option<u32>,
     /// A JSON object as text.
@@ -201,7 +221,7 @@ pub struct TenantChanges {
     /// Its name.
     pub name: Option<String>,
     /// Its plan.
-    pub plan: Option<Plan>,
+    pub plan: Option<PlanName>,
     /// A weight of its own; `Some(None)`: the plan's.
     pub weight: Option<Option<u32>>,
     /// A JSON object as text.

@@ -67,7 +67,7 @@ pub enum Change {
     OperatorKeys,
     /// Deliveries of this tenant became due by an act of the API (a replay, a release).
     Due(TenantId),
-    /// What changed cannot be told: whoever remembers anything forgets it.
+    /// What changed cannot be told, or is in many tenants (a plan): whoever remembers anything forgets it.
     Everything,
 }
 

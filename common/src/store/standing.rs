@@ -6,7 +6,7 @@ use crate::delivery::{DeliveryState, DiscardReason, Generation, Lane, Outcome, V
 use crate::endpoint::{EndpointStatus, StatusReason};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
 use crate::store::Recorded;
-use crate::tenant::{DlqOverflow, QuotaLimits};
+use crate::tenant::DlqOverflow;
 use crate::time::Timestamp;
 
 /// A delivery as it stands, while the outcomes of a batch are applied one after another.
@@ -58,9 +58,21 @@ pub(super) struct EndpointFacts {
 pub(super) struct TenantFacts {
     pub lives: bool,
     pub dispatch_open: bool,
-    pub limits: QuotaLimits,
+    pub max_dlq_size: u32,
+    pub dlq_overflow: DlqOverflow,
     /// Dead letters, those of this batch among them.
     pub dead: u64,
+}
+
+impl TenantFacts {
+    /// Of a tenant that is not there.
+    pub(super) const GONE: Self = Self {
+        lives: false,
+        dispatch_open: false,
+        max_dlq_size: 0,
+        dlq_overflow: DlqOverflow::DropOldest,
+        dead: 0,
+    };
 }
 
 impl EndpointFacts {
@@ -172,8 +184,8 @@ impl Standing {
         tenant: &mut TenantFacts,
         at: Timestamp,
     ) -> Option<StatusReason> {
-        let full = tenant.dead >= u64::from(tenant.limits.max_dlq_size);
-        match tenant.limits.dlq_overflow {
+        let full = tenant.dead >= u64::from(tenant.max_dlq_size);
+        match tenant.dlq_overflow {
             DlqOverflow::RejectNew if full => self.discard(DiscardReason::DlqOverflow, at),
             DlqOverflow::PauseEndpoint if full => {
                 self.wait(DeliveryState::Held, Wait::Held, at);

@@ -5,9 +5,10 @@ use fairhook_common::endpoint::{BodyForm, Endpoint, EndpointSettings};
 use fairhook_common::event::EventPattern;
 use fairhook_common::ids::TenantId;
 use fairhook_common::limits;
+use fairhook_common::plan::PlanName;
 use fairhook_common::retry::RetrySchedule;
 use fairhook_common::store::{JobFilter, NewEndpoint, NewTenant, Order, Page, PageRequest, StoreError};
-use fairhook_common::tenant::{Plan, Tenant};
+use fairhook_common::tenant::Tenant;
 
 use super::harness::{START, World};
 
@@ -15,7 +16,7 @@ pub fn new_tenant(slug: &str) -> NewTenant {
     NewTenant {
         slug: slug.into(),
         name: format!("The {slug}"),
-        plan: Plan::Starter,
+        plan: PlanName::STARTER,
         weight: None,
         metadata: "{}".into(),
     }

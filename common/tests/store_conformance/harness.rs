@@ -10,12 +10,13 @@ use fairhook_common::delivery::{
 use fairhook_common::endpoint::{BodyForm, Endpoint, EndpointSettings, EndpointStatus, StatusReason};
 use fairhook_common::event::{EventPattern, EventType, Idempotency, NewEvent};
 use fairhook_common::ids::{DeliveryId, EndpointId, EventId, TenantId};
+use fairhook_common::plan::PlanName;
 use fairhook_common::retry::RetrySchedule;
 use fairhook_common::store::{
     Admission, Claim, ClaimFrom, Claimed, DeliveryFilter, DeliveryView, EndpointChanges, Load, Loaded,
     NewEndpoint, NewTenant, Order, PageRequest, Recorded, SharedStore, TenantChanges, Ticket,
 };
-use fairhook_common::tenant::{DeliveryCounts, Dispatch, DlqOverflow, Plan, QuotaPatch, Tenant};
+use fairhook_common::tenant::{DeliveryCounts, Dispatch, DlqOverflow, QuotaPatch, Tenant};
 use fairhook_common::time::Timestamp;
 use uuid::Uuid;
 
@@ -62,7 +63,7 @@ impl World {
         let new = NewTenant {
             slug: slug.into(),
             name: slug.into(),
-            plan: Plan::Starter,
+            plan: PlanName::STARTER,
             weight: None,
             metadata: "{}".into(),
         };

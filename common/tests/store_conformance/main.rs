@@ -46,6 +46,8 @@ macro_rules! suite {
         mod nodes;
         #[path = "../overrides.rs"]
         mod overrides;
+        #[path = "../plans.rs"]
+        mod plans;
         #[path = "../replays.rs"]
         mod replays;
         #[path = "../reports.rs"]
@@ -68,8 +70,8 @@ mod postgres {
 
     mod contention;
     mod isolation;
+    mod lookups;
     mod notices;
     mod partitions;
-    mod plans;
     mod together;
 }

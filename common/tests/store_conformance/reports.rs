@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use fairhook_common::endpoint::Circuit;
 use fairhook_common::limits;
+use fairhook_common::plan::PlanName;
 use fairhook_common::store::{Report, TenantChanges};
-use fairhook_common::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, QuotaPatch};
+use fairhook_common::tenant::{DeliveryCounts, Dispatch, Ingest, QuotaPatch};
 
 use super::given::made;
 use super::harness::{START, World, at};
@@ -22,7 +23,7 @@ async fn the_roster_tells_what_changed_since() {
         (first.id, &first.slug, &first.queue),
         (acme.id, &Arc::from("acme"), &Arc::from(&*acme.queue))
     );
-    assert_eq!((first.weight, first.max_concurrent), (1, Plan::Starter.limits().max_concurrent_deliveries));
+    assert_eq!((first.weight, first.max_concurrent), (1, 50));
     assert_eq!((first.dispatch, first.deleted), (Dispatch::Open, false));
     assert_eq!(all.tenants[1].id, other.id);
 
@@ -36,7 +37,7 @@ async fn the_roster_tells_what_changed_since() {
         (TenantChanges { quota, ..change() }, (5, 3, Dispatch::Open)),
         (TenantChanges { dispatch: Some(Dispatch::Paused), ..change() }, (5, 3, Dispatch::Paused)),
         (
-            TenantChanges { weight: Some(None), plan: Some(Plan::Enterprise), ..change() },
+            TenantChanges { weight: Some(None), plan: Some(PlanName::ENTERPRISE), ..change() },
             (4, 3, Dispatch::Paused),
         ),
     ] {

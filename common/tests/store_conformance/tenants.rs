@@ -2,8 +2,9 @@
 
 use fairhook_common::ids::{TenantId, base32};
 use fairhook_common::key::{ApiKey, KeyText, Scope};
+use fairhook_common::plan::PlanName;
 use fairhook_common::store::{Change, ControlError, NewTenant, TenantChanges, TenantRef};
-use fairhook_common::tenant::{Dispatch, Ingest, Plan, QuotaChanges, QuotaPatch, TenantStatus};
+use fairhook_common::tenant::{Dispatch, Ingest, QuotaChanges, QuotaPatch, TenantStatus};
 
 use super::given::{made, new_tenant};
 use super::harness::{START, World, at};
@@ -62,11 +63,11 @@ async fn putting_a_tenant_twice_changes_nothing() {
     let (same, new) = store.put_tenant(new_tenant("acme"), at(5)).await.expect("put");
     assert!(!new);
     assert_eq!(same, made, "not even the time of its last change");
-    let changed = NewTenant { plan: Plan::from_name("pro").expect("a plan"), ..new_tenant("acme") };
+    let changed = NewTenant { plan: "pro".parse().expect("a plan"), ..new_tenant("acme") };
     let (changed, new) = store.put_tenant(changed, at(6)).await.expect("put");
     assert!(!new);
     assert_eq!((changed.id, changed.queue), (made.id, made.queue), "it is the same one");
-    assert_eq!((changed.plan, changed.updated_at), (Plan::Professional, at(6)));
+    assert_eq!((changed.plan.name, changed.updated_at), (PlanName::PROFESSIONAL, at(6)));
     assert!(store.roster(version).await.expect("a roster").version > version);
 }
 
@@ -133,12 +134,12 @@ async fn limits_come_from_the_plan_unless_set() {
         ..QuotaPatch::default()
     };
     let changes =
-        TenantChanges { quota, plan: Some(Plan::Enterprise), ..TenantChanges::default() };
+        TenantChanges { quota, plan: Some(PlanName::ENTERPRISE), ..TenantChanges::default() };
     store.update_tenant(made.id, changes, START).await.expect("changed");
     let found = store.find_tenant(&TenantRef::Id(made.id)).await.expect("read").expect("there");
     assert_eq!(found.quota, quota.over(QuotaChanges::default()));
     assert_eq!((found.limits().max_endpoints, found.limits().max_dlq_size), (1, 3));
-    assert_eq!(found.limits().max_backlog, Plan::Enterprise.limits().max_backlog);
+    assert_eq!(found.limits().max_backlog, 10_000_000);
 }
 
 #[tokio::test]

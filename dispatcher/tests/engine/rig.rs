@@ -11,6 +11,7 @@ use fairhook_common::event::{EventPattern, EventType, NewEvent};
 use fairhook_common::ids::{DeliveryId, EventId, TenantId};
 use fairhook_common::membership::{self, Node};
 use fairhook_common::metrics::Families;
+use fairhook_common::plan::PlanName;
 use fairhook_common::queue::memory::MemoryQueue;
 use fairhook_common::queue::{Message, Published, Queue, QueueAddress};
 use fairhook_common::retry::RetrySchedule;
@@ -20,7 +21,7 @@ use fairhook_common::store::{
     Admission, Browse, Control, Deliveries, DeliveryView, EndpointChanges, NewEndpoint, NewTenant, Recovery,
     Roles, Settled, TenantChanges,
 };
-use fairhook_common::tenant::{DeliveryCounts, Dispatch, Plan, QuotaPatch, Tenant};
+use fairhook_common::tenant::{DeliveryCounts, Dispatch, QuotaPatch, Tenant};
 use fairhook_common::time::Timestamp;
 use fairhook_dispatcher::attempt::{Attempter, ResolverSettings};
 use fairhook_dispatcher::{DispatchSettings, Handle, Parts};
@@ -129,7 +130,7 @@ impl Rig {
         let new = NewTenant {
             slug: slug.into(),
             name: slug.into(),
-            plan: Plan::Starter,
+            plan: PlanName::STARTER,
             weight: None,
             metadata: "{}".into(),
         };

@@ -1,4 +1,4 @@
-//! Who changed what of tenants, keys, quotas, endpoints and jobs: one line in the log per change, told where it is known who
+//! Who changed what of tenants, plans, keys, quotas, endpoints and jobs: one line in the log per change, told where it is known who
 //! asked and only once the change is made. No secrets: a key is its id, an endpoint its host (what stands behind it in a URL
 //! may be one), and of a tenant's settings only those are told that operators set.
 
@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 
 use fairhook_common::endpoint::Endpoint;
 use fairhook_common::ids::KeyId;
+use fairhook_common::plan::Plan;
 use fairhook_common::policy::{Override, Policy};
 use fairhook_common::store::Job;
 use fairhook_common::tenant::Tenant;
@@ -25,14 +26,14 @@ impl Display for Caller {
 
 /// A tenant was made, maybe with its first key.
 pub(super) fn tenant_made(caller: &Caller, tenant: &Tenant, first_key: Option<KeyId>) {
-    let (slug, plan) = (tenant.slug.as_str(), tenant.plan.name());
+    let (slug, plan) = (tenant.slug.as_str(), tenant.plan.name.as_str());
     let key = first_key.map(tracing::field::display);
     tracing::info!(%caller, tenant = slug, tenant.id = %tenant.id, plan, key, "a tenant was made");
 }
 
 /// What can be set of a tenant was changed.
 pub(super) fn tenant_changed(caller: &Caller, tenant: &Tenant) {
-    let (slug, plan, weight) = (tenant.slug.as_str(), tenant.plan.name(), tenant.effective_weight());
+    let (slug, plan, weight) = (tenant.slug.as_str(), tenant.plan.name.as_str(), tenant.effective_weight());
     tracing::info!(%caller, tenant = slug, plan, weight, "a tenant was changed");
 }
 
@@ -51,9 +52,17 @@ pub(super) fn tenant_deleted(caller: &Caller, tenant: &Tenant) {
 
 /// Limits were changed; those that are not the plan's are told.
 pub(super) fn quota_changed(caller: &Caller, tenant: &Tenant) {
-    let (slug, plan) = (tenant.slug.as_str(), tenant.plan.name());
+    let (slug, plan) = (tenant.slug.as_str(), tenant.plan.name.as_str());
     let quota = serde_json::to_string(&tenant.quota).unwrap_or_default();
     tracing::info!(%caller, tenant = slug, plan, quota, "a tenant's quota was changed");
+}
+
+/// A plan was made or changed; all of it is told, for it is in force for every tenant that has it.
+pub(super) fn plan_put(caller: &Caller, plan: &Plan, made: bool) {
+    let Plan { name, weight, limits, tier, .. } = plan;
+    let limits = serde_json::to_string(limits).unwrap_or_default();
+    let done = if made { "a plan was made" } else { "a plan was changed" };
+    tracing::info!(%caller, plan = %name, weight, limits, %tier, "{done}");
 }
 
 /// A key was made, an operator's or its owner's.

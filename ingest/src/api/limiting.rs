@@ -245,7 +245,7 @@ fn rate_of(edge: &Edge, policy: Policy, tenant: &Tenant) -> Option<PolicyRate> {
     match edge.limiter.rates.of(policy) {
         Configured::Off => None,
         Configured::Rate(rate) => Some(rate),
-        Configured::Tenants => Some(tenant.plan.tier()),
+        Configured::Tenants => Some(tenant.plan.tier),
     }
 }
 

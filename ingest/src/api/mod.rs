@@ -21,11 +21,13 @@ mod health;
 mod jobs;
 pub mod json;
 mod keys;
+mod limit_fields;
 mod limiting;
 mod memory;
 mod observe;
 mod overrides;
 pub mod page;
+mod plans;
 mod posted_event;
 pub mod problem;
 mod quotas;
@@ -143,6 +145,8 @@ fn of_operators() -> Router<Arc<Edge>> {
         .route("/quotas/{tenant}/overrides", get(overrides::list))
         .route("/quotas/{tenant}/overrides/{policy}", put(overrides::put).delete(overrides::delete))
         .route("/analytics/limits", get(analytics::limits))
+        .route("/plans", get(plans::list))
+        .route("/plans/{plan}", get(plans::get).put(plans::put))
         .route("/top", get(stats::top))
         .route("/operator-keys", post(keys::create_operators).get(keys::list_operators))
         .route("/operator-keys/{key}", delete(keys::revoke_operators))

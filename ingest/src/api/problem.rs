@@ -252,6 +252,8 @@ impl From<ControlError> for Problem {
             ControlError::LimitReached(limit) => {
                 Self::new(Code::LimitReached, error.to_string()).member("limit", limit.into())
             }
+            // Wherever a tenant's plan is named, it is in the field of this name.
+            ControlError::NoPlan(_) => Self::invalid(vec![Fault::at("/plan", error)]),
             ControlError::NotFound => Self::new(Code::NotFound, "it is not there, or is being deleted"),
             ControlError::Conflict => {
                 Self::new(Code::Conflict, "it was changed at the same time; read it again")

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use fairhook_common::limits;
+use fairhook_common::plan::PlanName;
 use fairhook_common::time::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -40,6 +41,11 @@ pub fn parsed<T, E: ToString>(
 /// A typed id.
 pub fn id<T: FromStr<Err: ToString>>(value: &RawValue) -> Read<T> {
     parsed(limits::SHOWN_NAME_CHARS, T::from_str)(value)
+}
+
+/// The name of a plan. Whether there is one the store says.
+pub fn plan(value: &RawValue) -> Read<PlanName> {
+    parsed(limits::NAME_CHARS, PlanName::from_str)(value)
 }
 
 /// One out of a closed list of names.

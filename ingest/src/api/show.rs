@@ -3,8 +3,9 @@
 use fairhook_common::endpoint::{BodyForm, Circuit, Endpoint, EndpointStatus, StatusReason};
 use fairhook_common::ids::{EndpointId, KeyId, TenantId};
 use fairhook_common::key::{ApiKey, KeyText, Scope};
+use fairhook_common::plan::PlanName;
 use fairhook_common::retry::RetrySchedule;
-use fairhook_common::tenant::{Dispatch, Ingest, Plan, Tenant, TenantStatus};
+use fairhook_common::tenant::{Dispatch, Ingest, Tenant, TenantStatus};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -20,7 +21,7 @@ pub struct TenantView {
     id: TenantId,
     slug: String,
     name: String,
-    plan: Plan,
+    plan: PlanName,
     weight: u32,
     status: TenantStatus,
     ingest: Ingest,
@@ -40,7 +41,7 @@ impl TenantView {
             id: tenant.id,
             slug: tenant.slug.clone(),
             name: tenant.name.clone(),
-            plan: tenant.plan,
+            plan: tenant.plan.name.clone(),
             weight: tenant.effective_weight(),
             status: tenant.status,
             ingest: tenant.ingest,

@@ -3,18 +3,18 @@
 use fairhook_common::ids::TenantId;
 use fairhook_common::key::{ApiKey, KeyText, Scope};
 use fairhook_common::limits;
+use fairhook_common::slug::check_slug;
 use fairhook_common::store::{NewTenant, TenantChanges};
-use fairhook_common::tenant::{Dispatch, Ingest, Plan, QuotaPatch};
+use fairhook_common::tenant::{Dispatch, Ingest, QuotaPatch};
 
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::json::Fields;
 use super::problem::{Fault, Problem};
 use super::show::TenantView;
-use super::tenant::{Acting, Asked, check_slug};
+use super::tenant::{Acting, Asked};
 use super::{audit, jobs, page, read};
 
-const PLANS: &[&str] = &["starter", "professional", "enterprise", "free", "pro"];
 const NO_METADATA: &str = "{}";
 
 /// `POST /tenants`: a tenant, with a first key unless `create_key` is false.
@@ -81,7 +81,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields()?;
     let changes = TenantChanges {
         name: fields.set("name", read::text(limits::NAME_CHARS)),
-        plan: fields.set("plan", read::one_of(PLANS, Plan::from_name)),
+        plan: fields.set("plan", read::plan),
         weight: fields.change("weight", read::integer(1..=limits::TENANT_WEIGHT_MAX)),
         metadata: fields
             .change("metadata", read::object)
@@ -129,7 +129,7 @@ fn settable(fields: &mut Fields<'_>) -> Option<(String, NewTenant)> {
     let rest = NewTenant {
         slug: String::new(),
         name: String::new(),
-        plan: fields.optional("plan", read::one_of(PLANS, Plan::from_name)).unwrap_or_default(),
+        plan: fields.optional("plan", read::plan).unwrap_or_default(),
         weight: fields.optional("weight", read::integer(1..=limits::TENANT_WEIGHT_MAX)),
         metadata: fields.optional("metadata", read::object).unwrap_or_else(|| NO_METADATA.into()),
     };

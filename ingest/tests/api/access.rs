@@ -177,6 +177,7 @@ const OPERATOR_CALLS: &[Row] = &[
     row("PUT /quotas/{tenant}/overrides/tier", "quotas:write", r#"{"limit": 7, "window": "10 s"}"#, 201),
     row("GET /quotas/{tenant}/overrides", "quotas:write", "", 200),
     row("DELETE /quotas/{tenant}/overrides/tier", "quotas:write", "", 204),
+    row("PUT /plans/gold", "quotas:write", r#"{"weight": 7}"#, 201),
     row("POST /operator-keys", "keys:write", r#"{"scopes": ["keys:write"]}"#, 201),
     row("GET /operator-keys", "keys:write", "", 200),
     row("DELETE /operator-keys/{operator_key}", "keys:write", "", 204),

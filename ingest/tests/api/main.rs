@@ -8,6 +8,7 @@ mod event_batch;
 mod events;
 mod limits;
 mod overrides;
+mod plans;
 mod plumbing;
 mod quotas;
 mod rig;

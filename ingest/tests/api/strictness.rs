@@ -93,7 +93,14 @@ const ROWS: &[Row] = &[
         call: "PATCH /v1/quotas/acme",
         good: r#"{"burst": 5}"#,
         slip: ("max_event_per_sec", "max_events_per_sec"),
-        required: &["limits"],
+        required: &["limits", "plan"],
+        texts: &[("dlq_overflow", 20), ("plan", 257)],
+    },
+    Row {
+        call: "PUT /v1/plans/gold",
+        good: r#"{"weight": 5}"#,
+        slip: ("wieght", "weight"),
+        required: &["weight", "burst", "limits", "tier", "dlq_overflow"],
         texts: &[("dlq_overflow", 20)],
     },
     Row {

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
-use super::{PostgresStore, endpoints, jobs, keys, notices, overrides, tenants};
+use super::{PostgresStore, endpoints, jobs, keys, notices, overrides, plans, tenants};
 use crate::endpoint::{Endpoint, EndpointStatus};
 use crate::ids::{EndpointId, KeyId, TenantId};
 use crate::key::ApiKey;
 use crate::limits;
+use crate::plan::{Plan, PlanChanges, PlanName};
 use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
 use crate::store::shared::Answer;
@@ -154,6 +155,26 @@ impl Control for PostgresStore {
     async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError> {
         let total = self.read_of(tenant, move |db| Box::pin(jobs::count_deliveries(db, tenant))).await?;
         self.change(move |db| Box::pin(tenants::delete(db, tenant, total, now)), of(tenant)).await
+    }
+
+    async fn put_plan(
+        &self,
+        name: PlanName,
+        changes: PlanChanges,
+        now: Timestamp,
+    ) -> Result<(Plan, bool), ControlError> {
+        // It is in many tenants.
+        let told = |_: &(Plan, bool)| vec![Change::Everything];
+        self.change(move |db| Box::pin(plans::put(db, name.clone(), changes, now)), told).await
+    }
+
+    async fn find_plan(&self, name: &PlanName) -> Result<Option<Plan>, StoreError> {
+        let name = name.clone();
+        self.read(move |db| Box::pin(async move { plans::find(db, &name).await })).await
+    }
+
+    async fn list_plans(&self) -> Result<Vec<Plan>, StoreError> {
+        self.read(move |db| Box::pin(plans::list(db))).await
     }
 
     async fn add_key(&self, key: ApiKey) -> Result<(), ControlError> {

@@ -12,7 +12,7 @@ use crate::delivery::{DeliveryState, DiscardReason, Outcome, Verdict};
 use crate::endpoint::{EndpointStatus, StatusReason};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
 use crate::store::standing::{EndpointFacts, Standing, TenantFacts, Wait, Waits};
-use crate::tenant::{DlqOverflow, Plan, QuotaChanges};
+use crate::tenant::{DlqOverflow, QuotaChanges};
 use crate::time::Timestamp;
 
 /// The deliveries of a batch as they stand, locked: first all of them, then, in a statement of its own that sees what was
@@ -145,17 +145,15 @@ impl Facts {
             reason: None,
             failing_since: None,
         };
-        let none =
-            TenantFacts { lives: false, dispatch_open: false, limits: Plan::Starter.limits(), dead: 0 };
         let endpoint = self.endpoints.entry(standing.endpoint).or_insert((gone, gone));
-        (&mut endpoint.1, self.tenants.entry(standing.tenant).or_insert(none))
+        (&mut endpoint.1, self.tenants.entry(standing.tenant).or_insert(TenantFacts::GONE))
     }
 
     /// Tenants whose oldest dead letters have to go, and how many.
     pub(super) fn surplus(&self) -> Vec<(TenantId, u64)> {
         let surplus = self.tenants.iter().filter_map(|(id, facts)| {
-            let drops = facts.limits.dlq_overflow == DlqOverflow::DropOldest;
-            let surplus = facts.dead.saturating_sub(facts.limits.max_dlq_size.into());
+            let drops = facts.dlq_overflow == DlqOverflow::DropOldest;
+            let surplus = facts.dead.saturating_sub(facts.max_dlq_size.into());
             (drops && surplus > 0).then_some((*id, surplus))
         });
         surplus.collect()
@@ -192,20 +190,23 @@ async fn read_tenants(
     connection: &mut PgConnection,
     ids: BTreeSet<TenantId>,
 ) -> Result<HashMap<TenantId, TenantFacts>, sqlx::Error> {
-    const TENANTS: &str = "SELECT t.id, t.status = 'active', t.dispatch = 'open', t.plan, t.quota, coalesce(c.dead, 0) \
-        FROM tenants t LEFT JOIN delivery_counts c ON c.tenant = t.id AND c.part = 0 WHERE t.id = ANY($1)";
+    const TENANTS: &str = "SELECT t.id, t.status = 'active', t.dispatch = 'open', t.quota, coalesce(c.dead, 0), \
+                p.max_dlq_size, p.dlq_overflow \
+        FROM tenants t JOIN plans p ON p.name = t.plan LEFT JOIN delivery_counts c ON c.tenant = t.id AND c.part = 0 WHERE t.id = ANY($1)";
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     let ids: Vec<Uuid> = ids.iter().map(TenantId::uuid).collect();
     let rows = sqlx::query(TENANTS).bind(ids).fetch_all(connection).await?;
     let facts = rows.iter().map(|row| {
-        let quota: QuotaChanges = serde_json::from_str(row.try_get(4)?).map_err(|e| damaged(4, e))?;
+        let quota: QuotaChanges = serde_json::from_str(row.try_get(3)?).map_err(|e| damaged(3, e))?;
+        let max_dlq_size = u32::try_from(row.try_get::<i64, _>(5)?).map_err(|e| damaged(5, e))?;
         let facts = TenantFacts {
             lives: row.try_get(1)?,
             dispatch_open: row.try_get(2)?,
-            limits: quota.over(named(row, 3, Plan::from_name)?.limits()),
-            dead: row.try_get::<i64, _>(5)?.max(0) as u64,
+            max_dlq_size: quota.max_dlq_size.unwrap_or(max_dlq_size),
+            dlq_overflow: quota.dlq_overflow.unwrap_or(named(row, 6, DlqOverflow::from_name)?),
+            dead: row.try_get::<i64, _>(4)?.max(0) as u64,
         };
         Ok((TenantId::from_uuid(row.try_get(0)?), facts))
     });

@@ -35,6 +35,7 @@ mod notices;
 mod overrides;
 mod paging;
 mod partitions;
+mod plans;
 mod pools;
 mod record;
 mod recover;
@@ -275,6 +276,7 @@ fn migrations() -> Migrator {
         ),
         (4, "nodes behind", include_str!("../../../../migrations/postgres/0004_nodes_behind.sql")),
         (5, "conditions", include_str!("../../../../migrations/postgres/0005_conditions.sql")),
+        (6, "plans", include_str!("../../../../migrations/postgres/0006_plans.sql")),
         (7, "overrides", include_str!("../../../../migrations/postgres/0007_overrides.sql")),
         (8, "limit minutes", include_str!("../../../../migrations/postgres/0008_limit_minutes.sql")),
     ];

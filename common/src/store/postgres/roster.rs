@@ -6,23 +6,31 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::columns;
+use super::plans;
 use super::tenants::{self, COUNTS};
 use crate::endpoint::Circuit;
 use crate::ids::{EndpointId, TenantId};
 use crate::limits;
 use crate::store::{Report, Roster, RosterTenant};
-use crate::tenant::{DeliveryCounts, Dispatch, Plan, QuotaChanges};
+use crate::tenant::{DeliveryCounts, Dispatch, QuotaChanges};
 use crate::time::Timestamp;
 
-/// The tenants that changed after `since`.
+/// The tenants that changed after `since`, themselves or with their plan.
 pub(super) async fn roster(db: &mut PgConnection, since: u64) -> Result<Roster, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT id, slug, queue, plan, weight, quota, dispatch, status = 'deleted' AS deleted, version \
-         FROM tenants WHERE version > $1 ORDER BY version",
-    )
-    .bind(i64::try_from(since).unwrap_or(i64::MAX))
-    .fetch_all(db)
-    .await?;
+    let row = format!(
+        "t.id, t.slug, t.queue, t.weight, t.quota, t.dispatch, t.status = 'deleted' AS deleted, \
+         greatest(t.version, p.version) AS version, {}",
+        plans::COLUMNS
+    );
+    // Two look-ups of what is new: a condition over both tables would read all tenants each time.
+    let sql = format!(
+        "SELECT {row} FROM tenants t JOIN plans p ON p.name = t.plan WHERE t.version > $1 \
+         UNION ALL \
+         SELECT {row} FROM plans p JOIN tenants t ON t.plan = p.name WHERE p.version > $1 AND t.version <= $1 \
+         ORDER BY version"
+    );
+    let newer = sqlx::query(AssertSqlSafe(sql)).bind(i64::try_from(since).unwrap_or(i64::MAX));
+    let rows = newer.fetch_all(db).await?;
     let version = rows.last().map(|row| columns::number(row, "version")).transpose()?;
     let tenants = rows.iter().map(read).collect::<Result<_, _>>()?;
     Ok(Roster { version: version.unwrap_or(since), tenants })
@@ -109,15 +117,15 @@ pub(super) async fn ping(db: &mut PgConnection) -> Result<(), sqlx::Error> {
 }
 
 fn read(row: &PgRow) -> Result<RosterTenant, sqlx::Error> {
-    let plan = columns::named(row, "plan", Plan::from_name)?;
+    let plan = plans::read(row)?;
     let weight: Option<u32> = columns::maybe_number(row, "weight")?;
     let quota: QuotaChanges = columns::json(row, "quota")?;
     Ok(RosterTenant {
         id: TenantId::from_uuid(columns::uuid(row, "id")?),
         slug: Arc::from(row.try_get::<Option<&str>, _>("slug")?.unwrap_or_default()),
         queue: Arc::from(row.try_get::<&str, _>("queue")?),
-        weight: weight.unwrap_or_else(|| plan.weight()).max(1),
-        max_concurrent: quota.over(plan.limits()).max_concurrent_deliveries,
+        weight: weight.unwrap_or(plan.weight).max(1),
+        max_concurrent: quota.over(plan.limits).max_concurrent_deliveries,
         dispatch: columns::named(row, "dispatch", Dispatch::from_name)?,
         deleted: row.try_get("deleted")?,
     })

@@ -4,12 +4,13 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{QueryBuilder, Row};
 
 use super::columns;
+use super::plans::{self, COLUMNS as PLAN};
 use super::tenants::{COUNTS, read_counts};
 use crate::delivery::Lane;
 use crate::ids::TenantId;
 use crate::store::shared::surveys::disabled;
 use crate::store::{Surveyed, Which};
-use crate::tenant::{Dispatch, Plan, QuotaChanges};
+use crate::tenant::{Dispatch, QuotaChanges};
 
 /// Every part of it is found by an index, whatever a tenant has: of what waits only the first by its time.
 pub(super) async fn survey(db: &mut PgConnection, which: Which) -> Result<Vec<Surveyed>, sqlx::Error> {
@@ -20,10 +21,10 @@ pub(super) async fn survey(db: &mut PgConnection, which: Which) -> Result<Vec<Su
         )
     };
     let mut query = QueryBuilder::new(format!(
-        "SELECT t.id, t.slug, t.plan, t.weight, t.quota, t.dispatch, c.*, e.*, \
+        "SELECT t.id, t.slug, t.weight, t.quota, t.dispatch, {PLAN}, c.*, e.*, \
          (SELECT coalesce(sum(deliveries), 0)::bigint FROM in_flight WHERE tenant = t.id) AS in_flight, \
          least({}, {}, {}, e.parked_since) AS waiting_since \
-         FROM tenants t CROSS JOIN LATERAL (SELECT {COUNTS} WHERE tenant = t.id) c \
+         FROM tenants t JOIN plans p ON p.name = t.plan CROSS JOIN LATERAL (SELECT {COUNTS} WHERE tenant = t.id) c \
          CROSS JOIN LATERAL (SELECT count(*) AS endpoints, \
             count(*) FILTER (WHERE circuit <> 'closed') AS circuits, \
             string_agg(id::text || ':' || coalesce(status_reason, ''), ',' ORDER BY id) \
@@ -50,15 +51,15 @@ pub(super) async fn survey(db: &mut PgConnection, which: Which) -> Result<Vec<Su
 }
 
 fn read(row: &PgRow) -> Result<Surveyed, sqlx::Error> {
-    let plan = columns::named(row, "plan", Plan::from_name)?;
+    let plan = plans::read(row)?;
     let weight: Option<u32> = columns::maybe_number(row, "weight")?;
     let quota: QuotaChanges = columns::json(row, "quota")?;
     Ok(Surveyed {
         tenant: TenantId::from_uuid(columns::uuid(row, "id")?),
         slug: row.try_get::<Option<String>, _>("slug")?.unwrap_or_default(),
-        weight: weight.unwrap_or_else(|| plan.weight()).max(1),
+        weight: weight.unwrap_or(plan.weight).max(1),
         dispatch: columns::named(row, "dispatch", Dispatch::from_name)?,
-        limits: quota.over(plan.limits()),
+        limits: quota.over(plan.limits),
         counts: read_counts(row)?,
         in_flight: columns::number(row, "in_flight")?,
         endpoints: columns::number(row, "endpoints")?,

@@ -1,5 +1,5 @@
 //! Tenants: made, read, changed, and the start of their end. Whoever changes one holds the row of `roster` until the
-//! commit, so that versions are seen in order and slugs are not taken twice.
+//! commit, so that versions are seen in order, slugs are not taken twice, and no plan changes meanwhile.
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, QueryBuilder, Row};
@@ -8,20 +8,29 @@ use super::columns;
 use super::jobs;
 use super::keys;
 use super::paging::{page, push_page};
+use super::plans;
 use crate::ids::TenantId;
 use crate::key::ApiKey;
+use crate::plan::Plan;
 pub(super) use crate::store::shared::Answer;
 use crate::store::shared::overrides;
 use crate::store::shared::tenants::{changed, differ_for_dispatchers, made, replaced};
 use crate::store::{ControlError, Job, NewTenant, Page, PageRequest, TenantChanges, TenantRef, Usage};
-use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, Tenant, TenantStatus};
+use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Tenant, TenantStatus};
 use crate::time::Timestamp;
 
 const ROW: &str = "id, slug, name, plan, weight, metadata, status, ingest, dispatch, reason, quota, queue, \
                    created_at, updated_at";
 /// A tenant's overrides, as `shared::overrides` reads them.
 const OVERRIDES: &str = "coalesce((SELECT json_agg(json_build_array(policy, limit_, window_ms, created_at, ends_at)) \
-                         FROM limit_overrides WHERE tenant = tenants.id)::text, '[]') AS overrides";
+                         FROM limit_overrides WHERE tenant = t.id)::text, '[]') AS overrides";
+
+/// Selects what [`read`] reads: tenants, each with its plan as it stands and its overrides.
+fn select() -> String {
+    let row = "t.id, t.slug, t.name, t.weight, t.metadata, t.status, t.ingest, t.dispatch, t.reason, t.quota, t.queue, \
+               t.created_at, t.updated_at";
+    format!("SELECT {row}, {OVERRIDES}, {} FROM tenants t JOIN plans p ON p.name = t.plan", plans::COLUMNS)
+}
 
 /// The columns of [`read_counts`], over any number of rows of `delivery_counts`.
 pub(super) const COUNTS: &str = "coalesce(sum(accepted), 0)::bigint AS accepted, \
@@ -39,7 +48,10 @@ pub(super) async fn create(
     if find(db, &TenantRef::Slug(new.slug.clone())).await?.is_some() {
         return Ok(Err(ControlError::SlugTaken));
     }
-    let tenant = insert(db, new, now).await?;
+    let Some(plan) = plans::find(db, &new.plan).await? else {
+        return Ok(Err(ControlError::NoPlan(new.plan)));
+    };
+    let tenant = insert(db, new, plan, now).await?;
     if let Some(mut key) = key {
         key.tenant = Some(tenant.id);
         keys::insert(db, &key).await?;
@@ -50,39 +62,41 @@ pub(super) async fn create(
 /// Replaces what `new` says of the tenant with its slug, or makes it.
 pub(super) async fn put(db: &mut PgConnection, new: NewTenant, now: Timestamp) -> Answer<(Tenant, bool)> {
     hold_roster(db).await?;
+    let Some(plan) = plans::find(db, &new.plan).await? else {
+        return Ok(Err(ControlError::NoPlan(new.plan)));
+    };
     let Some(tenant) = find(db, &TenantRef::Slug(new.slug.clone())).await? else {
-        return Ok(Ok((insert(db, new, now).await?, true)));
+        return Ok(Ok((insert(db, new, plan, now).await?, true)));
     };
     if tenant.status == TenantStatus::Deleting {
         return Ok(Err(ControlError::SlugTaken));
     }
-    let wanted = replaced(&tenant, new);
+    let wanted = replaced(&tenant, new, plan);
     Ok(Ok((store_changes(db, tenant, wanted, now).await?, false)))
 }
 
 /// A tenant that is not gone; one that is being deleted is found too.
 pub(super) async fn find(db: &mut PgConnection, tenant: &TenantRef) -> Result<Option<Tenant>, sqlx::Error> {
-    let mut query =
-        QueryBuilder::new(format!("SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status <> 'deleted' AND "));
+    let mut query = QueryBuilder::new(format!("{} WHERE t.status <> 'deleted' AND ", select()));
     match tenant {
-        TenantRef::Id(id) => query.push("id = ").push_bind(id.uuid()),
-        TenantRef::Slug(slug) => query.push("slug = ").push_bind(slug.clone()),
+        TenantRef::Id(id) => query.push("t.id = ").push_bind(id.uuid()),
+        TenantRef::Slug(slug) => query.push("t.slug = ").push_bind(slug.clone()),
     };
     query.build().fetch_optional(db).await?.as_ref().map(read).transpose()
 }
 
 /// A tenant that may be changed, and that nobody deletes before the end of this transaction. One at a time has it.
 pub(super) async fn hold_active(db: &mut PgConnection, id: TenantId) -> Result<Option<Tenant>, sqlx::Error> {
-    let sql = format!(
-        "SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status = 'active' AND id = $1 FOR NO KEY UPDATE"
-    );
-    let row = sqlx::query(AssertSqlSafe(sql)).bind(id.uuid()).fetch_optional(db).await?;
-    row.as_ref().map(read).transpose()
+    let hold = "SELECT 1 FROM tenants WHERE status = 'active' AND id = $1 FOR NO KEY UPDATE";
+    if sqlx::query(hold).bind(id.uuid()).fetch_optional(&mut *db).await?.is_none() {
+        return Ok(None);
+    }
+    // Read once it is held: a statement that both joins and waits would join with the plan that it had before.
+    find(db, &TenantRef::Id(id)).await
 }
 
 pub(super) async fn list(db: &mut PgConnection, request: &PageRequest) -> Result<Page<Tenant>, sqlx::Error> {
-    let mut query =
-        QueryBuilder::new(format!("SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status <> 'deleted'"));
+    let mut query = QueryBuilder::new(format!("{} WHERE t.status <> 'deleted'", select()));
     push_page(request, &mut query);
     let rows = query.build().fetch_all(db).await?;
     page(request, &rows, read, |tenant| tenant.id.uuid())
@@ -98,7 +112,14 @@ pub(super) async fn update(
     let Some(tenant) = hold_active(db, id).await? else {
         return Ok(Err(ControlError::NotFound));
     };
-    let wanted = changed(&tenant, changes);
+    let plan = match &changes.plan {
+        Some(name) => match plans::find(db, name).await? {
+            Some(plan) => Some(plan),
+            None => return Ok(Err(ControlError::NoPlan(name.clone()))),
+        },
+        None => None,
+    };
+    let wanted = changed(&tenant, changes, plan);
     store_changes(db, tenant, wanted, now).await.map(Ok)
 }
 
@@ -174,18 +195,23 @@ pub(super) fn read_counts(row: &PgRow) -> Result<DeliveryCounts, sqlx::Error> {
     })
 }
 
-/// Waits until nobody else changes a tenant. What is read from now on is what they left.
-async fn hold_roster(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Waits until nobody else changes a tenant or a plan. What is read from now on is what they left.
+pub(super) async fn hold_roster(db: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT version FROM roster FOR UPDATE").execute(db).await?;
     Ok(())
 }
 
-async fn next_version(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
+pub(super) async fn next_version(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("UPDATE roster SET version = version + 1 RETURNING version").fetch_one(db).await
 }
 
-async fn insert(db: &mut PgConnection, new: NewTenant, now: Timestamp) -> Result<Tenant, sqlx::Error> {
-    let tenant = made(TenantId::generate(), new, now);
+async fn insert(
+    db: &mut PgConnection,
+    new: NewTenant,
+    plan: Plan,
+    now: Timestamp,
+) -> Result<Tenant, sqlx::Error> {
+    let tenant = made(TenantId::generate(), new, plan, now);
     let version = next_version(db).await?;
     let sql = format!(
         "INSERT INTO tenants ({ROW}, version) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$13,$14)"
@@ -194,7 +220,7 @@ async fn insert(db: &mut PgConnection, new: NewTenant, now: Timestamp) -> Result
         .bind(tenant.id.uuid())
         .bind(&tenant.slug)
         .bind(&tenant.name)
-        .bind(tenant.plan.name())
+        .bind(tenant.plan.name.as_str())
         .bind(tenant.weight.map(i64::from))
         .bind(&tenant.metadata)
         .bind(tenant.status.name())
@@ -230,7 +256,7 @@ async fn store_changes(
     )
     .bind(wanted.id.uuid())
     .bind(&wanted.name)
-    .bind(wanted.plan.name())
+    .bind(wanted.plan.name.as_str())
     .bind(wanted.weight.map(i64::from))
     .bind(&wanted.metadata)
     .bind(wanted.ingest.name())
@@ -249,7 +275,7 @@ fn read(row: &PgRow) -> Result<Tenant, sqlx::Error> {
         id: TenantId::from_uuid(columns::uuid(row, "id")?),
         slug: row.try_get::<Option<String>, _>("slug")?.unwrap_or_default(),
         name: row.try_get("name")?,
-        plan: columns::named(row, "plan", Plan::from_name)?,
+        plan: plans::read(row)?,
         weight: columns::maybe_number(row, "weight")?,
         metadata: row.try_get("metadata")?,
         status: columns::named(row, "status", TenantStatus::from_name)?,

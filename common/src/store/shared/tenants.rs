@@ -1,6 +1,7 @@
 //! What a change makes of a tenant.
 
 use crate::ids::{TenantId, base32};
+use crate::plan::Plan;
 use crate::store::{NewTenant, TenantChanges};
 use crate::tenant::{Dispatch, Ingest, QuotaChanges, Tenant, TenantStatus};
 use crate::time::Timestamp;
@@ -8,15 +9,15 @@ use crate::time::Timestamp;
 /// The end of an id that goes into the name of a queue: enough to tell the tenants of one slug apart.
 const QUEUE_ID_CHARS: usize = 8;
 
-/// A new tenant, with the name of its queue.
-pub(in crate::store) fn made(id: TenantId, new: NewTenant, now: Timestamp) -> Tenant {
+/// A new tenant of `plan`, with the name of its queue.
+pub(in crate::store) fn made(id: TenantId, new: NewTenant, plan: Plan, now: Timestamp) -> Tenant {
     let text = base32(id.uuid());
     let queue = format!("fairhook.tenant.{}.{}", new.slug, &text[text.len() - QUEUE_ID_CHARS..]);
     Tenant {
         id,
         slug: new.slug,
         name: new.name,
-        plan: new.plan,
+        plan,
         weight: new.weight,
         metadata: new.metadata,
         status: TenantStatus::Active,
@@ -32,15 +33,15 @@ pub(in crate::store) fn made(id: TenantId, new: NewTenant, now: Timestamp) -> Te
 }
 
 /// The tenant with what can be set of it replaced.
-pub(in crate::store) fn replaced(tenant: &Tenant, new: NewTenant) -> Tenant {
-    Tenant { name: new.name, plan: new.plan, weight: new.weight, metadata: new.metadata, ..tenant.clone() }
+pub(in crate::store) fn replaced(tenant: &Tenant, new: NewTenant, plan: Plan) -> Tenant {
+    Tenant { name: new.name, plan, weight: new.weight, metadata: new.metadata, ..tenant.clone() }
 }
 
-/// The tenant with what `changes` names replaced.
-pub(in crate::store) fn changed(tenant: &Tenant, changes: TenantChanges) -> Tenant {
+/// The tenant with what `changes` names replaced; `plan` is the one that it names.
+pub(in crate::store) fn changed(tenant: &Tenant, changes: TenantChanges, plan: Option<Plan>) -> Tenant {
     let mut wanted = tenant.clone();
     replace(&mut wanted.name, changes.name);
-    replace(&mut wanted.plan, changes.plan);
+    replace(&mut wanted.plan, plan);
     replace(&mut wanted.weight, changes.weight);
     replace(&mut wanted.metadata, changes.metadata);
     replace(&mut wanted.ingest, changes.ingest);

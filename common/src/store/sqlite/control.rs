@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, endpoints, jobs, keys, overrides, tenants};
+use super::{SqliteStore, endpoints, jobs, keys, overrides, plans, tenants};
 use crate::endpoint::{Endpoint, EndpointStatus};
 use crate::ids::{EndpointId, KeyId, TenantId};
 use crate::key::ApiKey;
+use crate::plan::{Plan, PlanChanges, PlanName};
 use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
 use crate::store::{
@@ -66,6 +67,27 @@ impl Control for SqliteStore {
         let job = self.write(move |db| Box::pin(tenants::delete(db, tenant, total, now))).await??;
         self.announce(Change::Tenant(tenant));
         Ok(job)
+    }
+
+    async fn put_plan(
+        &self,
+        name: PlanName,
+        changes: PlanChanges,
+        now: Timestamp,
+    ) -> Result<(Plan, bool), ControlError> {
+        let put = self.write(move |db| Box::pin(plans::put(db, name, changes, now))).await??;
+        // It is in many tenants.
+        self.announce(Change::Everything);
+        Ok(put)
+    }
+
+    async fn find_plan(&self, name: &PlanName) -> Result<Option<Plan>, StoreError> {
+        let name = name.clone();
+        self.read(move |db| Box::pin(async move { plans::find(db, &name).await })).await
+    }
+
+    async fn list_plans(&self) -> Result<Vec<Plan>, StoreError> {
+        self.read(move |db| Box::pin(plans::list(db))).await
     }
 
     async fn add_key(&self, key: ApiKey) -> Result<(), ControlError> {

@@ -13,7 +13,7 @@ use crate::delivery::{DeliveryState, DiscardReason, Outcome, Verdict};
 use crate::endpoint::{EndpointStatus, StatusReason};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
 use crate::store::standing::{EndpointFacts, Standing, TenantFacts, Wait, Waits};
-use crate::tenant::{DlqOverflow, Plan, QuotaChanges};
+use crate::tenant::{DlqOverflow, QuotaChanges};
 use crate::time::Timestamp;
 
 /// The deliveries of a batch as they stand.
@@ -104,17 +104,15 @@ impl Facts {
             reason: None,
             failing_since: None,
         };
-        let none =
-            TenantFacts { lives: false, dispatch_open: false, limits: Plan::Starter.limits(), dead: 0 };
         let endpoint = self.endpoints.entry(standing.endpoint).or_insert((gone, gone));
-        (&mut endpoint.1, self.tenants.entry(standing.tenant).or_insert(none))
+        (&mut endpoint.1, self.tenants.entry(standing.tenant).or_insert(TenantFacts::GONE))
     }
 
     /// Tenants whose oldest dead letters have to go, and how many.
     pub(super) fn surplus(&self) -> impl Iterator<Item = (TenantId, u64)> {
         self.tenants.iter().filter_map(|(id, facts)| {
-            let drops = facts.limits.dlq_overflow == DlqOverflow::DropOldest;
-            let surplus = facts.dead.saturating_sub(facts.limits.max_dlq_size.into());
+            let drops = facts.dlq_overflow == DlqOverflow::DropOldest;
+            let surplus = facts.dead.saturating_sub(facts.max_dlq_size.into());
             (drops && surplus > 0).then_some((*id, surplus))
         })
     }
@@ -160,19 +158,21 @@ async fn read_tenants(
     ids: Vec<TenantId>,
 ) -> Result<Vec<(TenantId, TenantFacts)>, sqlx::Error> {
     const TENANTS: Text = Text {
-        before: "SELECT t.id, t.status = 'active', t.dispatch = 'open', t.plan, t.quota, coalesce(c.dead, 0) \
-                 FROM tenants t LEFT JOIN delivery_counts c ON c.tenant = t.id WHERE t.id IN (",
+        before: "SELECT t.id, t.status = 'active', t.dispatch = 'open', t.quota, coalesce(c.dead, 0), \
+                p.max_dlq_size, p.dlq_overflow \
+                 FROM tenants t CROSS JOIN plans p ON p.name = t.plan LEFT JOIN delivery_counts c ON c.tenant = t.id WHERE t.id IN (",
         row: "?",
         after: ")",
     };
     let rows = TENANTS.fetch(connection, &ids, |query, id| query.bind(blob(id.uuid()))).await?;
     let facts = rows.iter().map(|row| {
-        let quota: QuotaChanges = serde_json::from_str(row.try_get(4)?).map_err(|e| damaged(4, e))?;
+        let quota: QuotaChanges = serde_json::from_str(row.try_get(3)?).map_err(|e| damaged(3, e))?;
         let facts = TenantFacts {
             lives: row.try_get(1)?,
             dispatch_open: row.try_get(2)?,
-            limits: quota.over(named(row, 3, Plan::from_name)?.limits()),
-            dead: row.try_get::<i64, _>(5)?.max(0) as u64,
+            max_dlq_size: quota.max_dlq_size.unwrap_or(row.try_get(5)?),
+            dlq_overflow: quota.dlq_overflow.unwrap_or(named(row, 6, DlqOverflow::from_name)?),
+            dead: row.try_get::<i64, _>(4)?.max(0) as u64,
         };
         Ok((TenantId::from_uuid(uuid(row, 0)?), facts))
     });

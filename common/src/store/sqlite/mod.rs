@@ -32,6 +32,7 @@ mod matching;
 mod nodes;
 mod overrides;
 mod paging;
+mod plans;
 mod readers;
 mod recent;
 mod record;
@@ -252,6 +253,7 @@ fn migrations() -> Migrator {
         (1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql")),
         (2, "conditions", include_str!("../../../../migrations/sqlite/0002_conditions.sql")),
         (3, "by_event", include_str!("../../../../migrations/sqlite/0003_by_event.sql")),
+        (4, "plans", include_str!("../../../../migrations/sqlite/0004_plans.sql")),
         (5, "overrides", include_str!("../../../../migrations/sqlite/0005_overrides.sql")),
         (6, "limit_minutes", include_str!("../../../../migrations/sqlite/0006_limit_minutes.sql")),
     ];

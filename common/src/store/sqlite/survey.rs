@@ -4,12 +4,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use super::columns::{self, blob};
+use super::plans::{self, COLUMNS as PLAN};
 use super::tenants::read_counts;
 use crate::delivery::Lane;
 use crate::ids::TenantId;
 use crate::store::shared::surveys::disabled;
 use crate::store::{Surveyed, Which};
-use crate::tenant::{Dispatch, Plan, QuotaChanges};
+use crate::tenant::{Dispatch, QuotaChanges};
 
 /// Every part of it is found by an index, whatever a tenant has: of what waits only the first by its time.
 pub(super) async fn survey(db: &mut SqliteConnection, which: Which) -> Result<Vec<Surveyed>, sqlx::Error> {
@@ -19,7 +20,7 @@ pub(super) async fn survey(db: &mut SqliteConnection, which: Which) -> Result<Ve
         format!("(SELECT min(due_at) FROM schedule WHERE tenant = t.id AND lane = {lane} AND wait = 'time')")
     };
     let mut query = QueryBuilder::new(format!(
-        "SELECT t.id, t.slug, t.plan, t.weight, t.quota, t.dispatch, c.accepted, c.delivered, c.dead, c.discarded, \
+        "SELECT t.id, t.slug, t.weight, t.quota, t.dispatch, {PLAN}, c.accepted, c.delivered, c.dead, c.discarded, \
          c.backlog, c.retrying, \
          (SELECT coalesce(sum(deliveries), 0) FROM in_flight WHERE tenant = t.id) AS in_flight, \
          (SELECT count(*) {OWN}) AS endpoints, (SELECT count(*) {OWN} AND circuit <> 'closed') AS circuits, \
@@ -28,7 +29,7 @@ pub(super) async fn survey(db: &mut SqliteConnection, which: Which) -> Result<Ve
          {} AS first_since, {} AS retry_since, {} AS replay_since, \
          (SELECT min((SELECT min(due_at) FROM schedule s \
             WHERE s.tenant = p.tenant AND s.endpoint = p.id AND s.wait = 'parked')) {OWN}) AS parked_since \
-         FROM tenants t JOIN delivery_counts c ON c.tenant = t.id WHERE t.status = 'active' AND ",
+         FROM tenants t JOIN delivery_counts c ON c.tenant = t.id CROSS JOIN plans p ON p.name = t.plan WHERE t.status = 'active' AND ",
         since(Lane::First),
         since(Lane::Retry),
         since(Lane::Replay)
@@ -48,7 +49,7 @@ pub(super) async fn survey(db: &mut SqliteConnection, which: Which) -> Result<Ve
 }
 
 fn read(row: &SqliteRow) -> Result<Surveyed, sqlx::Error> {
-    let plan = columns::named(row, "plan", Plan::from_name)?;
+    let plan = plans::read(row)?;
     let weight: Option<u32> = columns::maybe_number(row, "weight")?;
     let quota: QuotaChanges = columns::json(row, "quota")?;
     let mut waiting_since = None;
@@ -59,9 +60,9 @@ fn read(row: &SqliteRow) -> Result<Surveyed, sqlx::Error> {
     Ok(Surveyed {
         tenant: TenantId::from_uuid(columns::uuid(row, "id")?),
         slug: row.try_get::<Option<String>, _>("slug")?.unwrap_or_default(),
-        weight: weight.unwrap_or_else(|| plan.weight()).max(1),
+        weight: weight.unwrap_or(plan.weight).max(1),
         dispatch: columns::named(row, "dispatch", Dispatch::from_name)?,
-        limits: quota.over(plan.limits()),
+        limits: quota.over(plan.limits),
         counts: read_counts(row)?,
         in_flight: columns::number(row, "in_flight")?,
         endpoints: columns::number(row, "endpoints")?,

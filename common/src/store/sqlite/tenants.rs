@@ -7,22 +7,34 @@ use super::columns::{self, blob};
 use super::jobs;
 use super::keys;
 use super::paging::{Keyset, page};
+use super::plans;
 use crate::ids::TenantId;
 use crate::key::ApiKey;
+use crate::plan::Plan;
 pub(super) use crate::store::shared::Answer;
 use crate::store::shared::overrides;
 use crate::store::shared::tenants::{changed, differ_for_dispatchers, made, replaced};
 use crate::store::{ControlError, Job, NewTenant, Page, PageRequest, TenantChanges, TenantRef, Usage};
-use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Plan, Tenant, TenantStatus};
+use crate::tenant::{DeliveryCounts, Dispatch, Ingest, Tenant, TenantStatus};
 use crate::time::Timestamp;
 
 const ROW: &str = "id, slug, name, plan, weight, metadata, status, ingest, dispatch, reason, quota, queue, \
                    created_at, updated_at";
 /// A tenant's overrides, as `shared::overrides` reads them.
 const OVERRIDES: &str = "(SELECT json_group_array(json_array(policy, limit_, window_ms, created_at, ends_at)) \
-                         FROM limit_overrides WHERE tenant = tenants.id) AS overrides";
-/// The version that the next change gets; deleted tenants keep theirs, so that it never falls.
-const NEXT_VERSION: &str = "(SELECT coalesce(max(version), 0) + 1 FROM tenants)";
+                         FROM limit_overrides WHERE tenant = t.id) AS overrides";
+
+/// Selects what [`read`] reads: tenants, each with its plan as it stands and its overrides.
+fn select() -> String {
+    let row = "t.id, t.slug, t.name, t.weight, t.metadata, t.status, t.ingest, t.dispatch, t.reason, t.quota, t.queue, \
+               t.created_at, t.updated_at";
+    format!(
+        "SELECT {row}, {OVERRIDES}, {} FROM tenants t CROSS JOIN plans p ON p.name = t.plan",
+        plans::COLUMNS
+    )
+}
+/// The version that the next change of a tenant or a plan gets; deleted tenants keep theirs, so that it never falls.
+pub(super) const NEXT_VERSION: &str = "(1 + max((SELECT coalesce(max(version), 0) FROM tenants), (SELECT coalesce(max(version), 0) FROM plans)))";
 
 pub(super) async fn create(
     db: &mut SqliteConnection,
@@ -33,7 +45,10 @@ pub(super) async fn create(
     if find(db, &TenantRef::Slug(new.slug.clone())).await?.is_some() {
         return Ok(Err(ControlError::SlugTaken));
     }
-    let tenant = insert(db, new, now).await?;
+    let Some(plan) = plans::find(db, &new.plan).await? else {
+        return Ok(Err(ControlError::NoPlan(new.plan)));
+    };
+    let tenant = insert(db, new, plan, now).await?;
     if let Some(mut key) = key {
         key.tenant = Some(tenant.id);
         keys::insert(db, &key).await?;
@@ -43,13 +58,16 @@ pub(super) async fn create(
 
 /// Replaces what `new` says of the tenant with its slug, or makes it.
 pub(super) async fn put(db: &mut SqliteConnection, new: NewTenant, now: Timestamp) -> Answer<(Tenant, bool)> {
+    let Some(plan) = plans::find(db, &new.plan).await? else {
+        return Ok(Err(ControlError::NoPlan(new.plan)));
+    };
     let Some(tenant) = find(db, &TenantRef::Slug(new.slug.clone())).await? else {
-        return Ok(Ok((insert(db, new, now).await?, true)));
+        return Ok(Ok((insert(db, new, plan, now).await?, true)));
     };
     if tenant.status == TenantStatus::Deleting {
         return Ok(Err(ControlError::SlugTaken));
     }
-    let wanted = replaced(&tenant, new);
+    let wanted = replaced(&tenant, new, plan);
     Ok(Ok((store_changes(db, tenant, wanted, now).await?, false)))
 }
 
@@ -58,11 +76,10 @@ pub(super) async fn find(
     db: &mut SqliteConnection,
     tenant: &TenantRef,
 ) -> Result<Option<Tenant>, sqlx::Error> {
-    let mut query =
-        QueryBuilder::new(format!("SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status <> 'deleted' AND "));
+    let mut query = QueryBuilder::new(format!("{} WHERE t.status <> 'deleted' AND ", select()));
     match tenant {
-        TenantRef::Id(id) => query.push("id = ").push_bind(blob(id.uuid())),
-        TenantRef::Slug(slug) => query.push("slug = ").push_bind(slug.clone()),
+        TenantRef::Id(id) => query.push("t.id = ").push_bind(blob(id.uuid())),
+        TenantRef::Slug(slug) => query.push("t.slug = ").push_bind(slug.clone()),
     };
     query.build().fetch_optional(db).await?.as_ref().map(read).transpose()
 }
@@ -80,8 +97,7 @@ pub(super) async fn list(
     db: &mut SqliteConnection,
     request: &PageRequest,
 ) -> Result<Page<Tenant>, sqlx::Error> {
-    let mut query =
-        QueryBuilder::new(format!("SELECT {ROW}, {OVERRIDES} FROM tenants WHERE status <> 'deleted'"));
+    let mut query = QueryBuilder::new(format!("{} WHERE t.status <> 'deleted'", select()));
     Keyset::by_id(request).push(&mut query);
     let rows = query.build().fetch_all(db).await?;
     page(request, &rows, read, |tenant| tenant.id.uuid())
@@ -96,7 +112,14 @@ pub(super) async fn update(
     let Some(tenant) = find_active(db, id).await? else {
         return Ok(Err(ControlError::NotFound));
     };
-    let wanted = changed(&tenant, changes);
+    let plan = match &changes.plan {
+        Some(name) => match plans::find(db, name).await? {
+            Some(plan) => Some(plan),
+            None => return Ok(Err(ControlError::NoPlan(name.clone()))),
+        },
+        None => None,
+    };
+    let wanted = changed(&tenant, changes, plan);
     store_changes(db, tenant, wanted, now).await.map(Ok)
 }
 
@@ -179,15 +202,20 @@ pub(super) fn read_counts(row: &SqliteRow) -> Result<DeliveryCounts, sqlx::Error
     })
 }
 
-async fn insert(db: &mut SqliteConnection, new: NewTenant, now: Timestamp) -> Result<Tenant, sqlx::Error> {
-    let tenant = made(TenantId::generate(), new, now);
+async fn insert(
+    db: &mut SqliteConnection,
+    new: NewTenant,
+    plan: Plan,
+    now: Timestamp,
+) -> Result<Tenant, sqlx::Error> {
+    let tenant = made(TenantId::generate(), new, plan, now);
     let sql =
         format!("INSERT INTO tenants ({ROW}, version) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?, {NEXT_VERSION})");
     sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(blob(tenant.id.uuid()))
         .bind(&tenant.slug)
         .bind(&tenant.name)
-        .bind(tenant.plan.name())
+        .bind(tenant.plan.name.as_str())
         .bind(tenant.weight)
         .bind(&tenant.metadata)
         .bind(tenant.status.name())
@@ -223,7 +251,7 @@ async fn store_changes(
     );
     sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(&wanted.name)
-        .bind(wanted.plan.name())
+        .bind(wanted.plan.name.as_str())
         .bind(wanted.weight)
         .bind(&wanted.metadata)
         .bind(wanted.ingest.name())
@@ -242,7 +270,7 @@ fn read(row: &SqliteRow) -> Result<Tenant, sqlx::Error> {
         id: TenantId::from_uuid(columns::uuid(row, "id")?),
         slug: row.try_get::<Option<String>, _>("slug")?.unwrap_or_default(),
         name: row.try_get("name")?,
-        plan: columns::named(row, "plan", Plan::from_name)?,
+        plan: plans::read(row)?,
         weight: columns::maybe_number(row, "weight")?,
         metadata: row.try_get("metadata")?,
         status: columns::named(row, "status", TenantStatus::from_name)?,

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use fairhook_common::delivery::DeliveryState;
+use fairhook_common::plan::{PlanChanges, PlanName};
 use fairhook_common::store::{Admission, EventFilter, Replayed, StoreError};
-use fairhook_common::tenant::Dispatch;
+use fairhook_common::tenant::{Dispatch, QuotaChanges};
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backend::statement;
-use super::given::first_page;
+use super::given::{first_page, new_endpoint};
 use super::harness::{DISABLE_AFTER, START, World, at, keyed};
 
 /// Far more than it takes.
@@ -158,4 +159,20 @@ async fn an_endpoint_of_which_many_learn_at_once_holds_up_nobody() {
         recorded.expect("runs").expect("recorded");
     }
     world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_gets_another_plan_while_somebody_waits_for_it_is_found_with_that_plan() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let none = QuotaChanges { max_endpoints: Some(0), ..QuotaChanges::default() };
+    let changes = PlanChanges { limits: none, ..PlanChanges::default() };
+    world.store.put_plan(PlanName::STARTER, changes, START).await.expect("changed");
+    let (mut db, mut look) = (world.home.connect().await, world.home.connect().await);
+    statement(&mut db, "BEGIN; UPDATE tenants SET plan = 'enterprise'").await;
+    let store = world.store.clone();
+    let made = tokio::spawn(async move { store.create_endpoint(new_endpoint(acme, None), START).await });
+    until_one_waits(&mut look, "fairhook api").await;
+    statement(&mut db, "COMMIT").await;
+    made.await.expect("ends").expect("there is room by the plan that it has now");
 }

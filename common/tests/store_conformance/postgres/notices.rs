@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fairhook_common::delivery::Outcome;
 use fairhook_common::endpoint::StatusReason;
+use fairhook_common::plan::{PlanChanges, PlanName};
 use fairhook_common::store::{Change, JobKind, SharedStore};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
@@ -39,6 +40,11 @@ async fn others_hear_of_a_change_and_who_made_it_hears_of_it_once() {
     let second = make(&two, "second").await;
     assert_eq!(heard(&mut at_one).await, second);
     assert_eq!(at_two.try_recv(), Ok(second));
+    // A plan is in many tenants.
+    let changes = PlanChanges { weight: Some(9), ..PlanChanges::default() };
+    one.put_plan(PlanName::STARTER, changes, START).await.expect("changed");
+    assert_eq!(at_one.try_recv(), Ok(Change::Everything));
+    assert_eq!(heard(&mut at_two).await, Change::Everything);
 }
 
 #[tokio::test]

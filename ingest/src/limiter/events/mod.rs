@@ -153,4 +153,4 @@ fn locked(allowance: &Mutex<Allowance>) -> std::sync::MutexGuard<'_, Allowance> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::limiter) mod tests;

@@ -1,4 +1,4 @@
-use fairhook_common::tenant::Plan;
+use fairhook_common::tenant::DlqOverflow;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -7,6 +7,19 @@ use super::*;
 use std::time::Duration;
 
 const ORIGIN: i64 = 1_700_000_000_000;
+
+/// Limits of which only these are looked at here.
+pub(in crate::limiter) fn limits(max_events_per_sec: u32, burst: u32) -> QuotaLimits {
+    QuotaLimits {
+        max_events_per_sec,
+        burst,
+        max_concurrent_deliveries: 50,
+        max_dlq_size: 100,
+        max_backlog: 100_000,
+        max_endpoints: 50,
+        dlq_overflow: DlqOverflow::DropOldest,
+    }
+}
 
 fn at(ms: u64) -> Now {
     Now { monotonic: Duration::from_millis(ms), wall: Timestamp(ORIGIN + ms as i64) }
@@ -54,10 +67,10 @@ fn who_may_send_nothing_is_refused_for_long() {
 fn other_limits_count_at_once_and_what_was_sent_is_still_shown() {
     let (quotas, tenant) =
         (Quotas::new(Sharing::alone().ingests, None), TenantId::from_uuid(Uuid::from_u128(1)));
-    let narrow = QuotaLimits { max_events_per_sec: 1, burst: 1, ..Plan::Starter.limits() };
+    let narrow = limits(1, 1);
     assert!(quotas.take_share(tenant, &narrow, at(0)).allowed);
     assert!(!quotas.take_share(tenant, &narrow, at(0)).allowed);
-    let wide = Plan::Starter.limits();
+    let wide = limits(100, 1_000);
     let decision = quotas.take_share(tenant, &wide, at(0));
     assert!(decision.allowed);
     assert_eq!(decision.remaining, 98);
@@ -117,7 +130,7 @@ fn another_number_of_ingests_fills_nothing_up() {
 fn the_number_of_ingests_is_taken_from_who_knows_it() {
     let (known, ingests) = tokio::sync::watch::channel(0);
     let (quotas, tenant) = (Quotas::new(ingests, None), TenantId::from_uuid(Uuid::from_u128(1)));
-    let limits = QuotaLimits { max_events_per_sec: 1, burst: 6, ..Plan::Starter.limits() };
+    let limits = limits(1, 6);
     // An ingest that is told of none counts itself.
     assert!(quotas.take_share(tenant, &limits, at(0)).allowed);
     known.send_replace(3);
@@ -128,7 +141,7 @@ fn the_number_of_ingests_is_taken_from_who_knows_it() {
 #[test]
 fn a_crowd_of_tenants_pushes_nobody_out() {
     let quotas = Quotas::new(Sharing::alone().ingests, None);
-    let narrow = QuotaLimits { max_events_per_sec: 1, burst: 1, ..Plan::Starter.limits() };
+    let narrow = limits(1, 1);
     let tenants: Vec<_> = (1..=30_000).map(|n| TenantId::from_uuid(Uuid::from_u128(n))).collect();
     assert!(tenants.iter().all(|tenant| quotas.take_share(*tenant, &narrow, at(0)).allowed));
     let again = tenants.iter().filter(|tenant| quotas.take_share(**tenant, &narrow, at(0)).allowed).count();

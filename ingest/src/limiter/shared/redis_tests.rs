@@ -10,7 +10,7 @@ use fairhook_common::limits;
 use fairhook_common::metrics::Families;
 use fairhook_common::policy::Policy;
 use fairhook_common::shutdown::Shutdown;
-use fairhook_common::tenant::{Plan, QuotaLimits};
+use fairhook_common::tenant::QuotaLimits;
 use prometheus::Registry;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::lease::{Grant, Window};
 use super::simulation_tests::{Dice, Twin};
 use super::{RedisAddress, Shared};
-use crate::limiter::events::{Quotas, Rate};
+use crate::limiter::events::{self, Quotas, Rate};
 use crate::limiter::key::Key;
 use crate::limiter::windows::Windows;
 
@@ -109,7 +109,7 @@ impl Rig {
         }
         let ingests =
             shared.iter().map(|one| Arc::new(Quotas::new(live.clone(), Some(one.clone())))).collect();
-        let limits = QuotaLimits { max_events_per_sec: per_second, burst, ..Plan::Starter.limits() };
+        let limits = events::tests::limits(per_second, burst);
         let tenant = TenantId::from_uuid(Uuid::now_v7());
         Self { relay, ingests, shared, health, tenant, limits, known, _tasks: tasks }
     }

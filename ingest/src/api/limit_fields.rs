@@ -1,0 +1,73 @@
+//! Limits in requests and answers: a tenant's own, and a plan's.
+
+use std::ops::RangeInclusive;
+
+use fairhook_common::limits::{ENDPOINTS_MAX, QUOTA_MAX};
+use fairhook_common::tenant::{DlqOverflow, QuotaLimits, QuotaPatch};
+use serde_json::{Value, json};
+
+use super::json::Fields;
+use super::read;
+
+const OVERFLOWS: &[&str] = &["drop_oldest", "reject_new", "pause_endpoint"];
+
+/// Whether a limit may be `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Null {
+    /// It goes back to the plan's.
+    PlansOwn,
+    /// There is nothing to go back to.
+    Refused,
+}
+
+/// The limits that `fields` name, beside each other or under `limits` as they are shown.
+pub(super) fn read(fields: &mut Fields<'_>, null: Null) -> QuotaPatch {
+    let mut quota = QuotaPatch::default();
+    merge(fields, null, &mut quota);
+    let nested = fields.set("limits", |value| {
+        let mut limits = Fields::nested(value, String::new())?;
+        let mut under_limits = quota;
+        merge(&mut limits, null, &mut under_limits);
+        limits.finish_nested(|| Some(under_limits))
+    });
+    nested.unwrap_or(quota)
+}
+
+/// Makes the changes that `fields` name.
+fn merge(fields: &mut Fields<'_>, null: Null, quota: &mut QuotaPatch) {
+    // What a tenant cannot do without at least one of: below, nothing would ever be sent.
+    let (some, any) = (1..=QUOTA_MAX, 0..=QUOTA_MAX);
+    let mut take = |name, range: RangeInclusive<u64>| match null {
+        Null::PlansOwn => fields.change(name, read::integer(range)),
+        Null::Refused => fields.set(name, read::integer(range)).map(Some),
+    };
+    let limits = [
+        (&mut quota.max_events_per_sec, take("max_events_per_sec", some.clone())),
+        (&mut quota.burst, take("burst", some.clone())),
+        (&mut quota.max_concurrent_deliveries, take("max_concurrent_deliveries", some)),
+        (&mut quota.max_dlq_size, take("max_dlq_size", any.clone())),
+        (&mut quota.max_backlog, take("max_backlog", any)),
+        (&mut quota.max_endpoints, take("max_endpoints", 0..=ENDPOINTS_MAX)),
+    ];
+    for (limit, change) in limits {
+        *limit = change.or(*limit);
+    }
+    let overflow = read::one_of(OVERFLOWS, DlqOverflow::from_name);
+    let overflow = match null {
+        Null::PlansOwn => fields.change("dlq_overflow", overflow),
+        Null::Refused => fields.set("dlq_overflow", overflow).map(Some),
+    };
+    quota.dlq_overflow = overflow.or(quota.dlq_overflow);
+}
+
+/// How limits are shown. What happens to dead letters over theirs stands beside them.
+pub(super) fn shown(limits: &QuotaLimits) -> Value {
+    json!({
+        "max_events_per_sec": limits.max_events_per_sec,
+        "burst": limits.burst,
+        "max_concurrent_deliveries": limits.max_concurrent_deliveries,
+        "max_dlq_size": limits.max_dlq_size,
+        "max_backlog": limits.max_backlog,
+        "max_endpoints": limits.max_endpoints,
+    })
+}
