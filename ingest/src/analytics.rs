@@ -133,12 +133,14 @@ impl Recorder {
 impl Minute {
     fn count(&mut self, seen: &Seen<'_>) {
         let blocked = seen.blocked.is_some();
+        // What no route takes is one, whatever the method: each name is there once.
+        let method = if is_ours(seen.route) { seen.method } else { "" };
         // Looked up before it is made, so that a name is copied once a minute.
         match self.routes.get_mut(seen.route) {
-            Some(methods) => methods.entry(seen.method).or_default().count(blocked),
+            Some(methods) => methods.entry(method).or_default().count(blocked),
             None => {
                 let methods = self.routes.entry(seen.route.to_owned()).or_default();
-                methods.entry(seen.method).or_default().count(blocked);
+                methods.entry(method).or_default().count(blocked);
             }
         }
         if let Some(policy) = seen.blocked {
@@ -173,7 +175,11 @@ impl Minute {
 
 /// `POST /v1/events`; what no route takes has no path that is ours.
 fn name(method: &str, route: &str) -> String {
-    if route.starts_with('/') { format!("{method} /v1{route}") } else { route.to_owned() }
+    if is_ours(route) { format!("{method} /v1{route}") } else { route.to_owned() }
+}
+
+fn is_ours(route: &str) -> bool {
+    route.starts_with('/')
 }
 
 /// The beginning of the minute in which `at` is.

@@ -54,13 +54,16 @@ pub const QUOTA_LEASE_PART: u32 = 50;
 pub const QUOTA_LEASE_MAX: u32 = 1_000;
 /// What Redis knows of a tenant's saved burst is forgotten after this at the latest: a day without events is a quiet time.
 pub const QUOTA_KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Keys of other policies that are remembered, an address or a tenant each (some 300 bytes): beyond, who asked longest ago is
+/// Keys that are remembered of tenants, of addresses, and of operators' names each (some 400 bytes): beyond, who asked longest ago is
 /// forgotten and begins anew.
 pub const LIMITER_KEYS: u64 = 200_000;
 /// After this without a request nothing is counted any more of the longest window and the one before it.
 pub const LIMITER_IDLE: Duration = Duration::from_secs(2 * 24 * 3600);
 /// How long a request waits for Redis before this ingest's share decides: hardly felt beside a commit.
 pub const REDIS_BUDGET: Duration = Duration::from_millis(50);
+/// What of that is left at least when Redis is asked: a question that waited for others of its key until the last moment would
+/// call Redis away, for everybody, that has done nothing wrong.
+pub const REDIS_ANSWER: Duration = Duration::from_millis(25);
 /// How long a probe waits for a new connection to Redis; no request waits for it.
 pub const REDIS_DIAL_DEADLINE: Duration = Duration::from_secs(2);
 /// How often Redis is probed while it is away: the limits are whole again soon, and it is not stormed as it starts.

@@ -39,13 +39,14 @@ fn an_answer_is_counted_by_its_route_its_tenant_and_what_refused_it() {
     // What is no refusal over a limit is none, whatever the answer carries.
     posted(&recorder, START, &answer(401, None, Some("auth_failures")));
     recorder.count(START, &Seen::of("GET", "none", &answer(404, None, None)));
+    recorder.count(START, &Seen::of("POST", "none", &answer(404, None, None)));
     let counts = recorder.pending(START, START.after(MINUTE));
     assert_eq!(tally(&counts, CountedBy::Route, "POST /v1/events"), (4, 2));
-    assert_eq!(tally(&counts, CountedBy::Route, "none"), (1, 0));
+    assert_eq!(tally(&counts, CountedBy::Route, "none"), (2, 0));
     assert_eq!(tally(&counts, CountedBy::Tenant, &acme.to_string()), (2, 1));
     assert_eq!(tally(&counts, CountedBy::Policy, "events"), (1, 1));
     assert_eq!(tally(&counts, CountedBy::Policy, "other"), (1, 1));
-    assert_eq!(counts.len(), 5, "{counts:?}");
+    assert_eq!(counts.len(), 5, "a name is there once: {counts:?}");
     assert_eq!(recorder.pending(START.after(MINUTE), Timestamp::MAX), [], "another minute");
 }
 

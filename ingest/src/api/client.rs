@@ -29,7 +29,10 @@ pub fn address(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         return peer;
     }
     let told = [forwarded(headers), listed(headers, &X_FORWARDED_FOR), listed(headers, &X_REAL_IP)];
-    let mut clients = told.iter().flatten().map(|chain| client_of(chain, peer, trusted));
+    let clients: Vec<IpAddr> = told.iter().flatten().map(|chain| client_of(chain, peer, trusted)).collect();
+    // One that names nobody but proxies of ours (as the inner of two writes) says nothing where another names a client.
+    let named = clients.iter().copied().filter(|client| !is_ours(*client, trusted)).collect::<Vec<_>>();
+    let mut clients = if named.is_empty() { clients } else { named }.into_iter();
     match clients.next() {
         Some(client) if clients.all(|other| other == client) => client,
         _ => peer,
@@ -123,6 +126,7 @@ mod tests {
             ),
             (&[("forwarded", "For=192.0.2.1;host=a"), ("x-forwarded-for", "192.0.2.1")], "192.0.2.1"),
             (&[("x-forwarded-for", "::ffff:192.0.2.1")], "192.0.2.1"),
+            (&[("x-real-ip", "10.0.0.9"), ("x-forwarded-for", "192.0.2.1, 10.0.0.9")], "192.0.2.1"),
         ] {
             assert_eq!(seen(PROXY, headers), client, "{headers:?}");
         }

@@ -31,7 +31,7 @@ async fn admit_all(asked: &Asked, request: Request, decided: &mut Decided) -> An
     posted_event::no_header_key(&asked.headers)?;
     let known_before = known.is_some();
     if let Some(acting) = &known {
-        gate::pass(asked, &acting.tenant, gate::declared(asked), decided).await?;
+        gate::pass(asked, &acting.tenant, gate::declared(asked, limits::BATCH_BODY_BYTES), decided).await?;
     }
     let body = Posted::<{ limits::BATCH_BODY_BYTES }>::from_request(request, &()).await?;
     let mut fields = body.fields()?;

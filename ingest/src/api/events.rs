@@ -6,6 +6,7 @@ use axum::response::Response;
 use fairhook_common::event::EventType;
 use fairhook_common::ids::EventId;
 use fairhook_common::key::Scope;
+use fairhook_common::limits;
 use fairhook_common::store::{EventFilter, EventView};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
@@ -30,7 +31,7 @@ pub(super) async fn post(asked: Asked, request: Request) -> Response {
 async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer {
     let known = asked.tenant_or_any(Scope::EventsWrite).await?;
     if let Some(acting) = &known {
-        gate::pass(asked, &acting.tenant, gate::declared(asked), decided).await?;
+        gate::pass(asked, &acting.tenant, gate::declared(asked, limits::REQUEST_BODY_BYTES), decided).await?;
     }
     let header_key = posted_event::header_key(&asked.headers)?;
     let body: Posted = Posted::from_request(request, &()).await?;
@@ -40,7 +41,8 @@ async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer
         known => {
             let acting = asked.tenant_in(Scope::EventsWrite, &mut fields).await?;
             if known.is_none() {
-                gate::pass(asked, &acting.tenant, gate::declared(asked), decided).await?;
+                gate::pass(asked, &acting.tenant, gate::declared(asked, limits::REQUEST_BODY_BYTES), decided)
+                    .await?;
             }
             acting
         }

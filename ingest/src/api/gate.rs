@@ -18,6 +18,7 @@ use super::problem::{Code, Problem};
 use super::tenant::Asked;
 use crate::admission::AdmitError;
 use crate::limiter::Decision;
+use crate::limiter::key::Key;
 
 /// Lets one event of `tenant` pass, and so many bytes with it, or says why not. What was decided about rates is left in `decided`.
 pub(super) async fn pass(
@@ -45,30 +46,33 @@ async fn let_pass(
         decided.add(Policy::Events, quotas.peek(tenant.id, &tenant.limits(), quotas.now()));
         return Err(problem);
     }
+    // The longest window last: what one refuses has cost nothing of it.
     event(asked, tenant, decided).await?;
-    limiting::take(edge, Policy::EventsPerDay, tenant, asked.address, 1, decided).await?;
-    if bytes == 0 {
-        return Ok(());
+    if bytes > 0 {
+        let cost = u32::try_from(bytes).unwrap_or(u32::MAX);
+        limiting::take(asked, Policy::BytesPerMinute, tenant, cost, decided).await?;
     }
-    let cost = u32::try_from(bytes).unwrap_or(u32::MAX);
-    limiting::take(edge, Policy::BytesPerMinute, tenant, asked.address, cost, decided).await
+    limiting::take(asked, Policy::EventsPerDay, tenant, 1, decided).await
 }
 
-/// One event per second of those that the tenant may send: first, so that what is refused for it costs nothing else.
+/// One event per second of those that the tenant may send.
 async fn event(asked: &Asked, tenant: &Tenant, decided: &mut Decided) -> Result<(), Problem> {
     // An override is so many in a window, like any other policy's: no burst beside it.
-    if tenant.override_of(Policy::Events, asked.at).is_some() {
-        return limiting::take(&asked.edge, Policy::Events, tenant, asked.address, 1, decided).await;
+    if let Some(rate) = tenant.override_of(Policy::Events, asked.at) {
+        let key = Key::tenant(tenant.id);
+        return limiting::take_of(&asked.edge, Policy::Events, &key, rate, 1, decided).await;
     }
     let decision = asked.edge.limiter.take_event(tenant.id, &tenant.limits()).await;
     decided.add(Policy::Events, decision);
     if decision.allowed { Ok(()) } else { Err(over_rate(&decision)) }
 }
 
-/// The length of the body that a request declares; one that declares none counts as the longest.
-pub(super) fn declared(asked: &Asked) -> usize {
-    let declared = asked.headers.get(header::CONTENT_LENGTH);
-    declared.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(limits::BATCH_BODY_BYTES)
+/// The length of the body that a request declares; one that comes without a length counts as the longest that is read here.
+pub(super) fn declared(asked: &Asked, most: usize) -> usize {
+    let length = asked.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    let without = if asked.headers.contains_key(header::TRANSFER_ENCODING) { most } else { 0 };
+    length.unwrap_or(without)
 }
 
 /// Whether the tenant may send at all: the kill switch and the backlog.

@@ -23,6 +23,7 @@ use super::Edge;
 use super::auth::{self, Caller, Unknown};
 use super::client::{self, Peer};
 use super::problem::Problem;
+use super::tenant::Asked;
 use crate::limiter::Decision;
 use crate::limiter::key::Key;
 
@@ -210,36 +211,48 @@ async fn pass(guard: &Guard, identified: Option<Identified>, decided: &mut Decid
     let Some(Identified { caller, address }) = identified else { return Ok(()) };
     let Some(id) = caller.tenant() else { return Ok(()) };
     let Some(tenant) = guard.edge.memory.tenant(&TenantRef::Id(id)).await? else { return Ok(()) };
+    let (edge, now) = (&guard.edge, Timestamp::now());
     for policy in guard.policies {
-        take(&guard.edge, *policy, &tenant, address, 1, decided).await?;
+        let Some(rate) = rate_of(edge, *policy, &tenant, now) else { continue };
+        let key = match policy {
+            Policy::Tier => Key::tenant_at(tenant.id, address),
+            _ => Key::tenant(tenant.id),
+        };
+        take_of(edge, *policy, &key, rate, 1, decided).await?;
     }
     Ok(())
 }
 
-/// Takes `cost` of what the tenant may ask under `policy`, from `address` where that counts. What costs more than the whole limit
+/// Takes `cost` of what the tenant may ask under a policy of its own, not by the address. What costs more than the whole limit
 /// takes all of it.
 pub async fn take(
-    edge: &Edge,
+    asked: &Asked,
     policy: Policy,
     tenant: &Tenant,
-    address: IpAddr,
     cost: u32,
     decided: &mut Decided,
 ) -> Result<(), Problem> {
-    let Some(rate) = rate_of(edge, policy, tenant) else { return Ok(()) };
-    let key = match policy {
-        Policy::Tier => Key::tenant_at(tenant.id, address),
-        _ => Key::tenant(tenant.id),
-    };
-    let cost = cost.min(rate.limit);
-    let decision = edge.limiter.take(policy, &key, rate, cost).await;
+    let Some(rate) = rate_of(&asked.edge, policy, tenant, asked.at) else { return Ok(()) };
+    take_of(&asked.edge, policy, &Key::tenant(tenant.id), rate, cost, decided).await
+}
+
+/// Takes `cost` of what `key` may ask at this rate.
+pub async fn take_of(
+    edge: &Edge,
+    policy: Policy,
+    key: &Key,
+    rate: PolicyRate,
+    cost: u32,
+    decided: &mut Decided,
+) -> Result<(), Problem> {
+    let decision = edge.limiter.take(policy, key, rate, cost.min(rate.limit)).await;
     decided.add(policy, decision);
     if decision.allowed { Ok(()) } else { Err(over(policy, &decision)) }
 }
 
 /// What a tenant may ask under a policy that counts in a window; `None`: it is off, and not overridden.
-fn rate_of(edge: &Edge, policy: Policy, tenant: &Tenant) -> Option<PolicyRate> {
-    if let Some(rate) = tenant.override_of(policy, Timestamp::now()) {
+fn rate_of(edge: &Edge, policy: Policy, tenant: &Tenant, now: Timestamp) -> Option<PolicyRate> {
+    if let Some(rate) = tenant.override_of(policy, now) {
         return Some(rate);
     }
     match edge.limiter.rates.of(policy) {

@@ -125,7 +125,7 @@ fn routes(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
 
 /// What needs a key. Sending events is limited by the event (`gate`), everything else by the call.
 fn calls(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
-    let guard = Guard::new(edge, &[Policy::Tier, Policy::ApiRequests]);
+    let guard = Guard::new(edge, &[Policy::ApiRequests, Policy::Tier]);
     let others = Router::new()
         .merge(of_operators())
         .nest("/tenants/{tenant}", of_a_tenant())

@@ -6,47 +6,81 @@ use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
 use fairhook_common::ids::TenantId;
+use sha2::{Digest, Sha256};
 
+/// A name that is longer takes more room than its hash.
+const LONGEST_NAME: usize = 64;
 /// The network of an IPv6 address: whoever has one address of it has all of them.
 const IPV6_NETWORK: u128 = !0 << 64;
 
 /// Whose.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Key(Box<str>);
+pub struct Key {
+    text: Box<str>,
+    origin: Origin,
+}
+
+/// Where keys come from: so many of one are no reason to forget others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Operators make tenants.
+    Tenants,
+    /// Anybody may have many addresses.
+    Addresses,
+    /// Whatever an operator's own callers send.
+    Names,
+}
+
+impl Origin {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Tenants, Self::Addresses, Self::Names];
+}
 
 impl Key {
     /// A tenant's.
     pub fn tenant(tenant: TenantId) -> Self {
-        Self::of(&["tenant", &tenant.to_string()])
+        Self::of(Origin::Tenants, &["tenant", &tenant.to_string()])
     }
 
     /// A tenant's from one address.
     pub fn tenant_at(tenant: TenantId, address: IpAddr) -> Self {
-        Self::of(&["tenant", &tenant.to_string(), "ip", &network(address).to_string()])
+        Self::of(Origin::Addresses, &["tenant", &tenant.to_string(), "ip", &network(address).to_string()])
     }
 
     /// An address's.
     pub fn address(address: IpAddr) -> Self {
-        Self::of(&["ip", &network(address).to_string()])
+        Self::of(Origin::Addresses, &["ip", &network(address).to_string()])
     }
 
-    /// Whatever an operator calls it.
+    /// Whatever an operator calls it; a long name by its hash.
     pub fn named(name: &str) -> Self {
-        Self::of(&["named", name])
+        if name.len() <= LONGEST_NAME {
+            return Self::of(Origin::Names, &["named", name]);
+        }
+        let hash = Sha256::digest(name.as_bytes());
+        Self::of(
+            Origin::Names,
+            &["hashed", &hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()],
+        )
     }
 
     /// As it is written where limits are kept.
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Where it comes from.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Each part behind its length, so that no two lists of parts are written alike, whatever they hold.
-    fn of(parts: &[&str]) -> Self {
+    fn of(origin: Origin, parts: &[&str]) -> Self {
         let mut text = String::new();
         for part in parts {
             let _ = write!(text, "{}:{part}", part.len());
         }
-        Self(text.into())
+        Self { text: text.into(), origin }
     }
 }
 
@@ -79,6 +113,9 @@ mod tests {
         assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
         assert_ne!(at("192.0.2.1"), Key::named("192.0.2.1"), "a name is no address");
         assert_eq!(format!("{:?}", at("192.0.2.1")), "Key(…)");
+        let long = |end: &str| Key::named(&("x".repeat(LONGEST_NAME) + end));
+        assert_ne!(long("a"), long("b"));
+        assert_eq!(long("a").text().len(), long("abcdef").text().len());
     }
 
     proptest! {
@@ -87,7 +124,7 @@ mod tests {
         fn keys_are_written_one_to_one(
             one in prop::collection::vec("[0-9:a-c.]{0,6}", 0..4), other in prop::collection::vec("[0-9:a-c.]{0,6}", 0..4),
         ) {
-            let of = |parts: &[String]| Key::of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+            let of = |parts: &[String]| Key::of(Origin::Names, &parts.iter().map(String::as_str).collect::<Vec<_>>());
             prop_assert_eq!(of(&one) == of(&other), one == other);
         }
     }

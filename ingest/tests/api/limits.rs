@@ -97,7 +97,7 @@ async fn calls_of_a_tenant_are_limited_from_all_addresses_together() {
     let (_, other) = rig.tenant("other").await;
     for address in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"] {
         let answered = from(&rig, address, &key, "GET /v1/jobs").await.is(200);
-        assert_eq!(answered.header("ratelimit-policy"), "\"tier\";q=50;w=10, \"api_requests\";q=4;w=1");
+        assert_eq!(answered.header("ratelimit-policy"), "\"api_requests\";q=4;w=1, \"tier\";q=50;w=10");
         assert!(
             answered.header("ratelimit").starts_with("\"api_requests\";r="),
             "the tightest: {answered:?}"

@@ -59,7 +59,9 @@ pub(in crate::store) fn changed(tenant: &Tenant, changes: TenantChanges, plan: O
 pub(in crate::store) fn differ_for_dispatchers(old: &Tenant, new: &Tenant) -> bool {
     let known =
         |tenant: &Tenant| (tenant.effective_weight(), tenant.limits(), tenant.dispatch, tenant.status);
-    known(old) != known(new)
+    // Of another plan with the same limits: a dispatcher that has not heard of the last change of the old one would not hear of
+    // it through the new one.
+    known(old) != known(new) || old.plan.name != new.plan.name
 }
 
 fn replace<T>(value: &mut T, wanted: Option<T>) {

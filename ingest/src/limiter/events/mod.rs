@@ -109,15 +109,14 @@ impl Quotas {
             return Some(decision);
         }
         let deadline = tokio::time::Instant::now() + limits::REDIS_BUDGET;
-        let _asking = timeout_at(deadline, account.asking.lock()).await.ok()?;
+        let _asking = timeout_at(deadline - limits::REDIS_ANSWER, account.asking.lock()).await.ok()?;
         let asked_at = self.now();
         if let Some(decision) = spend(asked_at) {
             return Some(decision);
         }
         let window = Window::from(rate);
-        let grant = shared
-            .lease(&window.key(Policy::Events, &Key::tenant(tenant)), &window, window.batch(), deadline)
-            .await?;
+        let grant =
+            shared.lease(&window.key(Policy::Events, &Key::tenant(tenant)), &window, 1, deadline).await?;
         let now = self.now();
         let take = |allowance: &mut Allowance| allowance.take_granted(&grant, asked_at.monotonic, now);
         Some(self.fitted(&account, rate, now, take))

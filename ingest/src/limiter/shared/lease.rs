@@ -84,6 +84,8 @@ pub struct Lease {
     /// They end with their window.
     ends: Duration,
     refused_until: Duration,
+    /// What costs less may be free sooner.
+    refused_cost: u32,
 }
 
 impl Lease {
@@ -94,13 +96,12 @@ impl Lease {
             return Step::Spent;
         }
         match self.refused_until.checked_sub(now) {
-            Some(wait) if !wait.is_zero() => Step::Refused(wait),
+            Some(wait) if !wait.is_zero() && cost >= self.refused_cost => Step::Refused(wait),
             _ => Step::Ask,
         }
     }
 
-    /// Learns what was granted and spends `cost` tokens of it on the request for which was asked, or says how long to wait; what
-    /// is too little for it stays. The window may have ended since it was granted: what is spent counts in it all the same, the
+    /// Learns what was granted and spends `cost` tokens of it on the request for which was asked, or says how long to wait. The window may have ended since it was granted: what is spent counts in it all the same, the
     /// rest ends.
     pub fn learn(
         &mut self,
@@ -119,10 +120,8 @@ impl Lease {
             self.tokens -= cost;
             return Ok(());
         }
-        // Some were free: when the rest is, is not told, but no later than the window's end.
-        let wait = if grant.tokens > 0 { grant.ends } else { grant.wait };
-        self.refused_until = now + wait;
-        Err(wait)
+        (self.refused_until, self.refused_cost) = (now + grant.wait, cost);
+        Err(grant.wait)
     }
 
     /// Tokens that may be left as far as is known; `None` when that is too long ago.

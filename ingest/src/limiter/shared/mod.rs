@@ -111,12 +111,12 @@ impl Shared {
         self.metrics.shares.inc();
     }
 
-    /// Asks for so many tokens of the limit that is kept under `key`. `None`: there was no answer until `deadline`, or no
-    /// connection.
-    pub async fn lease(&self, key: &str, window: &Window, wanted: u32, deadline: Instant) -> Option<Grant> {
+    /// Asks for tokens of the limit that is kept under `key`: a batch, of use if it pays `cost`. `None`: there was no answer until
+    /// `deadline`, or no connection.
+    pub async fn lease(&self, key: &str, window: &Window, cost: u32, deadline: Instant) -> Option<Grant> {
         let (connection, number) = self.line.connection()?;
         let began = Clock::now();
-        let asked = redis::lease(connection, key, window, wanted);
+        let asked = redis::lease(connection, key, window, (cost, window.batch().max(cost)));
         let why = match timeout_at(deadline, asked).await {
             Ok(Ok(grant)) => {
                 self.metrics.round_trips.observe(began.elapsed().as_secs_f64());

@@ -51,17 +51,17 @@ pub(super) async fn dial(address: &RedisAddress) -> RedisResult<MultiplexedConne
     // A probe leases, of a tenant that is nobody: a server that answers but takes no writes would be of no use either.
     let probe = Window { events: 1, span: Duration::from_secs(1), saved: 0 };
     let key = probe.key(Policy::Events, &Key::tenant(TenantId::from_uuid(Uuid::nil())));
-    let leased = lease(connection.clone(), &key, &probe, 1);
+    let leased = lease(connection.clone(), &key, &probe, (1, 1));
     timeout(limits::REDIS_BUDGET, leased).await.map_err(late)??;
     Ok(connection)
 }
 
-/// Leases so many tokens of the limit that is kept under `key`.
+/// Leases as many tokens as are `wanted` of the limit that is kept under `key`, or fewer, but `least`, or none.
 pub(super) async fn lease(
     mut connection: MultiplexedConnection,
     key: &str,
     window: &Window,
-    wanted: u32,
+    (least, wanted): (u32, u32),
 ) -> RedisResult<Grant> {
     let (tokens, left, wait, ends): (u32, u32, u64, u64) = WINDOW
         .key(key)
@@ -70,6 +70,7 @@ pub(super) async fn lease(
         .arg(window.saved)
         .arg(wanted)
         .arg(window.forget_after().as_millis() as u64)
+        .arg(least)
         .invoke_async(&mut connection)
         .await?;
     let (wait, ends) = (Duration::from_micros(wait), Duration::from_micros(ends));

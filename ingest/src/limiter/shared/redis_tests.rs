@@ -285,7 +285,7 @@ async fn the_script_and_its_twin_agree() {
     let client = redis::Client::open(relay.url.as_str()).expect("a URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
     let text = include_str!("window.lua");
-    let timed = text.replace("redis.call('TIME')", "{ ARGV[6], ARGV[7] }");
+    let timed = text.replace("redis.call('TIME')", "{ ARGV[7], ARGV[8] }");
     assert_ne!(timed, text, "the script reads its server's clock in one place");
     let script = redis::Script::new(&timed);
     for seed in 0..40 {
@@ -304,6 +304,7 @@ async fn the_script_and_its_twin_agree() {
                 .arg(window.saved)
                 .arg(window.batch())
                 .arg(60_000)
+                .arg(1)
                 .arg(now / 1_000_000)
                 .arg(now % 1_000_000)
                 .invoke_async(&mut connection)

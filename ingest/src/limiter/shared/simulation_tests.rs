@@ -24,7 +24,7 @@ impl Twin {
     }
 
     pub(super) fn grant(&mut self, now: u64) -> Grant {
-        self.counter.grant(&self.window, self.window.batch(), Duration::from_micros(now))
+        self.counter.grant(&self.window, 1, self.window.batch(), Duration::from_micros(now))
     }
 }
 

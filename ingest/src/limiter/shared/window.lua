@@ -5,7 +5,7 @@
 -- after a quiet time. A tenant without a state has everything saved.
 --
 -- KEYS[1]: the tenant's state at this limit. ARGV: events per window, the window's span in microseconds, the most that is
--- saved, how many tokens are wanted, and how long the state is kept in milliseconds.
+-- saved, how many tokens are wanted, how long the state is kept in milliseconds, and how many tokens are of use at least.
 -- Answers: tokens granted, tokens left, microseconds until as many as were wanted are free (0 if some were granted), and
 -- microseconds until the window ends.
 local events, span, most_saved, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -30,6 +30,9 @@ end
 
 local open = math.max(0, events - current - math.floor(previous * (span - into) / span))
 local granted = math.min(wanted, open + saved)
+if granted < tonumber(ARGV[6]) then
+  granted = 0
+end
 local of_window = math.min(granted, open)
 current, saved = current + of_window, saved - (granted - of_window)
 

@@ -51,7 +51,7 @@ impl Account {
         let lease = if self.rate == rate { std::mem::take(&mut self.lease) } else { Lease::default() };
         *self = Self { lease, ..Self::new(rate, ingests) };
         if used > 0 {
-            self.counter.grant(&self.share, used, now.monotonic);
+            self.counter.grant(&self.share, 0, used, now.monotonic);
         }
     }
 
@@ -91,7 +91,7 @@ impl Account {
     /// It counts for the share too: should that have to decide alone from now on, it goes on where this ingest's requests have
     /// left it.
     fn passed(&mut self, cost: u32, now: Now) -> Decision {
-        let ends = self.counter.grant(&self.share, cost, now.monotonic).ends;
+        let ends = self.counter.grant(&self.share, 0, cost, now.monotonic).ends;
         self.shown(true, self.lease.left(now.monotonic).unwrap_or_default(), ends, now)
     }
 

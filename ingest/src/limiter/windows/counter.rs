@@ -40,18 +40,17 @@ struct Free {
 }
 
 impl Counter {
-    /// Grants as many of `wanted` as are free.
-    pub fn grant(&mut self, window: &Window, wanted: u32, now: Duration) -> Grant {
+    /// Grants as many of `wanted` as are free, nothing if these are fewer than `least`.
+    pub fn grant(&mut self, window: &Window, least: u32, wanted: u32, now: Duration) -> Grant {
         let free = self.free(window, now);
         let tokens = u64::from(wanted).min(free.open + free.state.saved);
+        let tokens = if tokens < u64::from(least) { 0 } else { tokens };
         self.grant_of(window, free, tokens, wanted)
     }
 
     /// Grants all of `wanted` or nothing.
     pub fn grant_whole(&mut self, window: &Window, wanted: u32, now: Duration) -> Grant {
-        let free = self.free(window, now);
-        let fits = u64::from(wanted) <= free.open + free.state.saved;
-        self.grant_of(window, free, if fits { wanted.into() } else { 0 }, wanted)
+        self.grant(window, wanted, wanted, now)
     }
 
     /// What is free.
@@ -72,7 +71,8 @@ impl Counter {
             state.previous = if at == state.span + 1 { state.current } else { 0 };
             (state.current, state.span) = (0, at);
         }
-        let counted = state.current + state.previous * (span - into) / span;
+        let covered = u128::from(state.previous) * u128::from(span - into) / u128::from(span);
+        let counted = state.current + u64::try_from(covered).expect("no more than the whole");
         Free { state, open: events.saturating_sub(counted), into }
     }
 

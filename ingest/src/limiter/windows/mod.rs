@@ -15,7 +15,7 @@ use moka::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::timeout_at;
 
-use super::key::Key;
+use super::key::{Key, Origin};
 use super::shared::Shared;
 use super::{Decision, Now};
 use account::Account;
@@ -30,7 +30,8 @@ struct Entry {
 /// The accounts of those that ask.
 pub struct Windows {
     origin: Instant,
-    entries: Cache<(Policy, Key), Arc<Entry>>,
+    /// Of each of [`Origin::ALL`].
+    entries: [Cache<(Policy, Key), Arc<Entry>>; Origin::ALL.len()],
     ingests: watch::Receiver<usize>,
     shared: Option<Arc<Shared>>,
 }
@@ -38,11 +39,13 @@ pub struct Windows {
 impl Windows {
     /// Nobody has asked for anything. `ingests` live, this one included; what they keep together is in `shared`.
     pub fn new(ingests: watch::Receiver<usize>, shared: Option<Arc<Shared>>) -> Self {
-        let entries = Cache::builder()
-            .max_capacity(limits::LIMITER_KEYS)
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(limits::LIMITER_IDLE)
-            .build();
+        let entries = Origin::ALL.map(|_| {
+            Cache::builder()
+                .max_capacity(limits::LIMITER_KEYS)
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_idle(limits::LIMITER_IDLE)
+                .build()
+        });
         Self { origin: Instant::now(), entries, ingests, shared }
     }
 
@@ -52,7 +55,7 @@ impl Windows {
     }
 
     /// Takes `cost` of what `key` may ask under `policy`, or nothing of it. Another rate than last time counts what was taken
-    /// before. Waits for Redis for at most `limits::REDIS_BUDGET`, and for nothing else.
+    /// before, here; in Redis each rate is a count of its own. Waits for Redis for at most `limits::REDIS_BUDGET`, and for nothing else.
     pub async fn take(&self, policy: Policy, key: &Key, rate: PolicyRate, cost: u32) -> Decision {
         match self.take_leased(policy, key, rate, cost).await {
             Some(decision) => decision,
@@ -77,29 +80,28 @@ impl Windows {
             return Some(decision);
         }
         let deadline = tokio::time::Instant::now() + limits::REDIS_BUDGET;
-        let _asking = timeout_at(deadline, entry.asking.lock()).await.ok()?;
+        let _asking = timeout_at(deadline - limits::REDIS_ANSWER, entry.asking.lock()).await.ok()?;
         let asked_at = self.now();
         if let Some(decision) = spend(asked_at) {
             return Some(decision);
         }
         let window = account::whole(rate);
-        let wanted = window.batch().max(cost);
-        let grant = shared.lease(&window.key(policy, key), &window, wanted, deadline).await?;
+        let grant = shared.lease(&window.key(policy, key), &window, cost, deadline).await?;
         let now = self.now();
         let take = |account: &mut Account| account.take_granted(&grant, cost, asked_at.monotonic, now);
         Some(self.fitted(&entry, rate, now, take))
     }
 
     fn entry(&self, policy: Policy, key: &Key, rate: PolicyRate) -> Arc<Entry> {
-        let asked = (policy, key.clone());
-        if let Some(entry) = self.entries.get(&asked) {
+        let (asked, entries) = ((policy, key.clone()), &self.entries[key.origin() as usize]);
+        if let Some(entry) = entries.get(&asked) {
             return entry;
         }
         let made = || {
             let account = Mutex::new(Account::new(rate, self.ingests()));
             Arc::new(Entry { account, asking: AsyncMutex::default() })
         };
-        self.entries.get_with(asked, made)
+        entries.get_with(asked, made)
     }
 
     fn fitted<T>(&self, entry: &Entry, rate: PolicyRate, now: Now, ask: impl FnOnce(&mut Account) -> T) -> T {
