@@ -90,6 +90,9 @@ impl Ear {
     async fn open(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
         let mut listener = PgListener::connect_with(&pool).await?;
+        // It must not connect again by itself: given up in the middle of that, it would have another connection when it is asked
+        // whether its own is there, and nobody would know that one was lost.
+        listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
         Ok(Self { listener, pool })
     }
