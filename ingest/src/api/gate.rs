@@ -1,7 +1,5 @@
 //! What stands between a request that sends events and their admission: the kill switch, the backlog, the rate.
 
-use std::time::Duration;
-
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use fairhook_common::limits;
@@ -9,6 +7,7 @@ use fairhook_common::policy::Policy;
 use fairhook_common::queue::QueueAddress;
 use fairhook_common::store::Admission;
 use fairhook_common::tenant::{Ingest, Tenant};
+use fairhook_common::time::Timestamp;
 use serde_json::json;
 
 use super::Edge;
@@ -89,21 +88,12 @@ async fn open(edge: &Edge, tenant: &Tenant) -> Result<(), Problem> {
     }
     let detail = format!("{backlog} deliveries wait for their first attempt; the limit is {most}");
     let after = limits::BACKLOG_RETRY_AFTER;
-    let reset = fairhook_common::time::Timestamp::now().after(after);
-    Err(Problem::quota(detail, &["backlog"])
-        .member("limit", most.into())
-        .member("remaining", 0.into())
-        .member("reset", reset.0.into())
-        .retry_after(after))
+    Err(Problem::quota(detail, "backlog", (most, 0), (Timestamp::now().after(after), after)))
 }
 
 fn over_rate(decision: &Decision) -> Problem {
     let detail = format!("more than {} events per second, and the burst is used up", decision.limit);
-    Problem::quota(detail, &["events"])
-        .member("limit", decision.limit.into())
-        .member("remaining", decision.remaining.into())
-        .member("reset", decision.reset.0.into())
-        .retry_after(Duration::from_secs(decision.reset_seconds()))
+    limiting::refused(detail, Policy::Events, decision)
 }
 
 /// Answers with what was decided, whatever the answer is.

@@ -154,11 +154,9 @@ pub async fn identify(State(edge): State<Arc<Edge>>, mut request: Request, next:
 
 fn too_many_at_once(most: usize) -> Problem {
     let after = Duration::from_secs(1);
-    Problem::quota(format!("{most} requests of the tenant are under way"), &["concurrent_requests"])
-        .member("limit", most.into())
-        .member("remaining", 0.into())
-        .member("reset", Timestamp::now().after(after).0.into())
-        .retry_after(after)
+    let (detail, limit) =
+        (format!("{most} requests of the tenant are under way"), u32::try_from(most).unwrap_or(u32::MAX));
+    Problem::quota(detail, "concurrent_requests", (limit, 0), (Timestamp::now().after(after), after))
 }
 
 /// A request without a valid key; `problem` says why.
@@ -269,9 +267,11 @@ pub fn over(policy: Policy, decision: &Decision) -> Problem {
         decision.limit,
         decision.window.as_secs_f64()
     );
-    Problem::quota(detail, &[policy.name()])
-        .member("limit", decision.limit.into())
-        .member("remaining", decision.remaining.into())
-        .member("reset", decision.reset.0.into())
-        .retry_after(Duration::from_secs(decision.reset_seconds()))
+    refused(detail, policy, decision)
+}
+
+/// A policy refused, in these words.
+pub fn refused(detail: String, policy: Policy, decision: &Decision) -> Problem {
+    let Decision { limit, remaining, reset, reset_after, .. } = *decision;
+    Problem::quota(detail, policy.name(), (limit, remaining), (reset, reset_after))
 }

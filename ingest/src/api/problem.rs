@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use fairhook_common::limits;
 use fairhook_common::store::{ControlError, StoreError};
+use fairhook_common::time::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -158,10 +159,21 @@ impl Problem {
         Self::new(Code::Unavailable, detail).retry_after(after)
     }
 
-    /// Over the quotas named, with the members that the registered type has.
-    pub fn quota(detail: impl Into<String>, policies: &[&'static str]) -> Self {
-        let mut problem = Self::new(Code::QuotaExceeded, detail).member("violated-policies", json!(policies));
-        problem.0.violated = policies.first().copied();
+    /// Over the limit of a policy, with the members that the registered type has and `Retry-After`: `remaining` is less than what was
+    /// asked for, and there is more at `reset`, after `after`.
+    pub fn quota(
+        detail: impl Into<String>,
+        policy: &'static str,
+        (limit, remaining): (u32, u32),
+        (reset, after): (Timestamp, Duration),
+    ) -> Self {
+        let mut problem = Self::new(Code::QuotaExceeded, detail)
+            .member("violated-policies", json!([policy]))
+            .member("limit", limit.into())
+            .member("remaining", remaining.into())
+            .member("reset", reset.0.into())
+            .retry_after(after);
+        problem.0.violated = Some(policy);
         problem
     }
 
