@@ -144,6 +144,11 @@ typed_id!(
 );
 
 typed_id!(
+    /// A source of a tenant: a door for somebody else's webhooks.
+    SourceId, "src_"
+);
+
+typed_id!(
     /// A condition that a tenant is in, or was.
     ConditionId, "cnd_"
 );

@@ -81,14 +81,7 @@ pub struct KeyText {
 impl KeyText {
     /// A new key with 256 random bits.
     pub fn generate() -> Self {
-        let mut bits = [0u8; 32];
-        rand::rng().fill_bytes(&mut bits);
-        let half = |range: std::ops::Range<usize>| {
-            let mut bytes = [0u8; 16];
-            bytes.copy_from_slice(&bits[range]);
-            ids::base32(Uuid::from_bytes(bytes))
-        };
-        Self { id: KeyId::generate(), secret: half(0..16) + &half(16..32) }
+        Self { id: KeyId::generate(), secret: random_text() }
     }
 
     /// What the store keeps of the secret: its SHA-256. (The secret has 256 random bits, so that a slow hash gains nothing.)
@@ -116,6 +109,16 @@ impl fmt::Debug for KeyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "fhk_{}_…", ids::base32(self.id.uuid()))
     }
+}
+
+/// 256 random bits in 52 characters.
+pub(crate) fn random_text() -> String {
+    let half = || {
+        let mut bytes = [0u8; 16];
+        rand::rng().fill_bytes(&mut bytes);
+        ids::base32(Uuid::from_bytes(bytes))
+    };
+    half() + &half()
 }
 
 /// Compares two hashes in a time that tells nothing of them.

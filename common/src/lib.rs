@@ -24,6 +24,7 @@ pub mod retry;
 pub mod shutdown;
 pub mod signature;
 pub mod slug;
+pub mod source;
 pub mod store;
 pub mod tenant;
 pub mod time;

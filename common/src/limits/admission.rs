@@ -54,7 +54,7 @@ pub const QUOTA_LEASE_PART: u32 = 50;
 pub const QUOTA_LEASE_MAX: u32 = 1_000;
 /// What Redis knows of a tenant's saved burst is forgotten after this at the latest: a day without events is a quiet time.
 pub const QUOTA_KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Keys that are remembered of tenants, of addresses, and of operators' names each (some 400 bytes): beyond, who asked longest ago is
+/// Keys that are remembered of tenants, of addresses, of sources, and of operators' names each (some 400 bytes): beyond, who asked longest ago is
 /// forgotten and begins anew.
 pub const LIMITER_KEYS: u64 = 200_000;
 /// After this without a request nothing is counted any more of the longest window and the one before it.

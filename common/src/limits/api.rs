@@ -68,9 +68,13 @@ pub const REQUEST_ID_CHARS: usize = 128;
 pub const DELIVER_AT_AHEAD: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3600);
-/// How long what was read about keys and tenants may be used: the kill switch is in force within a second.
+/// How far the time in a provider's signature may be from ours, unless it is said.
+pub const SIGNATURE_TOLERANCE: Duration = Duration::from_secs(300);
+/// The farthest: until then a repetition is known by its idempotency key.
+pub const SIGNATURE_TOLERANCE_MAX: Duration = IDEMPOTENCY_TTL;
+/// How long what was read about keys, tenants and sources may be used: the kill switch is in force within a second.
 pub const CONTROL_CACHE_TTL: Duration = Duration::from_millis(500);
-/// Keys, and tenants, remembered by one ingest.
+/// Keys, tenants, and sources, remembered by one ingest.
 pub const CONTROL_CACHE_ENTRIES: u64 = 20_000;
 /// A rotated secret signs beside the new one for so long, unless said otherwise, and at most.
 pub const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);

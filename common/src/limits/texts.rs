@@ -44,3 +44,15 @@ pub const PLANS_MAX: u32 = 100;
 pub const ENDPOINTS_MAX: u64 = 2_000;
 /// API keys of one tenant.
 pub const KEYS_PER_TENANT: u32 = 100;
+/// Sources of one tenant: one for each service that it listens to, and some to spare.
+pub const SOURCES_PER_TENANT: u32 = 50;
+/// The secret that a source shares with its provider: the longest that one is known to give out has half of it.
+pub const SOURCE_SECRET_CHARS: usize = 256;
+/// The name of a header in which a provider says something.
+pub const SOURCE_HEADER_CHARS: usize = 128;
+/// What stands before a signature in its header, such as `sha256=`.
+pub const SOURCE_PREFIX_CHARS: usize = 64;
+/// A JSON pointer into a provider's body.
+pub const SOURCE_POINTER_CHARS: usize = 256;
+/// Steps of such a pointer: for each of them what it leads into is read once more.
+pub const SOURCE_POINTER_STEPS: usize = 16;

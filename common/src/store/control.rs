@@ -1,4 +1,4 @@
-//! The control plane: tenants, plans, keys, endpoints, quotas.
+//! The control plane: tenants, plans, keys, endpoints, sources, quotas.
 
 use std::time::Duration;
 
@@ -6,15 +6,16 @@ use async_trait::async_trait;
 
 use super::{Job, Page, PageRequest, StoreError};
 use crate::endpoint::{Endpoint, EndpointSettings, EndpointStatus, StatusReason};
-use crate::ids::{EndpointId, KeyId, TenantId};
+use crate::ids::{EndpointId, KeyId, SourceId, TenantId};
 use crate::key::ApiKey;
 use crate::plan::{Plan, PlanChanges, PlanName};
 use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
+use crate::source::{Source, SourceSettings, SourceStatus, TokenHash};
 use crate::tenant::{DeliveryCounts, Dispatch, Ingest, QuotaPatch, Tenant};
 use crate::time::Timestamp;
 
-/// Tenants, plans, keys, endpoints and quotas. Every change is told to [`super::Store::changes`].
+/// Tenants, plans, keys, endpoints, sources and quotas. Every change is told to [`super::Store::changes`].
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
     /// Makes a tenant, and its first key if there is one, in one transaction. Its queue's name is made here, once:
@@ -44,8 +45,8 @@ pub trait Control: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Tenant, ControlError>;
 
-    /// Starts a tenant's end: from now on it is `Deleting`, its keys are refused, its endpoints deleted; the job does the
-    /// rest. Idempotent: the same job.
+    /// Starts a tenant's end: from now on it is `Deleting`, its keys are refused, its endpoints and sources deleted; the job
+    /// does the rest. Idempotent: the same job.
     async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError>;
 
     /// Changes what `changes` names of the plan with this name, or makes it: what is not named is then the starter's, as that
@@ -125,6 +126,30 @@ pub trait Control: Send + Sync + 'static {
         grace: Duration,
         now: Timestamp,
     ) -> Result<Endpoint, ControlError>;
+
+    /// Makes a source, if the tenant has fewer than `limits::SOURCES_PER_TENANT`.
+    async fn create_source(&self, new: NewSource, now: Timestamp) -> Result<Source, ControlError>;
+
+    /// Finds a source of this tenant.
+    async fn find_source(&self, tenant: TenantId, source: SourceId) -> Result<Option<Source>, StoreError>;
+
+    /// Finds the source whose token has this hash, whosever.
+    async fn find_source_by_token(&self, token: TokenHash) -> Result<Option<Source>, StoreError>;
+
+    /// A tenant's sources by their creation.
+    async fn list_sources(&self, tenant: TenantId, page: &PageRequest) -> Result<Page<Source>, StoreError>;
+
+    /// Changes what `changes` names and nothing else.
+    async fn update_source(
+        &self,
+        tenant: TenantId,
+        source: SourceId,
+        changes: SourceChanges,
+        now: Timestamp,
+    ) -> Result<Source, ControlError>;
+
+    /// Deletes a source; returns whether there was one. The events that came through it stay.
+    async fn delete_source(&self, tenant: TenantId, source: SourceId) -> Result<bool, StoreError>;
 
     /// Gives a tenant another rate for a policy of its own until `new.ends_at`, in place of one that it may have; returns
     /// whether it had none in force. What has ended of the tenant's goes. It is read with the tenant.
@@ -258,6 +283,32 @@ pub struct EndpointChanges {
     pub status: Option<(EndpointStatus, Option<StatusReason>)>,
     /// `updated_at` as the caller read it: if somebody changed the endpoint since, the answer is
     /// [`ControlError::Conflict`] and the caller reads again.
+    pub if_updated_at: Option<Timestamp>,
+}
+
+/// A source to be made.
+#[derive(Debug, Clone)]
+pub struct NewSource {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The hash of its token.
+    pub token_hash: TokenHash,
+    /// Its settings.
+    pub settings: SourceSettings,
+    /// Whether it takes anything from the beginning.
+    pub status: SourceStatus,
+}
+
+/// What changes of a source; `None`: stays.
+#[derive(Debug, Clone, Default)]
+pub struct SourceChanges {
+    /// All settings (read, changed, and written back by the caller).
+    pub settings: Option<SourceSettings>,
+    /// Whether it takes anything.
+    pub status: Option<SourceStatus>,
+    /// The hash of another token, in place of the one that it has.
+    pub token_hash: Option<TokenHash>,
+    /// `updated_at` as the caller read it, as in [`EndpointChanges`].
     pub if_updated_at: Option<Timestamp>,
 }
 

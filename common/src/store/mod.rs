@@ -1,7 +1,7 @@
 //! The first seam: the store, which is the truth.
 //!
 //! Few verbs, each one transaction, over batches. Five traits, by who calls them: [`Deliveries`] (the hot path and
-//! what waits), [`Control`] (tenants, keys, endpoints, quotas), [`Browse`] (what the API shows), [`Nodes`] (which processes
+//! what waits), [`Control`] (tenants, keys, endpoints, sources, quotas), [`Browse`] (what the API shows), [`Nodes`] (which processes
 //! there are), [`Watch`] (how all tenants fare). A backend is all of them.
 //!
 //! A verb that fails as a whole has changed nothing and may be called again. One item's bad data never fails another:
@@ -36,8 +36,8 @@ pub use browse::{
     Position,
 };
 pub use control::{
-    Control, ControlError, EndpointChanges, EndpointRef, KeyOwner, NewEndpoint, NewTenant, TenantChanges,
-    TenantRef, Usage,
+    Control, ControlError, EndpointChanges, EndpointRef, KeyOwner, NewEndpoint, NewSource, NewTenant,
+    SourceChanges, TenantChanges, TenantRef, Usage,
 };
 pub use deliveries::{Claim, ClaimFrom, Claimed, Deliveries, DueWork, Recorded, Recovery, Replayed, Sweep};
 pub use job::{Job, JobFilter, JobKind, JobStatus};
@@ -61,7 +61,7 @@ pub type SharedStore = Arc<dyn Store>;
 /// Something in the control plane is new, changed or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// A tenant, one of its keys or one of its endpoints.
+    /// A tenant, one of its keys, endpoints or sources.
     Tenant(TenantId),
     /// An operator's key.
     OperatorKeys,

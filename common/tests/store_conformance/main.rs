@@ -52,6 +52,8 @@ macro_rules! suite {
         mod replays;
         #[path = "../reports.rs"]
         mod reports;
+        #[path = "../sources.rs"]
+        mod sources;
         #[path = "../sweeps.rs"]
         mod sweeps;
         #[path = "../tenants.rs"]

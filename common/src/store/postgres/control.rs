@@ -7,18 +7,19 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
-use super::{PostgresStore, endpoints, jobs, keys, notices, overrides, plans, tenants};
+use super::{PostgresStore, endpoints, jobs, keys, notices, overrides, plans, sources, tenants};
 use crate::endpoint::{Endpoint, EndpointStatus};
-use crate::ids::{EndpointId, KeyId, TenantId};
+use crate::ids::{EndpointId, KeyId, SourceId, TenantId};
 use crate::key::ApiKey;
 use crate::limits;
 use crate::plan::{Plan, PlanChanges, PlanName};
 use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
+use crate::source::{Source, TokenHash};
 use crate::store::shared::Answer;
 use crate::store::{
     BoxFuture, Change, Control, ControlError, EndpointChanges, EndpointRef, Job, KeyOwner, NewEndpoint,
-    NewTenant, Page, PageRequest, StoreError, TenantChanges, TenantRef, Usage,
+    NewSource, NewTenant, Page, PageRequest, SourceChanges, StoreError, TenantChanges, TenantRef, Usage,
 };
 use crate::tenant::{Dispatch, Tenant};
 use crate::time::Timestamp;
@@ -294,6 +295,46 @@ impl Control for PostgresStore {
             of(tenant),
         )
         .await
+    }
+
+    async fn create_source(&self, new: NewSource, now: Timestamp) -> Result<Source, ControlError> {
+        let tenant = new.tenant;
+        self.change_of(tenant, move |db| Box::pin(sources::create(db, new.clone(), now)), of(tenant)).await
+    }
+
+    async fn find_source(&self, tenant: TenantId, source: SourceId) -> Result<Option<Source>, StoreError> {
+        self.read_of(tenant, move |db| Box::pin(sources::find(db, tenant, source))).await
+    }
+
+    async fn find_source_by_token(&self, token: TokenHash) -> Result<Option<Source>, StoreError> {
+        self.look_up(move |db| Box::pin(sources::find_by_token(db, token))).await
+    }
+
+    async fn list_sources(&self, tenant: TenantId, page: &PageRequest) -> Result<Page<Source>, StoreError> {
+        let page = page.clone();
+        self.read_of(tenant, move |db| Box::pin(async move { sources::list(db, tenant, &page).await })).await
+    }
+
+    async fn update_source(
+        &self,
+        tenant: TenantId,
+        source: SourceId,
+        changes: SourceChanges,
+        now: Timestamp,
+    ) -> Result<Source, ControlError> {
+        self.change_of(
+            tenant,
+            move |db| Box::pin(sources::update(db, tenant, source, changes.clone(), now)),
+            of(tenant),
+        )
+        .await
+    }
+
+    async fn delete_source(&self, tenant: TenantId, source: SourceId) -> Result<bool, StoreError> {
+        let told = if_found(Change::Tenant(tenant));
+        let deleted =
+            self.change_of(tenant, move |db| Box::pin(sure(sources::delete(db, tenant, source))), told);
+        deleted.await.map_err(store_failed)
     }
 
     async fn put_override(

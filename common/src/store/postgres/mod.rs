@@ -43,6 +43,7 @@ mod removal;
 mod roster;
 mod routes;
 mod rows;
+mod sources;
 mod survey;
 mod sweep;
 mod teardown;
@@ -279,6 +280,7 @@ fn migrations() -> Migrator {
         (6, "plans", include_str!("../../../../migrations/postgres/0006_plans.sql")),
         (7, "overrides", include_str!("../../../../migrations/postgres/0007_overrides.sql")),
         (8, "limit minutes", include_str!("../../../../migrations/postgres/0008_limit_minutes.sql")),
+        (9, "sources", include_str!("../../../../migrations/postgres/0009_sources.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -9,6 +9,7 @@ use super::jobs;
 use super::keys;
 use super::paging::{page, push_page};
 use super::plans;
+use super::sources;
 use crate::ids::TenantId;
 use crate::key::ApiKey;
 use crate::plan::Plan;
@@ -149,6 +150,7 @@ pub(super) async fn delete(db: &mut PgConnection, id: TenantId, total: u64, now:
     ] {
         sqlx::query(sql).bind(id.uuid()).bind(now.0).execute(&mut *db).await?;
     }
+    sources::delete_all(db, id).await?;
     jobs::insert_deletion(db, id, total, now).await.map(Ok)
 }
 

@@ -7,6 +7,7 @@ pub(in crate::store) mod matching;
 pub(in crate::store) mod overrides;
 pub(in crate::store) mod paging;
 pub(in crate::store) mod replays;
+pub(in crate::store) mod sources;
 pub(in crate::store) mod surveys;
 pub(in crate::store) mod tenants;
 pub(in crate::store) mod values;

@@ -62,3 +62,11 @@ pub(super) fn maybe_named<T>(
 pub(super) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
     serde_json::from_str(row.try_get(column)?).map_err(|_| damaged(column))
 }
+
+pub(super) fn maybe_json<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &str,
+) -> Result<Option<T>, sqlx::Error> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(serde_json::from_str).transpose().map_err(|_| damaged(column))
+}

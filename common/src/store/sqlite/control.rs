@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, endpoints, jobs, keys, overrides, plans, tenants};
+use super::{SqliteStore, endpoints, jobs, keys, overrides, plans, sources, tenants};
 use crate::endpoint::{Endpoint, EndpointStatus};
-use crate::ids::{EndpointId, KeyId, TenantId};
+use crate::ids::{EndpointId, KeyId, SourceId, TenantId};
 use crate::key::ApiKey;
 use crate::plan::{Plan, PlanChanges, PlanName};
 use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
+use crate::source::{Source, TokenHash};
 use crate::store::{
-    Change, Control, ControlError, EndpointChanges, EndpointRef, Job, KeyOwner, NewEndpoint, NewTenant, Page,
-    PageRequest, StoreError, TenantChanges, TenantRef, Usage,
+    Change, Control, ControlError, EndpointChanges, EndpointRef, Job, KeyOwner, NewEndpoint, NewSource,
+    NewTenant, Page, PageRequest, SourceChanges, StoreError, TenantChanges, TenantRef, Usage,
 };
 use crate::tenant::{Dispatch, Tenant};
 use crate::time::Timestamp;
@@ -202,6 +203,47 @@ impl Control for SqliteStore {
             .await??;
         self.announce(Change::Tenant(tenant));
         Ok(endpoint)
+    }
+
+    async fn create_source(&self, new: NewSource, now: Timestamp) -> Result<Source, ControlError> {
+        let source = self.write_of(new.tenant, move |db| Box::pin(sources::create(db, new, now))).await??;
+        self.announce(Change::Tenant(source.tenant));
+        Ok(source)
+    }
+
+    async fn find_source(&self, tenant: TenantId, source: SourceId) -> Result<Option<Source>, StoreError> {
+        self.read_of(tenant, move |db| Box::pin(sources::find(db, tenant, source))).await
+    }
+
+    async fn find_source_by_token(&self, token: TokenHash) -> Result<Option<Source>, StoreError> {
+        self.look_up(move |db| Box::pin(sources::find_by_token(db, token))).await
+    }
+
+    async fn list_sources(&self, tenant: TenantId, page: &PageRequest) -> Result<Page<Source>, StoreError> {
+        let page = page.clone();
+        self.read_of(tenant, move |db| Box::pin(async move { sources::list(db, tenant, &page).await })).await
+    }
+
+    async fn update_source(
+        &self,
+        tenant: TenantId,
+        source: SourceId,
+        changes: SourceChanges,
+        now: Timestamp,
+    ) -> Result<Source, ControlError> {
+        let changed = self
+            .write_of(tenant, move |db| Box::pin(sources::update(db, tenant, source, changes, now)))
+            .await??;
+        self.announce(Change::Tenant(tenant));
+        Ok(changed)
+    }
+
+    async fn delete_source(&self, tenant: TenantId, source: SourceId) -> Result<bool, StoreError> {
+        let found = self.write_of(tenant, move |db| Box::pin(sources::delete(db, tenant, source))).await?;
+        if found {
+            self.announce(Change::Tenant(tenant));
+        }
+        Ok(found)
     }
 
     async fn put_override(

@@ -40,6 +40,7 @@ mod recover;
 mod removal;
 mod roster;
 mod routes;
+mod sources;
 mod survey;
 mod sweep;
 mod teardown;
@@ -256,6 +257,7 @@ fn migrations() -> Migrator {
         (4, "plans", include_str!("../../../../migrations/sqlite/0004_plans.sql")),
         (5, "overrides", include_str!("../../../../migrations/sqlite/0005_overrides.sql")),
         (6, "limit_minutes", include_str!("../../../../migrations/sqlite/0006_limit_minutes.sql")),
+        (7, "sources", include_str!("../../../../migrations/sqlite/0007_sources.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -8,6 +8,7 @@ use super::jobs;
 use super::keys;
 use super::paging::{Keyset, page};
 use super::plans;
+use super::sources;
 use crate::ids::TenantId;
 use crate::key::ApiKey;
 use crate::plan::Plan;
@@ -155,6 +156,7 @@ pub(super) async fn delete(
     .bind(&tenant)
     .execute(&mut *db)
     .await?;
+    sources::delete_all(db, id).await?;
     jobs::cancel_all(db, id, now).await?;
     jobs::insert_deletion(db, id, total, now).await.map(Ok)
 }

@@ -14,6 +14,7 @@ use super::backend::{Home, statement};
 use super::given::{first_page, new_endpoint, new_tenant, states};
 use super::harness::{START, World, at, event, keyed};
 use super::overrides::an_override;
+use super::sources::new_source;
 use super::watch::condition;
 
 /// Leaves a row of the tenant's in every table that holds rows of tenants.
@@ -42,6 +43,7 @@ async fn fill(world: &World, slug: &str) -> TenantId {
     let raised = condition(tenant, ConditionKind::TenantNoisy, Subject::Tenant, at(2));
     store.change_conditions(&[raised], &[], at(3)).await.expect("raised");
     store.put_override(tenant, an_override(Policy::Tier, "1 / 1 s", 2, 60), at(2)).await.expect("set");
+    store.create_source(new_source(tenant), at(2)).await.expect("a source");
     tenant
 }
 
@@ -115,13 +117,14 @@ async fn what_is_read_for_a_tenant_is_read_in_its_role() {
     assert!(!events.is_empty());
     // Without its policies the role sees nothing: whoever still sees something reads in another one.
     let mut db = world.home.connect().await;
-    for table in ["events", "endpoints", "jobs", "api_keys", "deliveries"] {
+    for table in ["events", "endpoints", "jobs", "api_keys", "deliveries", "sources"] {
         statement(&mut db, &format!("DROP POLICY tenant ON {table}")).await;
     }
     let store = &world.store;
     assert!(store.list_events(acme, &EventFilter::default(), &page).await.expect("a list").items.is_empty());
     assert!(store.find_event(acme, events[0].id).await.expect("reads").is_none());
     assert!(store.list_endpoints(acme, &[], &page).await.expect("a list").items.is_empty());
+    assert!(store.list_sources(acme, &page).await.expect("a list").items.is_empty());
     assert!(store.list_jobs(acme, &page).await.expect("a list").items.is_empty());
     assert!(world.all(acme).await.is_empty());
     let owner = fairhook_common::store::KeyOwner::Tenant(acme);
