@@ -1,7 +1,6 @@
 //! Conditions that a tenant may be in, of which its operator is told.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::endpoint::{StatusReason, stored_as_text};
 use crate::ids::{ConditionId, EndpointId, TenantId};
@@ -11,7 +10,9 @@ use crate::time::Timestamp;
 pub const OPERATOR_TENANT: &str = "fairhook-operator";
 
 /// What may be the matter with a tenant. Stored as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub enum ConditionKind {
     /// It has used more than its fair share of the slot time for a while.
     #[serde(rename = "tenant.noisy")]
@@ -41,7 +42,8 @@ impl ConditionKind {
 }
 
 /// A quota that can be near its end. Stored as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum QuotaName {
     /// `max_events_per_sec`.
     Events,
@@ -130,6 +132,48 @@ pub struct Condition {
     pub cleared_at: Option<Timestamp>,
 }
 
+/// A condition as it is shown.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = Condition)]
+pub struct ShownCondition {
+    /// New with each time that it is raised.
+    pub id: ConditionId,
+    /// What is the matter.
+    pub condition: ConditionKind,
+    /// With whom.
+    pub tenant_id: TenantId,
+    /// That tenant's slug.
+    pub tenant: String,
+    /// Since when it holds.
+    pub raised_at: Timestamp,
+    /// Since when it does not.
+    pub cleared_at: Option<Timestamp>,
+    /// What is the matter, as a sentence.
+    pub detail: String,
+    /// What can be done about it.
+    pub remedy: Option<String>,
+    /// The endpoint that it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub endpoint_id: Option<EndpointId>,
+    /// Why that endpoint was disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub reason: Option<StatusReason>,
+    /// The quota that it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub quota: Option<QuotaName>,
+    /// What was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub value: Option<f64>,
+    /// What it is measured by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub limit: Option<f64>,
+}
+
 impl Condition {
     /// What is the matter, as a sentence for people.
     pub fn sentence(&self) -> String {
@@ -156,30 +200,29 @@ impl Condition {
     }
 
     /// As the API and the operational events show it.
-    pub fn to_json(&self) -> Value {
-        let mut shown = json!({
-            "id": self.id,
-            "condition": self.key.kind,
-            "tenant_id": self.key.tenant,
-            "tenant": self.slug,
-            "raised_at": self.raised_at,
-            "cleared_at": self.cleared_at,
-            "detail": self.sentence(),
-            "remedy": self.remedy(),
-        });
-        match self.key.subject {
-            Subject::Endpoint(endpoint) => {
-                shown["endpoint_id"] = json!(endpoint);
-                shown["reason"] = json!(self.evidence.reason);
-            }
-            Subject::Quota(quota) => shown["quota"] = json!(quota.name()),
-            Subject::Tenant => {}
+    pub fn shown(&self) -> ShownCondition {
+        let (endpoint_id, quota) = match self.key.subject {
+            Subject::Endpoint(endpoint) => (Some(endpoint), None),
+            Subject::Quota(quota) => (None, Some(quota)),
+            Subject::Tenant => (None, None),
+        };
+        let measured = self.key.kind != ConditionKind::EndpointDisabled;
+        let Evidence { value, limit, reason } = self.evidence;
+        ShownCondition {
+            id: self.id,
+            condition: self.key.kind,
+            tenant_id: self.key.tenant,
+            tenant: self.slug.clone(),
+            raised_at: self.raised_at,
+            cleared_at: self.cleared_at,
+            detail: self.sentence(),
+            remedy: self.remedy(),
+            endpoint_id,
+            reason: endpoint_id.and(reason),
+            quota,
+            value: measured.then_some(value),
+            limit: measured.then_some(limit),
         }
-        if self.key.kind != ConditionKind::EndpointDisabled {
-            shown["value"] = json!(self.evidence.value);
-            shown["limit"] = json!(self.evidence.limit);
-        }
-        shown
     }
 
     /// What the operator can do about it.

@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 pub type Generation = u32;
 
 /// Where a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// Published, or claimed by a dispatcher.
@@ -55,7 +55,7 @@ impl DeliveryState {
 }
 
 /// Why a delivery ended without being delivered or dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiscardReason {
     /// The DLQ was full. Its payload stays until retention ends, and a replay reaches it.
@@ -150,7 +150,7 @@ pub struct AttemptError {
 }
 
 /// The kinds of failure of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptErrorCode {
     /// The host's name could not be resolved.

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::described::described_as_text;
 use crate::time::Timestamp;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -119,6 +120,13 @@ macro_rules! typed_id {
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
+
+        described_as_text!(
+            $name,
+            concat!("`", $prefix, "` and a UUIDv7 in base32; the order of these texts is that of time."),
+            concat!("^", $prefix, "[0-7][0-9a-hjkmnp-tv-z]{25}$"),
+            concat!($prefix, "01kz0z5m4he58vf3j2c4q9w7xd")
+        );
     };
 }
 
@@ -212,6 +220,13 @@ impl Serialize for DeliveryId {
         serializer.collect_str(self)
     }
 }
+
+described_as_text!(
+    DeliveryId,
+    "`dlv_` and, in base32, the id of its event and which of that event's deliveries it is.",
+    "^dlv_[0-7][0-9a-hjkmnp-tv-z]{25}[01][0-9a-hjkmnp-tv-z]{3}$",
+    "dlv_01kz0z5m4he58vf3j2c4q9w7xd0000"
+);
 
 #[cfg(test)]
 mod tests {

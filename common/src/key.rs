@@ -13,7 +13,9 @@ use crate::ids::{self, KeyId, TenantId};
 use crate::time::Timestamp;
 
 /// What a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub enum Scope {
     /// Post events.
     #[serde(rename = "events:write")]

@@ -7,6 +7,7 @@ pub mod activity;
 pub mod condition;
 pub mod config;
 pub mod delivery;
+mod described;
 pub mod egress;
 pub mod endpoint;
 pub mod event;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::described::described_as_text;
 use crate::policy::{PolicyRate, WindowLength};
 use crate::slug::check_slug;
 use crate::tenant::{QuotaChanges, QuotaLimits};
@@ -47,6 +48,13 @@ impl FromStr for PlanName {
         }
     }
 }
+
+described_as_text!(
+    PlanName,
+    "The name of a plan. `free` and `pro` are read as `starter` and `professional`.",
+    "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    "professional"
+);
 
 impl fmt::Display for PlanName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::described::described_as_text;
 use crate::time::Timestamp;
 
 /// The shortest window of a rate that somebody sets.
@@ -171,8 +172,15 @@ impl TryFrom<String> for WindowLength {
     }
 }
 
+described_as_text!(
+    WindowLength,
+    "A length of time between 1 s and 24 h: a whole number and one of `ms`, `s`, `m`, `min`, `h`, `d`.",
+    "^[0-9]{1,8} ?(ms|s|m|min|h|d)$",
+    "10 s"
+);
+
 /// So many in a window: `50 / 10 s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PolicyRate {
     /// How many.
     pub limit: u32,

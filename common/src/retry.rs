@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The waits after the first attempt, the second, and so on, with the jitter that spreads each.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RetrySchedule {
     /// Seconds; an empty schedule means one attempt only.
     pub schedule_s: Vec<u32>,

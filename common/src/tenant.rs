@@ -67,7 +67,7 @@ impl Tenant {
 }
 
 /// Whether a tenant lives. Stored as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TenantStatus {
     /// In use.
@@ -77,7 +77,7 @@ pub enum TenantStatus {
 }
 
 /// The kill switch of the way in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ingest {
     /// Events are accepted.
@@ -87,7 +87,7 @@ pub enum Ingest {
 }
 
 /// The kill switch of the way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dispatch {
     /// Deliveries are attempted.
@@ -120,7 +120,7 @@ pub struct QuotaLimits {
 }
 
 /// What happens when a delivery dies and the tenant's DLQ is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DlqOverflow {
     /// The oldest dead letters make room: `discarded: dlq_overflow`.

@@ -13,7 +13,7 @@ const DRAIN_MIN: f64 = 0.01;
 const DRAIN_LONGEST: f64 = 365.0 * 86_400.0;
 
 /// A tenant in figures. Rates are per second, over the last ten seconds or so.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Figures {
     /// Events admitted.
     pub events_per_s: f64,
@@ -39,7 +39,7 @@ pub struct Figures {
     pub fair_share: f64,
     /// How near it is to using more than its share beside others: 1 is the limit.
     pub loudness: f64,
-    /// From an event's admission to its first attempt, on average; `None`: there was none.
+    /// From an event's admission to its first attempt, on average, if there was one.
     pub dispatch_delay_ms: Option<f64>,
     /// Deliveries that died.
     pub dead_per_s: f64,
@@ -58,11 +58,11 @@ pub struct Figures {
 }
 
 /// How what waits shrinks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Drain {
     /// Deliveries that ended less those that came, per second.
     pub per_s: f64,
-    /// When nothing will be left if it goes on like this, in seconds; `None`: it does not shrink.
+    /// When nothing will be left if it goes on like this, in seconds; nothing if it does not shrink.
     pub predicted_s: Option<f64>,
 }
 

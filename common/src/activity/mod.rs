@@ -119,7 +119,9 @@ pub struct Standing {
 }
 
 /// Why nothing of a tenant starts although something waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBack {
     /// It holds as many slots as it may.

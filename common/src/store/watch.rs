@@ -89,7 +89,7 @@ pub struct LimitCount {
 }
 
 /// How many requests there were, and how many of these were refused over a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 pub struct Tally {
     /// All.
     pub total: u64,

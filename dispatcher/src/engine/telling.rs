@@ -87,7 +87,7 @@ fn events(untold: &Untold, operator: TenantId, now: Timestamp) -> Vec<NewEvent> 
 }
 
 fn payload(condition: &Condition, end: &str) -> Value {
-    let mut payload = condition.to_json();
+    let mut payload = serde_json::to_value(condition.shown()).expect("plain data is JSON");
     if end.is_empty() {
         payload["cleared_at"] = Value::Null;
     }

@@ -7,15 +7,25 @@ use fairhook_common::limits;
 use fairhook_common::store::{CountedBy, LimitCount, Tally, TenantRef};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
+use super::openapi::requests;
 use super::page;
 use super::problem::{Fault, Problem};
 use super::tenant::Asked;
 use crate::analytics::minute_of;
 
-/// `GET /analytics/limits`: requests of a span of whole minutes, and which of them were refused over a limit.
+/// Read what limits did
+///
+/// Requests of whole minutes, and which of them were refused. It is kept for 7 days; a request counts for the tenant of its key.
+#[utoipa::path(
+    get, path = "/analytics/limits", operation_id = "getLimitAnalytics", tag = "Limits",
+    security(("key" = ["events:read"])),
+    params(requests::SpanQuery),
+    responses((status = 200, description = "The sums.", body = Report)),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn limits(asked: Asked) -> Answer {
     asked.caller.must_be_operator(Scope::EventsRead)?;
     let mut params = asked.params();
@@ -27,39 +37,70 @@ pub(super) async fn limits(asked: Asked) -> Answer {
     let sums = Sums::of(counted);
     let all = sums.by(CountedBy::Route).fold(Tally::default(), |sum, (_, tally)| sum.plus(tally));
     let blocked_by_policy: BTreeMap<_, _> =
-        sums.by(CountedBy::Policy).map(|(policy, tally)| (policy, tally.blocked)).collect();
-    let routes: Vec<_> =
-        sums.top(CountedBy::Route).into_iter().map(|(route, tally)| Route { route, tally }).collect();
+        sums.by(CountedBy::Policy).map(|(policy, tally)| (policy.to_owned(), tally.blocked)).collect();
+    let routes = sums.top(CountedBy::Route).into_iter();
+    let routes = routes.map(|(route, tally)| RouteTally { route: route.to_owned(), tally }).collect();
     let mut tenants = Vec::new();
     for (tenant, tally) in sums.top(CountedBy::Tenant) {
         tenants.push(shown_tenant(&asked, tenant, tally).await?);
     }
-    Ok(answer::ok(&json!({
-        "from": from,
-        "to": to,
-        "total_requests": all.total,
-        "blocked_requests": all.blocked,
-        "blocked_by_policy": blocked_by_policy,
-        "top_tenants": tenants,
-        "top_routes": routes,
-    })))
+    Ok(answer::ok(&Report {
+        from,
+        to,
+        total_requests: all.total,
+        blocked_requests: all.blocked,
+        blocked_by_policy,
+        top_tenants: tenants,
+        top_routes: routes,
+    }))
 }
 
-#[derive(Serialize)]
-struct Route<'a> {
-    route: &'a str,
+/// What limits did.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LimitReport)]
+struct Report {
+    /// The beginning of the first minute.
+    from: Timestamp,
+    /// The end of the last.
+    to: Timestamp,
+    total_requests: u64,
+    /// Answered with 429.
+    blocked_requests: u64,
+    /// The same by what `violated-policies` named.
+    blocked_by_policy: BTreeMap<String, u64>,
+    /// The 10 with the most requests.
+    top_tenants: Vec<TenantTally>,
+    /// The 10 with the most requests.
+    top_routes: Vec<RouteTally>,
+}
+
+/// Requests at a route.
+#[derive(Serialize, ToSchema)]
+struct RouteTally {
+    /// The path without `/v1`; `none`: there is no such path.
+    route: String,
+    #[serde(flatten)]
+    tally: Tally,
+}
+
+/// Requests of a tenant.
+#[derive(Serialize, ToSchema)]
+struct TenantTally {
+    tenant_id: String,
+    /// `null`: the tenant is gone.
+    slug: Option<String>,
     #[serde(flatten)]
     tally: Tally,
 }
 
 /// A tenant that is gone has no slug any more.
-async fn shown_tenant(asked: &Asked, id: &str, tally: Tally) -> Result<Value, Problem> {
+async fn shown_tenant(asked: &Asked, id: &str, tally: Tally) -> Result<TenantTally, Problem> {
     let found = match id.parse() {
         Ok(id) => asked.edge.memory.tenant(&TenantRef::Id(id)).await?,
         Err(_) => None,
     };
-    let slug = found.as_ref().map(|tenant| tenant.slug.as_str());
-    Ok(json!({ "tenant_id": id, "slug": slug, "total": tally.total, "blocked": tally.blocked }))
+    let slug = found.map(|tenant| tenant.slug.clone());
+    Ok(TenantTally { tenant_id: id.to_owned(), slug, tally })
 }
 
 /// The minutes from the one that holds `from` to the one that holds the end; the last day unless it is said.

@@ -11,9 +11,18 @@ use super::audit;
 use super::body::Posted;
 use super::deliveries::{Shown, filter};
 use super::jobs::{self, FilterFields, Span};
+use super::openapi::requests;
+use super::page::Listed;
 use super::tenant::Asked;
 use super::{page, read};
 
+/// List dead letters
+#[utoipa::path(
+    get, path = "/dead-letters", operation_id = "listDeadLetters", tag = "Dead letters",
+    security(("key" = ["events:read"])),
+    params(requests::DeliveryQuery, requests::Paging),
+    responses((status = 200, description = "A page of them.", body = Listed<Shown>))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let mut params = asked.params();
@@ -24,10 +33,30 @@ pub(super) async fn list(asked: Asked) -> Answer {
     Ok(page::answer(found, Shown::without_attempts))
 }
 
+/// Replay dead letters
+///
+/// At least one criterion is needed, or `all: true`.
+#[utoipa::path(
+    post, path = "/dead-letters/replay", operation_id = "replayDeadLetters", tag = "Dead letters",
+    security(("key" = ["replays:write"])),
+    request_body = Option<requests::DeadLettersToReplay>,
+    responses((status = 202, description = "The job that does it.", body = jobs::Shown)),
+    extensions(("x-problems" = json!(["limit_reached", "not_found"])))
+)]
 pub(super) async fn replay(asked: Asked, body: Posted) -> Answer {
     start(asked, body, JobKind::Replay).await
 }
 
+/// Purge dead letters
+///
+/// They are discarded: `purged`. At least one criterion is needed, or `all: true`.
+#[utoipa::path(
+    post, path = "/dead-letters/purge", operation_id = "purgeDeadLetters", tag = "Dead letters",
+    security(("key" = ["replays:write"])),
+    request_body = Option<requests::DeadLettersToPurge>,
+    responses((status = 202, description = "The job that does it.", body = jobs::Shown)),
+    extensions(("x-problems" = json!(["limit_reached", "not_found"])))
+)]
 pub(super) async fn purge(asked: Asked, body: Posted) -> Answer {
     start(asked, body, JobKind::Purge).await
 }

@@ -7,16 +7,25 @@ use fairhook_common::key::Scope;
 use fairhook_common::store::{AttemptView, DeliveryFilter, DeliveryView, Replayed};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Edge;
 use super::answer::{self, Answer};
 use super::body::Posted;
-use super::page::{self, Params};
+use super::openapi::requests;
+use super::page::{self, Listed, Params};
 use super::problem::{Code, Problem};
 use super::tenant::Asked;
 
 pub(super) const STATES: &str = "queued, scheduled, held, delivered, dead, discarded";
 
+/// List deliveries
+#[utoipa::path(
+    get, path = "/deliveries", operation_id = "listDeliveries", tag = "Deliveries",
+    security(("key" = ["events:read"])),
+    params(requests::StatusQuery, requests::DeliveryQuery, requests::Paging),
+    responses((status = 200, description = "A page of them.", body = Listed<Shown>))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let mut params = asked.params();
@@ -38,6 +47,12 @@ pub(super) fn filter(params: &mut Params) -> DeliveryFilter {
     }
 }
 
+/// Read a delivery with its attempts
+#[utoipa::path(
+    get, path = "/deliveries/{delivery}", operation_id = "getDelivery", tag = "Deliveries",
+    security(("key" = ["events:read"])),
+    responses((status = 200, description = "The delivery.", body = Shown))
+)]
 pub(super) async fn find(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let delivery = asked.id("delivery")?;
@@ -50,6 +65,14 @@ async fn shown(edge: &Edge, tenant: TenantId, delivery: DeliveryId) -> Result<Sh
     found.map(Shown::with_attempts).ok_or_else(|| Problem::not_found("delivery"))
 }
 
+/// Cancel an unfinished delivery
+#[utoipa::path(
+    post, path = "/deliveries/{delivery}/cancel", operation_id = "cancelDelivery", tag = "Deliveries",
+    security(("key" = ["replays:write"])),
+    request_body = Option<requests::TenantOnly>,
+    responses((status = 200, description = "It is discarded: `cancelled`.", body = Shown)),
+    extensions(("x-problems" = json!(["wrong_state"])))
+)]
 pub(super) async fn cancel(asked: Asked, body: Posted) -> Answer {
     let acting = asked.tenant_in(Scope::ReplaysWrite, &mut no_fields(&body)?).await?;
     let delivery = asked.id("delivery")?;
@@ -60,6 +83,16 @@ pub(super) async fn cancel(asked: Asked, body: Posted) -> Answer {
     }
 }
 
+/// Repeat a delivery
+///
+/// One that is dead, or was discarded by an overflow, goes on; one that was delivered becomes a new delivery.
+#[utoipa::path(
+    post, path = "/deliveries/{delivery}/replay", operation_id = "replayDelivery", tag = "Deliveries",
+    security(("key" = ["replays:write"])),
+    request_body = Option<requests::TenantOnly>,
+    responses((status = 202, description = "It is due.", body = Shown)),
+    extensions(("x-problems" = json!(["wrong_state"])))
+)]
 pub(super) async fn replay(asked: Asked, body: Posted) -> Answer {
     let acting = asked.tenant_in(Scope::ReplaysWrite, &mut no_fields(&body)?).await?;
     let delivery = asked.id("delivery")?;
@@ -91,21 +124,26 @@ fn wrong_state(state: DeliveryState, detail: &str) -> Problem {
 }
 
 /// A delivery as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
 pub(super) struct Shown {
     id: DeliveryId,
     event_id: EventId,
     r#type: String,
     endpoint_id: EndpointId,
     status: DeliveryState,
+    /// Why it was discarded, if it was.
     discarded_reason: Option<DiscardReason>,
     attempt_count: u32,
+    /// The latest 500; lists leave them out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     attempts: Option<Vec<ShownAttempt>>,
     next_attempt_at: Option<Timestamp>,
     created_at: Timestamp,
     expires_at: Timestamp,
     finished_at: Option<Timestamp>,
+    /// The delivery that was delivered before and is repeated by this one.
     replay_of: Option<DeliveryId>,
 }
 
@@ -134,18 +172,23 @@ impl Shown {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
 struct ShownAttempt {
+    /// Counts from 1, over replays too.
     n: u32,
     started_at: Timestamp,
     duration_ms: u32,
+    /// What the receiver answered, if it did.
     status_code: Option<u16>,
+    /// What went wrong, if anything did.
     error: Option<ShownError>,
-    /// The receiver may answer any bytes; what is no UTF-8 in them is replaced.
+    /// The beginning of the receiver's answer. What is no UTF-8 in it is replaced.
     response_snippet: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AttemptError)]
 struct ShownError {
     code: AttemptErrorCode,
     detail: String,

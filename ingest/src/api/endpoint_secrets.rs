@@ -7,16 +7,23 @@ use fairhook_common::key::Scope;
 use fairhook_common::limits;
 use fairhook_common::signature::SigningSecret;
 use fairhook_common::time::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::audit;
 use super::body::Posted;
 use super::endpoints::named;
+use super::openapi::requests;
 use super::read;
 use super::tenant::Asked;
 
-/// `GET /endpoints/{endpoint}/secret`.
+/// Read an endpoint's signing secret
+#[utoipa::path(
+    get, path = "/endpoints/{endpoint}/secret", operation_id = "getEndpointSecret", tag = "Endpoints",
+    security(("key" = ["secrets:read"])),
+    responses((status = 200, description = "The secret, and the one before while it still signs.", body = Secrets))
+)]
 pub(super) async fn get(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::SecretsRead).await?;
     asked.params().finish()?;
@@ -24,7 +31,16 @@ pub(super) async fn get(asked: Asked) -> Answer {
     Ok(answer::ok(&secrets(&endpoint, asked.at)))
 }
 
-/// `POST /endpoints/{endpoint}/secret/rotate`: during the grace period both secrets sign.
+/// Rotate an endpoint's signing secret
+///
+/// During the grace period both secrets sign.
+#[utoipa::path(
+    post, path = "/endpoints/{endpoint}/secret/rotate", operation_id = "rotateEndpointSecret", tag = "Endpoints",
+    security(("key" = ["secrets:read"])),
+    request_body = Option<requests::Rotation>,
+    responses((status = 200, description = "The new secret, and the one before.", body = Secrets)),
+    extensions(("x-problems" = json!(["conflict"])))
+)]
 pub(super) async fn rotate(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields_or_none()?;
     let acting = asked.tenant_in(Scope::SecretsRead, &mut fields).await?;
@@ -39,8 +55,27 @@ pub(super) async fn rotate(asked: Asked, body: Posted) -> Answer {
 }
 
 /// The current secret and, while it still signs, the one before.
-fn secrets(endpoint: &Endpoint, now: Timestamp) -> Value {
+fn secrets(endpoint: &Endpoint, now: Timestamp) -> Secrets {
     let previous = endpoint.secrets.previous.as_ref().filter(|(_, until)| now < *until);
-    let previous = previous.map(|(secret, until)| json!({ "secret": secret.reveal(), "expires_at": until }));
-    json!({ "secret": endpoint.secrets.current.reveal(), "previous": previous })
+    let previous =
+        previous.map(|(secret, until)| PreviousSecret { secret: secret.reveal(), expires_at: *until });
+    Secrets { secret: endpoint.secrets.current.reveal(), previous }
+}
+
+/// What signs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EndpointSecrets)]
+struct Secrets {
+    /// `whsec_…`
+    secret: String,
+    /// The one before, while it still signs.
+    previous: Option<PreviousSecret>,
+}
+
+/// A secret that was rotated.
+#[derive(Serialize, ToSchema)]
+struct PreviousSecret {
+    secret: String,
+    /// From then on it signs no more.
+    expires_at: Timestamp,
 }

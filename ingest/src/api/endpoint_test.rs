@@ -5,12 +5,14 @@ use std::time::Duration;
 use axum::response::Response;
 use bytes::Bytes;
 use fairhook_common::event::{EventType, NewEvent};
-use fairhook_common::ids::DeliveryId;
+use fairhook_common::ids::{DeliveryId, EventId};
 use fairhook_common::key::Scope;
 use fairhook_common::limits;
 use fairhook_common::store::{Admission, DeliveryView};
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::body::Posted;
@@ -18,6 +20,7 @@ use super::deliveries::Shown;
 use super::endpoints::named;
 use super::gate;
 use super::limiting::Decided;
+use super::openapi::requests;
 use super::problem::{Code, Problem};
 use super::tenant::{Acting, Asked};
 
@@ -25,7 +28,17 @@ use super::tenant::{Acting, Asked};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(250);
 
-/// `POST /endpoints/{endpoint}/test`, with `?wait_s=` answered once the first attempt is recorded.
+/// Send a test event to an endpoint
+///
+/// Of the type `fairhook.test`, whatever the endpoint subscribes to. It counts as an event.
+#[utoipa::path(
+    post, path = "/endpoints/{endpoint}/test", operation_id = "testEndpoint", tag = "Endpoints",
+    security(("key" = ["endpoints:write"])),
+    params(requests::TestQuery),
+    request_body = Option<requests::TenantOnly>,
+    responses((status = 202, description = "On its way; with `wait_s` its delivery as it then stands.", body = Tested)),
+    extensions(("x-problems" = json!(["tenant_suspended"])))
+)]
 pub(super) async fn send(asked: Asked, body: Posted) -> Response {
     let mut decided = Decided::default();
     let answer = test(&asked, &body, &mut decided).await;
@@ -51,11 +64,19 @@ async fn test(asked: &Asked, body: &Posted, decided: &mut Decided) -> Answer {
         only_endpoint: Some(endpoint.id),
     };
     let delivery = admit(asked, &acting, event).await?;
-    let mut answer = json!({ "event_id": delivery.event, "delivery_id": delivery });
-    if let Some(tried) = first_attempt(asked, &acting, delivery, wait).await? {
-        answer["delivery"] = json!(Shown::with_attempts(tried));
-    }
-    Ok(answer::accepted(&answer))
+    let tried = first_attempt(asked, &acting, delivery, wait).await?.map(Shown::with_attempts);
+    Ok(answer::accepted(&Tested { event_id: delivery.event, delivery_id: delivery, delivery: tried }))
+}
+
+/// A test event that is on its way.
+#[derive(Serialize, ToSchema)]
+struct Tested {
+    event_id: EventId,
+    delivery_id: DeliveryId,
+    /// With `wait_s`, once its first attempt is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    delivery: Option<Shown>,
 }
 
 fn wait(asked: &Asked) -> Result<Duration, Problem> {

@@ -10,7 +10,8 @@ use super::answer::{self, Answer};
 use super::audit;
 use super::body::Posted;
 use super::endpoint_fields;
-use super::page::{self, name_of};
+use super::openapi::requests;
+use super::page::{self, Listed, name_of};
 use super::problem::{Code, Fault, Problem};
 use super::read;
 use super::show::EndpointView;
@@ -19,7 +20,14 @@ use super::tenant::{Acting, Asked};
 /// How often a change is tried again when somebody else changes the same endpoint.
 const CHANGE_TRIES: usize = 5;
 
-/// `POST /endpoints`.
+/// Make an endpoint
+#[utoipa::path(
+    post, path = "/endpoints", operation_id = "createEndpoint", tag = "Endpoints",
+    security(("key" = ["endpoints:write"])),
+    request_body = requests::NewEndpoint,
+    responses((status = 201, description = "Made, with its signing secret.", body = EndpointView)),
+    extensions(("x-problems" = json!(["already_exists", "limit_reached", "not_found", "conflict"])))
+)]
 pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields()?;
     let acting = asked.tenant_in(Scope::EndpointsWrite, &mut fields).await?;
@@ -33,7 +41,19 @@ pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     Ok(answer::created(&EndpointView::with_secret(&endpoint)))
 }
 
-/// `PUT /endpoints/{uid}`: makes it, or replaces all its settings; a secret that is not given stays.
+/// Make an endpoint, or replace its settings
+///
+/// The path names its uid. A secret that is not given stays.
+#[utoipa::path(
+    put, path = "/endpoints/{endpoint}", operation_id = "putEndpoint", tag = "Endpoints",
+    security(("key" = ["endpoints:write"])),
+    request_body = requests::NewEndpoint,
+    responses(
+        (status = 201, description = "Made, with its signing secret.", body = EndpointView),
+        (status = 200, description = "Replaced.", body = EndpointView)
+    ),
+    extensions(("x-problems" = json!(["limit_reached", "already_exists", "conflict"])))
+)]
 pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     let uid = endpoint_fields::uid(asked.param("endpoint").unwrap_or_default())
         .map_err(|why| Problem::invalid(vec![Fault::of_parameter("uid", why)]))?;
@@ -55,7 +75,13 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     Ok(answer::ok(&EndpointView::of(&endpoint)))
 }
 
-/// `GET /endpoints`.
+/// List endpoints
+#[utoipa::path(
+    get, path = "/endpoints", operation_id = "listEndpoints", tag = "Endpoints",
+    security(("key" = ["endpoints:read"])),
+    params(requests::EndpointQuery, requests::Paging),
+    responses((status = 200, description = "A page of them.", body = Listed<EndpointView>))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EndpointsRead).await?;
     let mut params = asked.params();
@@ -67,14 +93,28 @@ pub(super) async fn list(asked: Asked) -> Answer {
     Ok(page::answer(endpoints, |endpoint| EndpointView::of(&endpoint)))
 }
 
-/// `GET /endpoints/{endpoint}`.
+/// Read an endpoint
+#[utoipa::path(
+    get, path = "/endpoints/{endpoint}", operation_id = "getEndpoint", tag = "Endpoints",
+    security(("key" = ["endpoints:read"])),
+    responses((status = 200, description = "The endpoint.", body = EndpointView))
+)]
 pub(super) async fn get(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EndpointsRead).await?;
     asked.params().finish()?;
     Ok(answer::ok(&EndpointView::of(&named(&asked, &acting).await?)))
 }
 
-/// `PATCH /endpoints/{endpoint}`: what is named changes; `null` goes back to the default.
+/// Change an endpoint
+///
+/// What is named changes; `null` goes back to the default.
+#[utoipa::path(
+    patch, path = "/endpoints/{endpoint}", operation_id = "changeEndpoint", tag = "Endpoints",
+    security(("key" = ["endpoints:write"])),
+    request_body = requests::EndpointChanges,
+    responses((status = 200, description = "Changed.", body = EndpointView)),
+    extensions(("x-problems" = json!(["wrong_state", "conflict"])))
+)]
 pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields()?;
     let acting = asked.tenant_in(Scope::EndpointsWrite, &mut fields).await?;
@@ -105,7 +145,15 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     Err(ControlError::Conflict.into())
 }
 
-/// `DELETE /endpoints/{endpoint}`.
+/// Delete an endpoint
+///
+/// Its unfinished deliveries are discarded.
+#[utoipa::path(
+    delete, path = "/endpoints/{endpoint}", operation_id = "deleteEndpoint", tag = "Endpoints",
+    security(("key" = ["endpoints:write"])),
+    responses((status = 204, description = "It is gone.")),
+    extensions(("x-problems" = json!(["conflict"])))
+)]
 pub(super) async fn delete(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EndpointsWrite).await?;
     asked.params().finish()?;

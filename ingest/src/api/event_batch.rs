@@ -3,22 +3,38 @@
 use axum::extract::{FromRequest, Request};
 use axum::response::Response;
 use bytes::Bytes;
+use fairhook_common::ids::EventId;
 use fairhook_common::key::Scope;
 use fairhook_common::limits;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::body::Posted;
+use super::gate::Accepted;
 use super::json::{Faults, Fields};
 use super::limiting::Decided;
+use super::openapi::answers::ProblemShape;
+use super::openapi::requests;
 use super::posted_event::{self, Context};
 use super::problem::{Code, Problem};
 use super::tenant::{Acting, Asked};
 use super::{gate, read};
 use crate::admission::Ticket;
 
+/// Send many events
+///
+/// Each stands alone, with an `idempotency_key` of its own; the header `Idempotency-Key` is refused. If none was taken the answer
+/// is a problem with the same members: 429 or 503 if another try may help, else 400.
+#[utoipa::path(
+    post, path = "/events/batch", operation_id = "sendEvents", tag = "Events",
+    security(("key" = ["events:write"])),
+    request_body = requests::EventBatch,
+    responses((status = 202, description = "At least one was taken; `results` says what became of each.", body = Outcomes)),
+    extensions(("x-problems" = json!(["tenant_suspended"])))
+)]
 pub(super) async fn post_batch(asked: Asked, request: Request) -> Response {
     let mut decided = Decided::default();
     let answer = admit_all(&asked, request, &mut decided).await;
@@ -111,28 +127,63 @@ async fn outcome(index: usize, offered: Result<Offered, Problem>) -> (Outcome, O
     };
     match taken {
         Ok(taken) => {
-            let status = if taken.replayed { "replayed" } else { "accepted" };
-            let (id, deliveries) = (taken.shown["id"].clone(), taken.shown["deliveries"].clone());
+            let status = if taken.replayed { Became::Replayed } else { Became::Accepted };
+            let Accepted { id, deliveries, .. } = taken.shown;
             (Outcome { index, status, id: Some(id), deliveries: Some(deliveries), problem: None }, None)
         }
         Err(problem) => {
             let told = Some(problem.to_json());
-            (Outcome { index, status: "rejected", id: None, deliveries: None, problem: told }, Some(problem))
+            (
+                Outcome { index, status: Became::Rejected, id: None, deliveries: None, problem: told },
+                Some(problem),
+            )
         }
     }
 }
 
+/// What became of the events of a batch.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BatchOutcome)]
+struct Outcomes {
+    /// How many were taken, now or before.
+    accepted: usize,
+    rejected: usize,
+    /// One for each event.
+    results: Vec<Outcome>,
+}
+
 /// What became of one event.
-#[derive(Serialize)]
-struct Outcome {
+#[derive(Serialize, ToSchema)]
+#[schema(as = EventOutcome)]
+pub struct Outcome {
+    /// Its place in the batch, from 0.
     index: usize,
-    status: &'static str,
+    status: Became,
+    /// The event, if it was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Value>,
+    #[schema(nullable = false)]
+    id: Option<EventId>,
+    /// How many endpoints get it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    deliveries: Option<Value>,
+    #[schema(nullable = false)]
+    deliveries: Option<u32>,
+    /// Why it was not taken.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<ProblemShape>, no_recursion)]
     problem: Option<Value>,
+}
+
+/// What became of an event of a batch.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = EventStatus)]
+enum Became {
+    /// It is on disk.
+    Accepted,
+    /// It was before, under the same idempotency key.
+    Replayed,
+    /// It is not, for the reason that `problem` tells.
+    Rejected,
 }
 
 /// 202 if an event was taken; else the problem that another try may overcome, if one of them is such, else 400.
@@ -141,9 +192,7 @@ fn answer_for(results: Vec<(Outcome, Option<Problem>)>) -> Answer {
     let rejected = problems.iter().flatten().count();
     let accepted = results.len() - rejected;
     if accepted > 0 {
-        return Ok(answer::accepted(
-            &json!({ "accepted": accepted, "rejected": rejected, "results": results }),
-        ));
+        return Ok(answer::accepted(&Outcomes { accepted, rejected, results }));
     }
     let mut problems = problems.into_iter().flatten();
     let passing = problems.find(|p| matches!(p.code(), Code::QuotaExceeded | Code::Unavailable));

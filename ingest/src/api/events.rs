@@ -11,16 +11,31 @@ use fairhook_common::store::{EventFilter, EventView};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::deliveries::Shown as ShownDelivery;
 use super::limiting::Decided;
+use super::openapi::requests;
+use super::page::Listed;
 use super::posted_event::{self, Context};
 use super::problem::Problem;
 use super::tenant::Asked;
 use super::{gate, page};
 
+/// Send an event
+///
+/// The same idempotency key within 24 hours answers the same again; for another event it is a 422.
+#[utoipa::path(
+    post, path = "/events", operation_id = "sendEvent", tag = "Events",
+    security(("key" = ["events:write"])),
+    params(requests::IdempotencyHeader),
+    request_body = requests::NewEvent,
+    responses((status = 202, description = "On disk, with all its deliveries.", body = gate::Accepted,
+        headers(("Idempotency-Replayed" = bool, description = "`true`: it was admitted before, under the same key.")))),
+    extensions(("x-problems" = json!(["tenant_suspended", "idempotency_conflict", "not_found"])))
+)]
 pub(super) async fn post(asked: Asked, request: Request) -> Response {
     let mut decided = Decided::default();
     let answer = admit(&asked, request, &mut decided).await;
@@ -65,6 +80,13 @@ async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer
     Ok(response)
 }
 
+/// List events
+#[utoipa::path(
+    get, path = "/events", operation_id = "listEvents", tag = "Events",
+    security(("key" = ["events:read"])),
+    params(requests::EventQuery, requests::Paging),
+    responses((status = 200, description = "A page of them.", body = Listed<Shown>))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let mut params = asked.params();
@@ -75,6 +97,12 @@ pub(super) async fn list(asked: Asked) -> Answer {
     Ok(page::answer(found, |event| Shown::of(event, false)))
 }
 
+/// Read an event with its deliveries
+#[utoipa::path(
+    get, path = "/events/{event}", operation_id = "getEvent", tag = "Events",
+    security(("key" = ["events:read"])),
+    responses((status = 200, description = "The event.", body = Shown))
+)]
 pub(super) async fn find(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let event: EventId = asked.id("event")?;
@@ -84,17 +112,23 @@ pub(super) async fn find(asked: Asked) -> Answer {
     Ok(answer::ok(&Shown::of(event, true)))
 }
 
-/// An event as it is shown. Its payload is the posted JSON, unchanged.
-#[derive(Serialize)]
+/// An event as it is shown.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
 struct Shown {
     id: EventId,
     r#type: String,
+    /// As it was posted.
+    #[schema(value_type = Value)]
     payload: Box<RawValue>,
+    /// As it was posted.
+    #[schema(value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
     created_at: Timestamp,
     deliver_at: Option<Timestamp>,
     expires_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     deliveries: Option<Vec<ShownDelivery>>,
 }
 

@@ -2,13 +2,15 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use fairhook_common::ids::EventId;
 use fairhook_common::limits;
 use fairhook_common::policy::Policy;
 use fairhook_common::queue::QueueAddress;
 use fairhook_common::store::Admission;
 use fairhook_common::tenant::{Ingest, Tenant};
 use fairhook_common::time::Timestamp;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Edge;
 use super::answer::Answer;
@@ -111,14 +113,27 @@ pub(super) fn queue_of(tenant: &Tenant) -> QueueAddress {
 /// An event that is durable, as it is answered.
 pub(super) struct Taken {
     /// What is shown of it.
-    pub shown: serde_json::Value,
+    pub shown: Accepted,
     /// It was admitted before, under the same idempotency key.
     pub replayed: bool,
 }
 
+/// An event that is on disk, with all its deliveries.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AcceptedEvent)]
+pub(super) struct Accepted {
+    /// The event.
+    pub id: EventId,
+    r#type: String,
+    created_at: Timestamp,
+    /// How many endpoints get it.
+    pub deliveries: u32,
+}
+
 /// What became of an event, for its caller.
 pub(super) fn taken(event_type: &str, admitted: Result<Admission, AdmitError>) -> Result<Taken, Problem> {
-    let shown = |id, at, deliveries| json!({"id": id, "type": event_type, "created_at": at, "deliveries": deliveries});
+    let shown =
+        |id, created_at, deliveries| Accepted { id, r#type: event_type.to_owned(), created_at, deliveries };
     match admitted? {
         Admission::Accepted(event) => {
             let shown = shown(event.id, event.created_at, event.deliveries.len() as u32);

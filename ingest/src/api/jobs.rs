@@ -8,17 +8,32 @@ use fairhook_common::limits;
 use fairhook_common::store::{Job, JobFilter, JobKind, JobStatus};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::audit;
 use super::body::Posted;
 use super::json::{Fields, Read};
+use super::openapi::requests;
+use super::page::Listed;
 use super::problem::{Code, Problem};
 use super::tenant::Asked;
 use super::{page, read};
 
+/// Replay what has ended
+///
+/// The payload is there until retention ends.
+#[utoipa::path(
+    post, path = "/replays", operation_id = "replay", tag = "Replays and jobs",
+    security(("key" = ["replays:write"])),
+    request_body = requests::ReplayOrder,
+    responses(
+        (status = 202, description = "The job that does it.", body = Shown),
+        (status = 200, description = "With `dry_run`: how many it would be.", body = DryRun)
+    ),
+    extensions(("x-problems" = json!(["limit_reached", "not_found"])))
+)]
 pub(super) async fn replay(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields()?;
     let acting = asked.tenant_in(Scope::ReplaysWrite, &mut fields).await?;
@@ -39,9 +54,8 @@ pub(super) async fn replay(asked: Asked, body: Posted) -> Answer {
     if dry_run {
         let matching = store.count_matching(acting.id(), &filter, limits::JOB_TOTAL).await?;
         let counted_to_the_end = matching < limits::JOB_TOTAL;
-        return Ok(answer::ok(&json!({
-            "dry_run": true, "total": matching, "exact": counted_to_the_end, "filter": ShownFilter::of(&filter),
-        })));
+        let filter = ShownFilter::of(&filter);
+        return Ok(answer::ok(&DryRun { dry_run: true, total: matching, exact: counted_to_the_end, filter }));
     }
     let job = store.create_job(acting.id(), JobKind::Replay, filter, asked.at).await?;
     audit::job_begun(&asked.caller, &acting.tenant, &job);
@@ -60,6 +74,13 @@ pub(super) fn rate(value: &RawValue) -> Read<u32> {
     read::integer(1..=u64::from(limits::REPLAY_RATE))(value)
 }
 
+/// List jobs
+#[utoipa::path(
+    get, path = "/jobs", operation_id = "listJobs", tag = "Replays and jobs",
+    security(("key" = ["events:read"])),
+    params(requests::Paging),
+    responses((status = 200, description = "A page of them.", body = Listed<Shown>))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     let mut params = asked.params();
@@ -69,6 +90,12 @@ pub(super) async fn list(asked: Asked) -> Answer {
     Ok(page::answer(found, |job| Shown::of(&job)))
 }
 
+/// Read a job
+#[utoipa::path(
+    get, path = "/jobs/{job}", operation_id = "getJob", tag = "Replays and jobs",
+    security(("key" = ["events:read"])),
+    responses((status = 200, description = "The job.", body = Shown))
+)]
 pub(super) async fn find(asked: Asked) -> Answer {
     let acting = asked.tenant_or_any(Scope::EventsRead).await?;
     asked.params().finish()?;
@@ -82,7 +109,16 @@ async fn job(asked: &Asked, tenant: Option<TenantId>) -> Result<Job, Problem> {
     found.ok_or_else(|| Problem::not_found("job"))
 }
 
-/// What a job has done stays done. A job that has ended stays as it is.
+/// Cancel a job
+///
+/// What it has done stays done. One that has ended stays as it is.
+#[utoipa::path(
+    post, path = "/jobs/{job}/cancel", operation_id = "cancelJob", tag = "Replays and jobs",
+    security(("key" = ["replays:write"])),
+    request_body = Option<requests::Nothing>,
+    responses((status = 200, description = "The job as it stands.", body = Shown)),
+    extensions(("x-problems" = json!(["wrong_state"])))
+)]
 pub(super) async fn cancel(asked: Asked, body: Posted) -> Answer {
     body.fields_or_none()?.finish(|| Some(()))?;
     let acting = asked.tenant_or_any(Scope::ReplaysWrite).await?;
@@ -145,15 +181,20 @@ impl FilterFields {
 }
 
 /// A job as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Job)]
 pub(super) struct Shown {
     id: JobId,
     tenant_id: TenantId,
     kind: JobKind,
     status: JobStatus,
+    /// Deliveries that matched when it was made, counted up to 100,000.
     total: u64,
+    /// Deliveries that it has changed.
     done: u64,
+    /// Deliveries that had changed before it reached them.
     skipped: u64,
+    /// Deliveries that it could not change.
     failed: u64,
     filter: ShownFilter,
     created_at: Timestamp,
@@ -180,22 +221,39 @@ impl Shown {
     }
 }
 
+/// What a replay would touch.
+#[derive(Serialize, ToSchema)]
+struct DryRun {
+    dry_run: bool,
+    /// How many deliveries match.
+    total: u64,
+    /// Whether that is all of them: it is counted up to 100,000.
+    exact: bool,
+    filter: ShownFilter,
+}
+
 /// The criteria that were given, by the names under which they are given.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobFilter)]
 struct ShownFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     endpoint_id: Option<EndpointId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     r#type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     from: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     to: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     status: Vec<DeliveryState>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ids: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     rate_per_s: Option<u32>,
 }
 

@@ -10,43 +10,87 @@ use super::answer::{self, Answer};
 use super::auth::Caller;
 use super::body::Posted;
 use super::json::{Fields, Read};
+use super::openapi::requests;
+use super::page::Listed;
 use super::problem::Problem;
 use super::show::KeyView;
 use super::tenant::Asked;
 use super::{audit, page, read};
 
-/// `POST /tenants/{tenant}/keys`.
+/// Make a key of a tenant
+#[utoipa::path(
+    post, path = "/keys", operation_id = "createKey", tag = "Keys",
+    security(("key" = ["keys:write"])),
+    request_body = Option<requests::NewKey>,
+    responses((status = 201, description = "Made. It is shown this once.", body = KeyView)),
+    extensions(("x-problems" = json!(["limit_reached", "not_found"])))
+)]
 pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     let mut fields = body.fields_or_none()?;
     let acting = asked.tenant_in(Scope::KeysWrite, &mut fields).await?;
     make(&asked, Some(&acting.tenant), fields).await
 }
 
-/// `GET /tenants/{tenant}/keys`.
+/// List a tenant's keys
+#[utoipa::path(
+    get, path = "/keys", operation_id = "listKeys", tag = "Keys",
+    security(("key" = ["keys:write"])),
+    params(requests::Paging),
+    responses((status = 200, description = "A page of them, without their secrets.", body = Listed<KeyView>))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::KeysWrite).await?;
     show(&asked, KeyOwner::Tenant(acting.id())).await
 }
 
-/// `DELETE /tenants/{tenant}/keys/{key}`.
+/// Revoke a key of a tenant
+///
+/// In force everywhere within a second.
+#[utoipa::path(
+    delete, path = "/keys/{key}", operation_id = "revokeKey", tag = "Keys",
+    security(("key" = ["keys:write"])),
+    responses((status = 204, description = "It is no key any more."))
+)]
 pub(super) async fn revoke(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::KeysWrite).await?;
     end(&asked, Some(&acting.tenant)).await
 }
 
-/// `POST /operator-keys`.
+/// Make an operator's key
+#[utoipa::path(
+    post, path = "/operator-keys", operation_id = "createOperatorKey", tag = "Keys",
+    security(("key" = ["keys:write"])),
+    request_body = Option<requests::NewOperatorKey>,
+    responses((status = 201, description = "Made. It is shown this once.", body = KeyView)),
+    extensions(("x-problems" = json!(["operator_required", "limit_reached"])))
+)]
 pub(super) async fn create_operators(asked: Asked, body: Posted) -> Answer {
     asked.caller.must_be_operator(Scope::KeysWrite)?;
     make(&asked, None, body.fields_or_none()?).await
 }
 
-/// `GET /operator-keys`.
+/// List operators' keys
+#[utoipa::path(
+    get, path = "/operator-keys", operation_id = "listOperatorKeys", tag = "Keys",
+    security(("key" = ["keys:write"])),
+    params(requests::Paging),
+    responses((status = 200, description = "A page of them, without their secrets.", body = Listed<KeyView>)),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn list_operators(asked: Asked) -> Answer {
     asked.caller.must_be_operator(Scope::KeysWrite)?;
     show(&asked, KeyOwner::Operator).await
 }
 
-/// `DELETE /operator-keys/{key}`.
+/// Revoke an operator's key
+///
+/// In force everywhere within a second.
+#[utoipa::path(
+    delete, path = "/operator-keys/{key}", operation_id = "revokeOperatorKey", tag = "Keys",
+    security(("key" = ["keys:write"])),
+    responses((status = 204, description = "It is no key any more.")),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn revoke_operators(asked: Asked) -> Answer {
     asked.caller.must_be_operator(Scope::KeysWrite)?;
     end(&asked, None).await

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use fairhook_common::limits::{ENDPOINTS_MAX, QUOTA_MAX};
 use fairhook_common::tenant::{DlqOverflow, QuotaLimits, QuotaPatch};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json::Fields;
 use super::read;
@@ -61,13 +62,32 @@ fn merge(fields: &mut Fields<'_>, null: Null, quota: &mut QuotaPatch) {
 }
 
 /// How limits are shown. What happens to dead letters over theirs stands beside them.
-pub(super) fn shown(limits: &QuotaLimits) -> Value {
-    json!({
-        "max_events_per_sec": limits.max_events_per_sec,
-        "burst": limits.burst,
-        "max_concurrent_deliveries": limits.max_concurrent_deliveries,
-        "max_dlq_size": limits.max_dlq_size,
-        "max_backlog": limits.max_backlog,
-        "max_endpoints": limits.max_endpoints,
-    })
+#[derive(Serialize, ToSchema)]
+#[schema(as = Limits)]
+pub(super) struct Shown {
+    /// Events per second, sustained.
+    max_events_per_sec: u32,
+    /// Events at once after a quiet time.
+    burst: u32,
+    /// Deliveries in flight at the same moment.
+    max_concurrent_deliveries: u32,
+    /// Dead letters.
+    max_dlq_size: u32,
+    /// Deliveries that wait for their first attempt.
+    max_backlog: u32,
+    /// Endpoints.
+    max_endpoints: u32,
+}
+
+impl Shown {
+    pub(super) fn of(limits: &QuotaLimits) -> Self {
+        Self {
+            max_events_per_sec: limits.max_events_per_sec,
+            burst: limits.burst,
+            max_concurrent_deliveries: limits.max_concurrent_deliveries,
+            max_dlq_size: limits.max_dlq_size,
+            max_backlog: limits.max_backlog,
+            max_endpoints: limits.max_endpoints,
+        }
+    }
 }

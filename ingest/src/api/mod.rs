@@ -25,6 +25,7 @@ mod limit_fields;
 mod limiting;
 mod memory;
 mod observe;
+pub mod openapi;
 mod overrides;
 pub mod page;
 mod plans;
@@ -43,11 +44,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post, put};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::health::Health;
 use fairhook_common::policy::Policy;
 use fairhook_common::store::SharedStore;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::admission::AdmissionHandle;
 use crate::analytics::Recorder;
@@ -117,73 +119,80 @@ pub(crate) fn router(
 
 /// Open to anybody, and all the rest.
 fn routes(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
-    Router::new()
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .merge(calls(edge).route_layer(from_fn_with_state(Arc::clone(edge), identify)))
+    Router::from(open()).merge(calls(edge).route_layer(from_fn_with_state(Arc::clone(edge), identify)))
 }
 
 /// What needs a key. Sending events is limited by the event (`gate`), everything else by the call.
 fn calls(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
     let guard = Guard::new(edge, &[Policy::ApiRequests, Policy::Tier]);
-    let others = Router::new()
-        .merge(of_operators())
-        .nest("/tenants/{tenant}", of_a_tenant())
-        .merge(of_a_tenant())
+    let others = Router::from(of_operators())
+        .nest("/tenants/{tenant}", of_a_tenant().into())
+        .merge(Router::from(of_a_tenant()))
         .route_layer(from_fn_with_state(guard, guarded));
-    others.nest("/tenants/{tenant}", sending()).merge(sending())
+    others.nest("/tenants/{tenant}", sending().into()).merge(Router::from(sending()))
 }
 
-fn of_operators() -> Router<Arc<Edge>> {
-    Router::new()
-        .route("/tenants", post(tenants::create).get(tenants::list))
-        .route(
-            "/tenants/{tenant}",
-            get(tenants::get).put(tenants::put).patch(tenants::change).delete(tenants::delete),
-        )
-        .route("/quotas/{tenant}", get(quotas::get).patch(quotas::change))
-        .route("/quotas/{tenant}/overrides", get(overrides::list))
-        .route("/quotas/{tenant}/overrides/{policy}", put(overrides::put).delete(overrides::delete))
-        .route("/analytics/limits", get(analytics::limits))
-        .route("/plans", get(plans::list))
-        .route("/plans/{plan}", get(plans::get).put(plans::put))
-        .route("/top", get(stats::top))
-        .route("/operator-keys", post(keys::create_operators).get(keys::list_operators))
-        .route("/operator-keys/{key}", delete(keys::revoke_operators))
-        .route("/limits/{policy}/check", post(checks::check))
+/// The same routes as they are described.
+fn described() -> openapi::Described {
+    openapi::Described {
+        open: open().into_openapi(),
+        behind_a_key: of_operators().into_openapi(),
+        of_a_tenant: of_a_tenant().merge(sending()).into_openapi(),
+    }
+}
+
+/// A group of routes, each with its description.
+type Group = OpenApiRouter<Arc<Edge>>;
+
+/// Open to anybody.
+fn open() -> Group {
+    Group::new().routes(routes!(health::live)).routes(routes!(health::ready)).routes(routes!(openapi::json))
+}
+
+fn of_operators() -> Group {
+    Group::new()
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::get, tenants::put, tenants::change, tenants::delete))
+        .routes(routes!(quotas::get, quotas::change))
+        .routes(routes!(overrides::list))
+        .routes(routes!(overrides::put, overrides::delete))
+        .routes(routes!(analytics::limits))
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::get, plans::put))
+        .routes(routes!(stats::top))
+        .routes(routes!(keys::create_operators, keys::list_operators))
+        .routes(routes!(keys::revoke_operators))
+        .routes(routes!(checks::check))
 }
 
 /// Events that are sent, under `/tenants/{tenant}` too.
-fn sending() -> Router<Arc<Edge>> {
-    Router::new().route("/events", post(events::post)).route("/events/batch", post(event_batch::post_batch))
+fn sending() -> Group {
+    Group::new().routes(routes!(events::post)).routes(routes!(event_batch::post_batch))
 }
 
 /// What belongs to a tenant, under `/tenants/{tenant}` too.
-fn of_a_tenant() -> Router<Arc<Edge>> {
-    Router::new()
-        .route("/events", get(events::list))
-        .route("/events/{event}", get(events::find))
-        .route("/deliveries", get(deliveries::list))
-        .route("/deliveries/{delivery}", get(deliveries::find))
-        .route("/deliveries/{delivery}/cancel", post(deliveries::cancel))
-        .route("/deliveries/{delivery}/replay", post(deliveries::replay))
-        .route("/dead-letters", get(dead_letters::list))
-        .route("/dead-letters/replay", post(dead_letters::replay))
-        .route("/dead-letters/purge", post(dead_letters::purge))
-        .route("/stats", get(stats::one))
-        .route("/conditions", get(conditions::list))
-        .route("/replays", post(jobs::replay))
-        .route("/jobs", get(jobs::list))
-        .route("/jobs/{job}", get(jobs::find))
-        .route("/jobs/{job}/cancel", post(jobs::cancel))
-        .route("/keys", post(keys::create).get(keys::list))
-        .route("/keys/{key}", delete(keys::revoke))
-        .route("/endpoints", post(endpoints::create).get(endpoints::list))
-        .route(
-            "/endpoints/{endpoint}",
-            get(endpoints::get).put(endpoints::put).patch(endpoints::change).delete(endpoints::delete),
-        )
-        .route("/endpoints/{endpoint}/secret", get(endpoint_secrets::get))
-        .route("/endpoints/{endpoint}/secret/rotate", post(endpoint_secrets::rotate))
-        .route("/endpoints/{endpoint}/test", post(endpoint_test::send))
+fn of_a_tenant() -> Group {
+    Group::new()
+        .routes(routes!(events::list))
+        .routes(routes!(events::find))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::find))
+        .routes(routes!(deliveries::cancel))
+        .routes(routes!(deliveries::replay))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(dead_letters::purge))
+        .routes(routes!(stats::one))
+        .routes(routes!(conditions::list))
+        .routes(routes!(jobs::replay))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::find))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(endpoints::create, endpoints::list))
+        .routes(routes!(endpoints::get, endpoints::put, endpoints::change, endpoints::delete))
+        .routes(routes!(endpoint_secrets::get))
+        .routes(routes!(endpoint_secrets::rotate))
+        .routes(routes!(endpoint_test::send))
 }

@@ -9,14 +9,23 @@ use fairhook_common::store::Page;
 use fairhook_common::tenant::Tenant;
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::body::Posted;
+use super::openapi::{requests, words};
+use super::page::Listed;
 use super::problem::{Code, Problem};
 use super::tenant::{Acting, Asked};
 use super::{audit, page, read};
 
-/// `GET /quotas/{tenant}/overrides`.
+/// List a tenant's overrides that are in force
+#[utoipa::path(
+    get, path = "/quotas/{tenant}/overrides", operation_id = "listOverrides", tag = "Limits",
+    security(("key" = ["quotas:write"])),
+    responses((status = 200, description = "All of them.", body = Listed<View>)),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     let acting = named(&asked).await?;
     asked.params().finish()?;
@@ -24,7 +33,20 @@ pub(super) async fn list(asked: Asked) -> Answer {
     Ok(page::answer(Page { items, next: None }, |view| view))
 }
 
-/// `PUT /quotas/{tenant}/overrides/{policy}`: sets it, in place of one that is there.
+/// Give a tenant another rate for a while
+///
+/// In place of an override that is there. It ends by itself. A tenant has the policies `events`, `events_per_day`,
+/// `bytes_per_minute`, `tier` and `api_requests`.
+#[utoipa::path(
+    put, path = "/quotas/{tenant}/overrides/{policy}", operation_id = "putOverride", tag = "Limits",
+    security(("key" = ["quotas:write"])),
+    request_body = requests::PutOverride,
+    responses(
+        (status = 201, description = "In force.", body = View),
+        (status = 200, description = "In force, in place of another.", body = View)
+    ),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     let acting = named(&asked).await?;
     let policy = policy(&asked)?;
@@ -40,7 +62,13 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     Ok(answer::made_or_changed(made, &View::of(&new)))
 }
 
-/// `DELETE /quotas/{tenant}/overrides/{policy}`: ends it before its time.
+/// End an override before its time
+#[utoipa::path(
+    delete, path = "/quotas/{tenant}/overrides/{policy}", operation_id = "deleteOverride", tag = "Limits",
+    security(("key" = ["quotas:write"])),
+    responses((status = 204, description = "It has ended.")),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn delete(asked: Asked) -> Answer {
     let acting = named(&asked).await?;
     let policy = policy(&asked)?;
@@ -72,13 +100,16 @@ fn policy(asked: &Asked) -> Result<Policy, Problem> {
     })
 }
 
-/// An override.
-#[derive(Serialize)]
+/// A rate in place of the one that the tenant has otherwise.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Override)]
 pub(super) struct View {
+    #[schema(value_type = words::PolicyName)]
     policy: &'static str,
     limit: u32,
     window: WindowLength,
     created_at: Timestamp,
+    /// From then on it counts no more.
     ends_at: Timestamp,
 }
 

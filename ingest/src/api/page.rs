@@ -7,6 +7,7 @@ use fairhook_common::nearest::nearest;
 use fairhook_common::store::{Order, Page, PageRequest, Position};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer;
 use super::problem::{Fault, Problem};
@@ -107,11 +108,15 @@ pub fn answer<T, V: Serialize>(page: Page<T>, show: impl FnMut(T) -> V) -> Respo
     answer::ok(&Listed { data, next_cursor: page.next.map(cursor) })
 }
 
-/// Written as it is, so that payloads within it stay the bytes that were posted.
-#[derive(Serialize)]
-struct Listed<V> {
-    data: Vec<V>,
-    next_cursor: Option<String>,
+/// A page of a list.
+// It is written as it is, so that payloads within it stay the bytes that were posted.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Page)]
+pub struct Listed<V> {
+    /// What is on the page.
+    pub data: Vec<V>,
+    /// The `cursor` of the next page; `null`: this is the last.
+    pub next_cursor: Option<String>,
 }
 
 /// A position has the form of a delivery's id, without its prefix.

@@ -5,19 +5,37 @@ use std::str::FromStr;
 use fairhook_common::key::Scope;
 use fairhook_common::limits;
 use fairhook_common::plan::{Plan, PlanChanges, PlanName};
-use fairhook_common::policy::WindowLength;
-use fairhook_common::tenant::QuotaChanges;
-use serde_json::{Value, json};
+use fairhook_common::policy::{PolicyRate, WindowLength};
+use fairhook_common::store::Page;
+use fairhook_common::tenant::{DlqOverflow, QuotaChanges};
+use fairhook_common::time::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::json::{Fields, Read};
 use super::limit_fields::Null;
+use super::openapi::requests;
+use super::page::{self, Listed};
 use super::problem::{Fault, Problem};
 use super::tenant::Asked;
 use super::{audit, limit_fields, read};
 
-/// `PUT /plans/{plan}`: changes what is named of it and nothing else, or makes it; what is not named is then the starter's.
+/// Make a plan, or change what is named of it
+///
+/// What is not named stays, or is the starter's in a plan that is made. It is in force for every tenant of the plan within a
+/// second, but for what is the tenant's own. None is deleted.
+#[utoipa::path(
+    put, path = "/plans/{plan}", operation_id = "putPlan", tag = "Limits",
+    security(("key" = ["quotas:write"])),
+    request_body = requests::PutPlan,
+    responses(
+        (status = 201, description = "Made.", body = View),
+        (status = 200, description = "Changed.", body = View)
+    ),
+    extensions(("x-problems" = json!(["operator_required", "limit_reached"])))
+)]
 pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     asked.caller.must_be_operator(Scope::QuotasWrite)?;
     let name = asked.param("plan").unwrap_or_default().parse::<PlanName>();
@@ -32,26 +50,41 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     })?;
     let (plan, made) = asked.edge.store.put_plan(name, changes, asked.at).await?;
     audit::plan_put(&asked.caller, &plan, made);
-    Ok(answer::made_or_changed(made, &shown(&plan)))
+    Ok(answer::made_or_changed(made, &View::of(&plan)))
 }
 
-/// `GET /plans/{plan}`.
+/// Read a plan
+///
+/// For operators with `quotas:write` too.
+#[utoipa::path(
+    get, path = "/plans/{plan}", operation_id = "getPlan", tag = "Limits",
+    security(("key" = ["events:read"])),
+    responses((status = 200, description = "The plan.", body = View)),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn get(asked: Asked) -> Answer {
     may_read(&asked)?;
     asked.params().finish()?;
     // What cannot be a name is no plan's.
     let name: PlanName = asked.id("plan")?;
     let plan = asked.edge.store.find_plan(&name).await?;
-    Ok(answer::ok(&shown(&plan.ok_or_else(|| Problem::not_found("plan"))?)))
+    Ok(answer::ok(&View::of(&plan.ok_or_else(|| Problem::not_found("plan"))?)))
 }
 
-/// `GET /plans`: all of them, for they are few.
+/// List all plans
+///
+/// For operators with `quotas:write` too. They are few: at most 100.
+#[utoipa::path(
+    get, path = "/plans", operation_id = "listPlans", tag = "Limits",
+    security(("key" = ["events:read"])),
+    responses((status = 200, description = "All of them.", body = Listed<View>)),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     may_read(&asked)?;
     asked.params().finish()?;
     let plans = asked.edge.store.list_plans().await?;
-    let data: Vec<Value> = plans.iter().map(shown).collect();
-    Ok(answer::ok(&json!({ "data": data, "next_cursor": null })))
+    Ok(page::answer(Page { items: plans, next: None }, |plan| View::of(&plan)))
 }
 
 fn may_read(asked: &Asked) -> Result<(), Problem> {
@@ -67,13 +100,30 @@ fn tier(value: &serde_json::value::RawValue) -> Read<(Option<u32>, Option<Window
     tier.finish_nested(|| Some((limit, window)))
 }
 
-fn shown(plan: &Plan) -> Value {
-    json!({
-        "name": plan.name,
-        "weight": plan.weight,
-        "limits": limit_fields::shown(&plan.limits),
-        "dlq_overflow": plan.limits.dlq_overflow,
-        "tier": plan.tier,
-        "changed_at": plan.changed_at,
-    })
+/// What tenants may use where nothing of their own is set.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Plan)]
+struct View {
+    name: PlanName,
+    /// The share of dispatch time, relative to other tenants.
+    weight: u32,
+    limits: limit_fields::Shown,
+    /// What happens to a dead letter over the cap.
+    dlq_overflow: DlqOverflow,
+    /// Other calls than events, of a tenant from one address.
+    tier: PolicyRate,
+    changed_at: Timestamp,
+}
+
+impl View {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            name: plan.name.clone(),
+            weight: plan.weight,
+            limits: limit_fields::Shown::of(&plan.limits),
+            dlq_overflow: plan.limits.dlq_overflow,
+            tier: plan.tier,
+            changed_at: plan.changed_at,
+        }
+    }
 }

@@ -1,18 +1,30 @@
 //! Quotas: what a tenant may use and what it uses.
 
+use fairhook_common::ids::TenantId;
 use fairhook_common::key::Scope;
+use fairhook_common::plan::PlanName;
 use fairhook_common::store::TenantChanges;
-use fairhook_common::tenant::Tenant;
-use serde_json::{Value, json};
+use fairhook_common::tenant::{DlqOverflow, Tenant};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::limit_fields::Null;
+use super::openapi::requests;
 use super::problem::Problem;
 use super::tenant::Asked;
 use super::{audit, limit_fields, overrides, read};
 
-/// `GET /quotas/{tenant}`.
+/// Read what a tenant may use and uses
+///
+/// For operators with `quotas:write` too; a tenant's key reads its own.
+#[utoipa::path(
+    get, path = "/quotas/{tenant}", operation_id = "getQuota", tag = "Limits",
+    security(("key" = ["events:read"])),
+    responses((status = 200, description = "Limits, usage, what is left, and overrides.", body = Standing)),
+    extensions(("x-problems" = json!(["tenant_required"])))
+)]
 pub(super) async fn get(asked: Asked) -> Answer {
     let scope = if asked.caller.has(Scope::QuotasWrite) { Scope::QuotasWrite } else { Scope::EventsRead };
     let acting = asked.tenant(scope).await?;
@@ -20,8 +32,16 @@ pub(super) async fn get(asked: Asked) -> Answer {
     Ok(answer::ok(&standing(&asked, &acting.tenant).await?))
 }
 
-/// `PATCH /quotas/{tenant}`: the plan, and limits, beside each other or under `limits` as they are shown, in one step; of a
-/// limit, `null` goes back to the plan's.
+/// Change what a tenant may use
+///
+/// The plan and limits in one step.
+#[utoipa::path(
+    patch, path = "/quotas/{tenant}", operation_id = "changeQuota", tag = "Limits",
+    security(("key" = ["quotas:write"])),
+    request_body = requests::QuotaChanges,
+    responses((status = 200, description = "Changed.", body = Standing)),
+    extensions(("x-problems" = json!(["operator_required", "not_found"])))
+)]
 pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     asked.caller.must_be_operator(Scope::QuotasWrite)?;
     let acting = asked.tenant(Scope::QuotasWrite).await?;
@@ -35,7 +55,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
 }
 
 /// Limits, usage and what is left. The usage is read from the store, not out of what admission remembers.
-async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Value, Problem> {
+async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Standing, Problem> {
     let limits = tenant.limits();
     let usage = asked.edge.store.usage(tenant.id).await?;
     let quotas = &asked.edge.limiter.events;
@@ -45,25 +65,62 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Value, Problem> {
     let sent = quotas.events_sent(tenant.id, now);
     let (in_flight, endpoints) = (u64::from(usage.in_flight), u64::from(usage.endpoints));
     let (dead, backlog) = (usage.counts.dead, usage.counts.backlog);
-    Ok(json!({
-        "tenant_id": tenant.id,
-        "plan": tenant.plan.name,
-        "limits": limit_fields::shown(&limits),
-        "dlq_overflow": limits.dlq_overflow,
-        "current_usage": {
-            "events_sent": sent,
-            "concurrent_deliveries": in_flight,
-            "dlq_count": dead,
-            "backlog": backlog,
-            "endpoints": endpoints,
+    Ok(Standing {
+        tenant_id: tenant.id,
+        plan: tenant.plan.name.clone(),
+        limits: limit_fields::Shown::of(&limits),
+        dlq_overflow: limits.dlq_overflow,
+        current_usage: Usage {
+            events_sent: sent,
+            concurrent_deliveries: in_flight,
+            dlq_count: dead,
+            backlog,
+            endpoints,
         },
-        "remaining": {
-            "events": rate.remaining,
-            "deliveries": left(limits.max_concurrent_deliveries, in_flight),
-            "dlq": left(limits.max_dlq_size, dead),
-            "backlog": left(limits.max_backlog, backlog),
-            "endpoints": left(limits.max_endpoints, endpoints),
+        remaining: Remaining {
+            events: rate.remaining,
+            deliveries: left(limits.max_concurrent_deliveries, in_flight),
+            dlq: left(limits.max_dlq_size, dead),
+            backlog: left(limits.max_backlog, backlog),
+            endpoints: left(limits.max_endpoints, endpoints),
         },
-        "overrides": overrides::shown(tenant, asked.at),
-    }))
+        overrides: overrides::shown(tenant, asked.at),
+    })
+}
+
+/// What a tenant may use and uses.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Quota)]
+struct Standing {
+    tenant_id: TenantId,
+    plan: PlanName,
+    limits: limit_fields::Shown,
+    /// What happens to a dead letter over the cap.
+    dlq_overflow: DlqOverflow,
+    current_usage: Usage,
+    remaining: Remaining,
+    /// Rates that hold for a while in place of the tenant's.
+    overrides: Vec<overrides::View>,
+}
+
+/// What a tenant uses.
+#[derive(Serialize, ToSchema)]
+struct Usage {
+    /// Events in the last second.
+    events_sent: u32,
+    concurrent_deliveries: u64,
+    dlq_count: u64,
+    backlog: u64,
+    endpoints: u64,
+}
+
+/// What is left of the limits.
+#[derive(Serialize, ToSchema)]
+struct Remaining {
+    /// Events that could be sent at once.
+    events: u32,
+    deliveries: u64,
+    dlq: u64,
+    backlog: u64,
+    endpoints: u64,
 }

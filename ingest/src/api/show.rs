@@ -9,6 +9,7 @@ use fairhook_common::tenant::{Dispatch, Ingest, Tenant, TenantStatus};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// Kept JSON, shown as it was posted.
 pub fn kept_json(text: &str) -> Option<Box<RawValue>> {
@@ -16,21 +17,30 @@ pub fn kept_json(text: &str) -> Option<Box<RawValue>> {
 }
 
 /// A tenant.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tenant)]
 pub struct TenantView {
     id: TenantId,
+    /// Stands for the id everywhere.
     slug: String,
     name: String,
+    /// Where limits and weight come from that are not set.
     plan: PlanName,
+    /// The share of dispatch time, relative to other tenants.
     weight: u32,
     status: TenantStatus,
     ingest: Ingest,
     dispatch: Dispatch,
+    /// Why the kill switch stands as it does.
     reason: Option<String>,
+    /// As it was posted.
+    #[schema(value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    /// Shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     api_key: Option<String>,
 }
 
@@ -61,15 +71,20 @@ impl TenantView {
 }
 
 /// A key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
 pub struct KeyView {
     id: KeyId,
+    /// `null`: an operator's key.
     tenant_id: Option<TenantId>,
     name: Option<String>,
+    /// What it may do.
     scopes: Vec<Scope>,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
+    /// Shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     api_key: Option<String>,
 }
 
@@ -94,26 +109,38 @@ impl KeyView {
 }
 
 /// An endpoint. Of its headers only the names are shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Endpoint)]
 pub struct EndpointView {
     id: EndpointId,
+    /// The tenant's own name for it.
     uid: Option<String>,
+    /// Where deliveries go.
     url: String,
+    /// What it gets.
     event_types: Vec<String>,
     description: Option<String>,
+    /// As it was posted.
+    #[schema(value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
+    /// The names of its custom headers; their values are never shown.
     headers: Vec<String>,
+    /// Attempts per second at most.
     rate_limit_per_s: Option<u32>,
+    /// Over a whole attempt.
     timeout_ms: u64,
     retry: RetrySchedule,
     body: BodyForm,
     status: EndpointStatus,
     status_reason: Option<StatusReason>,
     circuit: Circuit,
+    /// Since when it has done nothing but fail.
     failing_since: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    /// Signs what it gets; shown when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     secret: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fairhook_common::activity::{Board, Figures};
-use fairhook_common::condition::Condition;
+use fairhook_common::condition::{Condition, ShownCondition};
 use fairhook_common::ids::TenantId;
 use fairhook_common::key::Scope;
 use fairhook_common::limits;
@@ -11,13 +11,20 @@ use fairhook_common::store::{PageRequest, Surveyed, Which};
 use fairhook_common::tenant::Dispatch;
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::problem::{Code, Problem};
 use super::tenant::Asked;
 
-/// `GET /tenants/{tenant}/stats`: the figures of one tenant, with the conditions that it is in.
+/// Read how a tenant fares
+///
+/// Rates are over the last ten seconds.
+#[utoipa::path(
+    get, path = "/stats", operation_id = "getStats", tag = "Health of tenants",
+    security(("key" = ["events:read"])),
+    responses((status = 200, description = "Its figures, and the conditions that it is in.", body = Shown))
+)]
 pub(super) async fn one(asked: Asked) -> Answer {
     let acting = asked.tenant(Scope::EventsRead).await?;
     asked.params().finish()?;
@@ -30,7 +37,15 @@ pub(super) async fn one(asked: Asked) -> Answer {
     Ok(answer::ok(&Shown::of(&stored, &board, asked.at, held.iter().collect())))
 }
 
-/// `GET /top`: the busiest tenants and those that are in a condition or wait because of others, for operators.
+/// List the busiest tenants
+///
+/// And all that wait because of others or are in a condition, the most slot time first.
+#[utoipa::path(
+    get, path = "/top", operation_id = "getTop", tag = "Health of tenants",
+    security(("key" = ["events:read"])),
+    responses((status = 200, description = "The tenants in figures.", body = Top)),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn top(asked: Asked) -> Answer {
     asked.caller.must_be_operator(Scope::EventsRead)?;
     asked.params().finish()?;
@@ -56,13 +71,13 @@ pub(super) async fn top(asked: Asked) -> Answer {
         })
         .collect();
     rows.sort_by(|a, b| b.figures.slot_seconds_per_s.total_cmp(&a.figures.slot_seconds_per_s));
-    Ok(answer::ok(&json!({
-        "at": asked.at,
-        "slots": board.slots,
-        "slots_used": board.used(),
-        "active_tenants": board.active(),
-        "tenants": rows,
-    })))
+    Ok(answer::ok(&Top {
+        at: asked.at,
+        slots: board.slots,
+        slots_used: board.used(),
+        active_tenants: board.active(),
+        tenants: rows,
+    }))
 }
 
 /// As much as a page holds: a tenant with more conditions than that has one that matters.
@@ -70,15 +85,31 @@ fn most() -> PageRequest {
     PageRequest { limit: limits::PAGE_ITEMS, ..PageRequest::default() }
 }
 
-#[derive(Serialize)]
+/// The busiest tenants.
+#[derive(Serialize, ToSchema)]
+struct Top {
+    at: Timestamp,
+    /// Deliveries that all dispatchers can have in flight.
+    slots: u64,
+    /// Of these in use, on average.
+    slots_used: f64,
+    active_tenants: u64,
+    tenants: Vec<Shown>,
+}
+
+/// A tenant in figures.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TenantStats)]
 struct Shown {
     tenant_id: TenantId,
+    /// Its slug.
     tenant: String,
     at: Timestamp,
     dispatch: Dispatch,
     #[serde(flatten)]
     figures: Figures,
-    conditions: Vec<Value>,
+    /// What is the matter with it.
+    conditions: Vec<ShownCondition>,
 }
 
 impl Shown {
@@ -89,7 +120,7 @@ impl Shown {
             at,
             dispatch: stored.dispatch,
             figures: Figures::of(stored, board, at),
-            conditions: held.into_iter().map(Condition::to_json).collect(),
+            conditions: held.into_iter().map(Condition::shown).collect(),
         }
     }
 }

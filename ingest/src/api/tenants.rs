@@ -10,6 +10,8 @@ use fairhook_common::tenant::{Dispatch, Ingest, QuotaPatch};
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::json::Fields;
+use super::openapi::requests;
+use super::page::Listed;
 use super::problem::{Fault, Problem};
 use super::show::TenantView;
 use super::tenant::{Acting, Asked};
@@ -17,7 +19,16 @@ use super::{audit, jobs, page, read};
 
 const NO_METADATA: &str = "{}";
 
-/// `POST /tenants`: a tenant, with a first key unless `create_key` is false.
+/// Make a tenant
+///
+/// With a first key, unless `create_key` is false.
+#[utoipa::path(
+    post, path = "/tenants", operation_id = "createTenant", tag = "Tenants",
+    security(("key" = ["tenants:write"])),
+    request_body = requests::NewTenant,
+    responses((status = 201, description = "Made. The key is shown this once.", body = TenantView)),
+    extensions(("x-problems" = json!(["operator_required", "already_exists"])))
+)]
 pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     asked.caller.must_be_operator(Scope::TenantsWrite)?;
     let mut fields = body.fields()?;
@@ -39,7 +50,19 @@ pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     Ok(answer::created(&TenantView::with_key(&tenant, key.as_ref())))
 }
 
-/// `PUT /tenants/{slug}`: makes it, or replaces what can be set of it. Makes no key.
+/// Make a tenant, or replace what can be set of it
+///
+/// The path names its slug. Makes no key.
+#[utoipa::path(
+    put, path = "/tenants/{tenant}", operation_id = "putTenant", tag = "Tenants",
+    security(("key" = ["tenants:write"])),
+    request_body = requests::PutTenant,
+    responses(
+        (status = 201, description = "Made.", body = TenantView),
+        (status = 200, description = "Changed.", body = TenantView)
+    ),
+    extensions(("x-problems" = json!(["operator_required", "already_exists", "not_found", "conflict"])))
+)]
 pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     asked.caller.must_be_operator(Scope::TenantsWrite)?;
     let slug = asked.param("tenant").unwrap_or_default().to_owned();
@@ -58,7 +81,14 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     Ok(answer::made_or_changed(made, &TenantView::of(&tenant)))
 }
 
-/// `GET /tenants`.
+/// List tenants
+#[utoipa::path(
+    get, path = "/tenants", operation_id = "listTenants", tag = "Tenants",
+    security(("key" = ["tenants:write"])),
+    params(requests::Paging),
+    responses((status = 200, description = "A page of them.", body = Listed<TenantView>)),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn list(asked: Asked) -> Answer {
     asked.caller.must_be_operator(Scope::TenantsWrite)?;
     let mut params = asked.params();
@@ -68,14 +98,30 @@ pub(super) async fn list(asked: Asked) -> Answer {
     Ok(page::answer(tenants, |tenant| TenantView::of(&tenant)))
 }
 
-/// `GET /tenants/{tenant}`.
+/// Read a tenant
+#[utoipa::path(
+    get, path = "/tenants/{tenant}", operation_id = "getTenant", tag = "Tenants",
+    security(("key" = ["tenants:write"])),
+    responses((status = 200, description = "The tenant.", body = TenantView)),
+    extensions(("x-problems" = json!(["operator_required"])))
+)]
 pub(super) async fn get(asked: Asked) -> Answer {
     let acting = named(&asked).await?;
     asked.params().finish()?;
     Ok(answer::ok(&TenantView::of(&acting.tenant)))
 }
 
-/// `PATCH /tenants/{tenant}`: settings, and the kill switch.
+/// Change a tenant
+///
+/// `ingest` and `dispatch` are the kill switch, in force everywhere within a second: blocked events are a 403, paused deliveries
+/// are held. Opening both forgets the reason.
+#[utoipa::path(
+    patch, path = "/tenants/{tenant}", operation_id = "changeTenant", tag = "Tenants",
+    security(("key" = ["tenants:write"])),
+    request_body = requests::TenantChanges,
+    responses((status = 200, description = "Changed.", body = TenantView)),
+    extensions(("x-problems" = json!(["operator_required", "not_found", "conflict"])))
+)]
 pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     let acting = named(&asked).await?;
     let mut fields = body.fields()?;
@@ -109,7 +155,15 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     Ok(answer::ok(&TenantView::of(&tenant)))
 }
 
-/// `DELETE /tenants/{tenant}`: nothing more is taken or delivered; the job that it answers does the rest.
+/// Delete a tenant
+///
+/// Nothing more is delivered from now on; its data goes step by step.
+#[utoipa::path(
+    delete, path = "/tenants/{tenant}", operation_id = "deleteTenant", tag = "Tenants",
+    security(("key" = ["tenants:write"])),
+    responses((status = 202, description = "The job that deletes it.", body = jobs::Shown)),
+    extensions(("x-problems" = json!(["operator_required", "not_found"])))
+)]
 pub(super) async fn delete(asked: Asked) -> Answer {
     let acting = named(&asked).await?;
     asked.params().finish()?;

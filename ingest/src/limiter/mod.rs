@@ -49,7 +49,8 @@ pub struct Limiter {
 }
 
 /// How the limiter stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = LimiterState)]
 pub struct Standing {
     /// Where limits are kept: `process` or `redis`.
     pub backend: &'static str,

@@ -3,6 +3,7 @@
 mod access;
 mod analytics;
 mod deliveries;
+mod documented;
 mod endpoints;
 mod event_batch;
 mod events;

@@ -1,0 +1,12 @@
+//! What requests hold. Their readers read field by field, so that these types are for the document only; a test
+//! (`tests/api/documented.rs`) asks each reader which fields it knows and needs, and compares.
+//!
+//! A field that is an `Option` may be left out, and may be `null` too unless it says otherwise.
+
+mod control;
+mod deliveries;
+mod queries;
+
+pub use control::*;
+pub use deliveries::*;
+pub use queries::*;
