@@ -5,6 +5,7 @@ pub mod analytics;
 pub mod api;
 pub mod limiter;
 mod serve;
+pub mod source;
 
 use std::sync::Arc;
 use std::time::Duration;
