@@ -142,7 +142,7 @@ pub struct HmacRule {
 }
 
 /// The hash of an HMAC. SHA-1 is broken as a hash but not within an HMAC, and some still use it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HmacAlgorithm {
     /// SHA-1.
@@ -155,7 +155,7 @@ pub enum HmacAlgorithm {
 }
 
 /// How the bytes of a signature are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HmacEncoding {
     /// In hexadecimal digits of either case.
@@ -216,7 +216,7 @@ impl Place {
 }
 
 /// Whether a source takes anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceStatus {
     /// It does.

@@ -13,6 +13,8 @@ use fairhook_common::store::{CountedBy, LimitCount, SharedStore, StoreError, Tal
 use fairhook_common::time::Timestamp;
 use tokio::time::interval;
 
+use crate::api::SOURCE_ROUTE;
+
 const MINUTE_MS: i64 = 60_000;
 
 /// An extension of a refusal over a limit: the name of what refused it. Whose request it is, refused or not, is told by an
@@ -173,9 +175,15 @@ impl Minute {
     }
 }
 
-/// `POST /v1/events`; what no route takes has no path that is ours.
+/// `POST /v1/events`; sources are at the root, and what no route takes has no path that is ours.
 fn name(method: &str, route: &str) -> String {
-    if is_ours(route) { format!("{method} /v1{route}") } else { route.to_owned() }
+    if route == SOURCE_ROUTE {
+        format!("{method} {route}")
+    } else if is_ours(route) {
+        format!("{method} /v1{route}")
+    } else {
+        route.to_owned()
+    }
 }
 
 fn is_ours(route: &str) -> bool {

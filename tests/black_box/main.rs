@@ -15,5 +15,6 @@ mod operations;
 mod refusals;
 mod restarts;
 mod signatures;
+mod sources;
 mod stopping;
 mod transcript;

@@ -1,13 +1,14 @@
-//! Who changed what of tenants, plans, keys, quotas, endpoints and jobs: one line in the log per change, told where it is known who
-//! asked and only once the change is made. No secrets: a key is its id, an endpoint its host (what stands behind it in a URL
+//! Who changed what of tenants, plans, keys, quotas, endpoints, sources and jobs: one line in the log per change, told where it is known who
+//! asked and only once the change is made. No secrets: a key and a source are their ids, an endpoint its host (what stands behind it in a URL
 //! may be one), and of a tenant's settings only those are told that operators set.
 
 use std::fmt::{self, Display};
 
 use fairhook_common::endpoint::Endpoint;
-use fairhook_common::ids::KeyId;
+use fairhook_common::ids::{KeyId, SourceId};
 use fairhook_common::plan::Plan;
 use fairhook_common::policy::{Override, Policy};
+use fairhook_common::source::Source;
 use fairhook_common::store::Job;
 use fairhook_common::tenant::Tenant;
 use url::Url;
@@ -109,6 +110,31 @@ pub(super) fn secret_rotated(caller: &Caller, tenant: &Tenant, endpoint: &Endpoi
 pub(super) fn endpoint_deleted(caller: &Caller, tenant: &Tenant, endpoint: &Endpoint) {
     let (slug, host) = (tenant.slug.as_str(), host(endpoint));
     tracing::info!(%caller, tenant = slug, endpoint.id = %endpoint.id, host, "an endpoint was deleted");
+}
+
+/// A source was made.
+pub(super) fn source_made(caller: &Caller, tenant: &Tenant, source: &Source) {
+    let (slug, scheme) = (tenant.slug.as_str(), source.settings.verification.name());
+    tracing::info!(%caller, tenant = slug, source.id = %source.id, scheme, "a source was made");
+}
+
+/// Settings of a source were changed, or its status.
+pub(super) fn source_changed(caller: &Caller, tenant: &Tenant, source: &Source) {
+    let (slug, scheme) = (tenant.slug.as_str(), source.settings.verification.name());
+    let status = source.status.name();
+    tracing::info!(%caller, tenant = slug, source.id = %source.id, scheme, status, "a source was changed");
+}
+
+/// A source has another URL.
+pub(super) fn source_token_rotated(caller: &Caller, tenant: &Tenant, source: &Source) {
+    let slug = tenant.slug.as_str();
+    tracing::info!(%caller, tenant = slug, source.id = %source.id, "a source's token was rotated");
+}
+
+/// A source was deleted.
+pub(super) fn source_deleted(caller: &Caller, tenant: &Tenant, source: SourceId) {
+    let slug = tenant.slug.as_str();
+    tracing::info!(%caller, tenant = slug, source.id = %source, "a source was deleted");
 }
 
 /// Replays or a purge were begun.

@@ -17,8 +17,8 @@ use super::read;
 use super::show::EndpointView;
 use super::tenant::{Acting, Asked};
 
-/// How often a change is tried again when somebody else changes the same endpoint.
-const CHANGE_TRIES: usize = 5;
+/// How often a change is tried again when somebody else changes the same thing.
+pub(super) const CHANGE_TRIES: usize = 5;
 
 /// Make an endpoint
 #[utoipa::path(

@@ -47,7 +47,14 @@ async fn admit_all(asked: &Asked, request: Request, decided: &mut Decided) -> An
     posted_event::no_header_key(&asked.headers)?;
     let known_before = known.is_some();
     if let Some(acting) = &known {
-        gate::pass(asked, &acting.tenant, gate::declared(asked, limits::BATCH_BODY_BYTES), decided).await?;
+        gate::pass(
+            &asked.edge,
+            &acting.tenant,
+            gate::declared(&asked.headers, limits::BATCH_BODY_BYTES),
+            asked.at,
+            decided,
+        )
+        .await?;
     }
     let body = Posted::<{ limits::BATCH_BODY_BYTES }>::from_request(request, &()).await?;
     let mut fields = body.fields()?;
@@ -112,7 +119,7 @@ impl Batch<'_> {
         // The bytes of a request of one tenant were paid with its first event.
         let bytes = if self.of_all.is_none() { length } else { 0 };
         if !std::mem::take(&mut self.paid) {
-            gate::pass(self.asked, &acting.tenant, bytes, self.decided).await?;
+            gate::pass(&self.asked.edge, &acting.tenant, bytes, self.asked.at, self.decided).await?;
         }
         let event_type = event.event_type.as_str().to_owned();
         let ticket = self.asked.edge.admission.offer(event, gate::queue_of(&acting.tenant))?;

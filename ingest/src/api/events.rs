@@ -1,7 +1,6 @@
 //! `POST /events`, `GET /events`, `GET /events/{event}`.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use fairhook_common::event::EventType;
 use fairhook_common::ids::EventId;
@@ -46,7 +45,14 @@ pub(super) async fn post(asked: Asked, request: Request) -> Response {
 async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer {
     let known = asked.tenant_or_any(Scope::EventsWrite).await?;
     if let Some(acting) = &known {
-        gate::pass(asked, &acting.tenant, gate::declared(asked, limits::REQUEST_BODY_BYTES), decided).await?;
+        gate::pass(
+            &asked.edge,
+            &acting.tenant,
+            gate::declared(&asked.headers, limits::REQUEST_BODY_BYTES),
+            asked.at,
+            decided,
+        )
+        .await?;
     }
     let header_key = posted_event::header_key(&asked.headers)?;
     let body: Posted = Posted::from_request(request, &()).await?;
@@ -56,8 +62,14 @@ async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer
         known => {
             let acting = asked.tenant_in(Scope::EventsWrite, &mut fields).await?;
             if known.is_none() {
-                gate::pass(asked, &acting.tenant, gate::declared(asked, limits::REQUEST_BODY_BYTES), decided)
-                    .await?;
+                gate::pass(
+                    &asked.edge,
+                    &acting.tenant,
+                    gate::declared(&asked.headers, limits::REQUEST_BODY_BYTES),
+                    asked.at,
+                    decided,
+                )
+                .await?;
             }
             acting
         }
@@ -71,13 +83,7 @@ async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer
     let event = posted_event::read(fields, acting.id(), &context)?;
     let event_type = event.event_type.clone();
     let admitted = asked.edge.admission.admit(event, gate::queue_of(&acting.tenant)).await;
-    let taken = gate::taken(event_type.as_str(), admitted)?;
-    let mut response = answer::accepted(&taken.shown);
-    debug_assert_eq!(response.status(), StatusCode::ACCEPTED);
-    if taken.replayed {
-        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    Ok(gate::taken(event_type.as_str(), admitted)?.answer())
 }
 
 /// List events

@@ -1,6 +1,6 @@
 //! What stands between a request that sends events and their admission: the kill switch, the backlog, the rate.
 
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use fairhook_common::ids::EventId;
 use fairhook_common::limits;
@@ -13,23 +13,22 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Edge;
-use super::answer::Answer;
+use super::answer::{self, Answer};
 use super::limiting::{self, Decided};
 use super::problem::{Code, Problem};
-use super::tenant::Asked;
 use crate::admission::AdmitError;
 use crate::limiter::Decision;
 use crate::limiter::key::Key;
 
 /// Lets one event of `tenant` pass, and so many bytes with it, or says why not. What was decided about rates is left in `decided`.
 pub(super) async fn pass(
-    asked: &Asked,
+    edge: &Edge,
     tenant: &Tenant,
     bytes: usize,
+    now: Timestamp,
     decided: &mut Decided,
 ) -> Result<(), Problem> {
-    let edge = &asked.edge;
-    let passed = let_pass(asked, tenant, bytes, decided).await;
+    let passed = let_pass(edge, tenant, bytes, now, decided).await;
     if passed.as_ref().is_err_and(|problem| problem.code() == Code::QuotaExceeded) {
         edge.admission.throttled(tenant.id);
     }
@@ -37,42 +36,43 @@ pub(super) async fn pass(
 }
 
 async fn let_pass(
-    asked: &Asked,
+    edge: &Edge,
     tenant: &Tenant,
     bytes: usize,
+    now: Timestamp,
     decided: &mut Decided,
 ) -> Result<(), Problem> {
-    let (edge, quotas) = (&asked.edge, &asked.edge.limiter.events);
+    let quotas = &edge.limiter.events;
     if let Err(problem) = open(edge, tenant).await {
         decided.add(Policy::Events, quotas.peek(tenant.id, &tenant.limits(), quotas.now()));
         return Err(problem);
     }
     // The longest window last: what one refuses has cost nothing of it.
-    event(asked, tenant, decided).await?;
+    event(edge, tenant, now, decided).await?;
     if bytes > 0 {
         let cost = u32::try_from(bytes).unwrap_or(u32::MAX);
-        limiting::take(asked, Policy::BytesPerMinute, tenant, cost, decided).await?;
+        limiting::take(edge, Policy::BytesPerMinute, tenant, cost, now, decided).await?;
     }
-    limiting::take(asked, Policy::EventsPerDay, tenant, 1, decided).await
+    limiting::take(edge, Policy::EventsPerDay, tenant, 1, now, decided).await
 }
 
 /// One event per second of those that the tenant may send.
-async fn event(asked: &Asked, tenant: &Tenant, decided: &mut Decided) -> Result<(), Problem> {
+async fn event(edge: &Edge, tenant: &Tenant, now: Timestamp, decided: &mut Decided) -> Result<(), Problem> {
     // An override is so many in a window, like any other policy's: no burst beside it.
-    if let Some(rate) = tenant.override_of(Policy::Events, asked.at) {
+    if let Some(rate) = tenant.override_of(Policy::Events, now) {
         let key = Key::tenant(tenant.id);
-        return limiting::take_of(&asked.edge, Policy::Events, &key, rate, 1, decided).await;
+        return limiting::take_of(edge, Policy::Events, &key, rate, 1, decided).await;
     }
-    let decision = asked.edge.limiter.take_event(tenant.id, &tenant.limits()).await;
+    let decision = edge.limiter.take_event(tenant.id, &tenant.limits()).await;
     decided.add(Policy::Events, decision);
     if decision.allowed { Ok(()) } else { Err(over_rate(&decision)) }
 }
 
 /// The length of the body that a request declares; one that comes without a length counts as the longest that is read here.
-pub(super) fn declared(asked: &Asked, most: usize) -> usize {
-    let length = asked.headers.get(header::CONTENT_LENGTH);
+pub(super) fn declared(headers: &HeaderMap, most: usize) -> usize {
+    let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-    let without = if asked.headers.contains_key(header::TRANSFER_ENCODING) { most } else { 0 };
+    let without = if headers.contains_key(header::TRANSFER_ENCODING) { most } else { 0 };
     length.unwrap_or(without)
 }
 
@@ -128,6 +128,17 @@ pub(super) struct Accepted {
     created_at: Timestamp,
     /// How many endpoints get it.
     pub deliveries: u32,
+}
+
+impl Taken {
+    /// 202 with it, and with a word if it was admitted before.
+    pub fn answer(&self) -> Response {
+        let mut response = answer::accepted(&self.shown);
+        if self.replayed {
+            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+        }
+        response
+    }
 }
 
 /// What became of an event, for its caller.

@@ -23,7 +23,6 @@ use super::Edge;
 use super::auth::{self, Caller, Unknown};
 use super::client::{self, Peer};
 use super::problem::Problem;
-use super::tenant::Asked;
 use crate::limiter::Decision;
 use crate::limiter::key::Key;
 
@@ -88,11 +87,11 @@ impl Decided {
 pub struct UnderWay(Arc<Mutex<HashMap<TenantId, usize>>>);
 
 /// One of them; it ends when this is dropped.
-struct OnItsWay(UnderWay, TenantId);
+pub(super) struct OnItsWay(UnderWay, TenantId);
 
 impl UnderWay {
     /// One more of this tenant's, unless there are `most`.
-    fn begin(&self, tenant: TenantId, most: usize) -> Option<OnItsWay> {
+    pub(super) fn begin(&self, tenant: TenantId, most: usize) -> Option<OnItsWay> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(tenant).or_default();
         if *count >= most {
@@ -142,25 +141,30 @@ pub async fn identify(State(edge): State<Arc<Edge>>, mut request: Request, next:
         Err(Unknown::Stranger { problem, gave_a_key }) => stranger(&edge, address, problem, gave_a_key).await,
         Err(Unknown::Failed(problem)) => problem.into_response(),
     };
+    tell(&mut response, whose);
+    response
+}
+
+/// Writes what was decided about a request into its answer's headers, and leaves whose request it was for whoever counts
+/// answers.
+pub(super) fn tell(response: &mut Response, whose: Option<TenantId>) {
     if let Some(decided) = response.extensions().get::<Decided>().cloned() {
         decided.write(response.headers_mut());
     }
     if let Some(tenant) = whose {
-        // For whoever counts answers.
         response.extensions_mut().insert(tenant);
     }
-    response
 }
 
-fn too_many_at_once(most: usize) -> Problem {
+pub(super) fn too_many_at_once(most: usize) -> Problem {
     let after = Duration::from_secs(1);
     let (detail, limit) =
         (format!("{most} requests of the tenant are under way"), u32::try_from(most).unwrap_or(u32::MAX));
     Problem::quota(detail, "concurrent_requests", (limit, 0), (Timestamp::now().after(after), after))
 }
 
-/// A request without a valid key; `problem` says why.
-async fn stranger(edge: &Edge, address: IpAddr, problem: Problem, gave_a_key: bool) -> Response {
+/// A request without a valid key, or to a source that there is not; `problem` says why.
+pub(super) async fn stranger(edge: &Edge, address: IpAddr, problem: Problem, gave_a_key: bool) -> Response {
     let policies: &[Policy] = match gave_a_key {
         true => &[Policy::AuthFailures, Policy::Anonymous],
         false => &[Policy::Anonymous],
@@ -224,14 +228,15 @@ async fn pass(guard: &Guard, identified: Option<Identified>, decided: &mut Decid
 /// Takes `cost` of what the tenant may ask under a policy of its own, not by the address. What costs more than the whole limit
 /// takes all of it.
 pub async fn take(
-    asked: &Asked,
+    edge: &Edge,
     policy: Policy,
     tenant: &Tenant,
     cost: u32,
+    now: Timestamp,
     decided: &mut Decided,
 ) -> Result<(), Problem> {
-    let Some(rate) = rate_of(&asked.edge, policy, tenant, asked.at) else { return Ok(()) };
-    take_of(&asked.edge, policy, &Key::tenant(tenant.id), rate, cost, decided).await
+    let Some(rate) = rate_of(edge, policy, tenant, now) else { return Ok(()) };
+    take_of(edge, policy, &Key::tenant(tenant.id), rate, cost, decided).await
 }
 
 /// Takes `cost` of what `key` may ask at this rate.

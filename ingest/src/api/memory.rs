@@ -1,4 +1,4 @@
-//! What is remembered of keys and tenants between requests: bounded, for `limits::CONTROL_CACHE_TTL` at most, and
+//! What is remembered of keys, tenants and sources between requests: bounded, for `limits::CONTROL_CACHE_TTL` at most, and
 //! never beyond a change that this process knows of.
 //!
 //! Changes are looked for at each look-up instead of by a task, so that a caller who was told of its own change always
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fairhook_common::ids::{KeyId, TenantId};
 use fairhook_common::key::ApiKey;
 use fairhook_common::limits::{CONTROL_CACHE_ENTRIES, CONTROL_CACHE_TTL};
+use fairhook_common::source::{Source, TokenHash};
 use fairhook_common::store::{Change, SharedStore, StoreError, TenantRef};
 use fairhook_common::tenant::Tenant;
 use moka::sync::Cache;
@@ -20,11 +21,12 @@ type Stamp = u64;
 /// Whose an object is: a tenant's or (`None`) the operators'.
 type Owner = Option<TenantId>;
 
-/// The keys and tenants that were asked for lately.
+/// The keys, tenants and sources that were asked for lately.
 pub struct Memory {
     store: SharedStore,
     keys: Cache<KeyId, (Stamp, Option<Arc<ApiKey>>)>,
     tenants: Cache<TenantRef, (Stamp, Option<Arc<Tenant>>)>,
+    sources: Cache<TokenHash, (Stamp, Option<Arc<Source>>)>,
     changes: Changes,
 }
 
@@ -32,7 +34,7 @@ impl Memory {
     /// Nothing remembered yet.
     pub fn new(store: SharedStore) -> Self {
         let changes = Changes::new(store.changes());
-        Self { store, keys: bounded(), tenants: bounded(), changes }
+        Self { store, keys: bounded(), tenants: bounded(), sources: bounded(), changes }
     }
 
     /// The key of this id, revoked and expired ones too.
@@ -59,6 +61,19 @@ impl Memory {
         let tenant = self.store.find_tenant(named).await?.map(Arc::new);
         self.tenants.insert(named.clone(), (stamp, tenant.clone()));
         Ok(tenant)
+    }
+
+    /// The source whose token has this hash, a paused one too.
+    pub async fn source(&self, token: TokenHash) -> Result<Option<Arc<Source>>, StoreError> {
+        let stamp = self.changes.observe();
+        if let Some((read, source)) = self.sources.get(&token)
+            && self.changes.still_holds(read, source.as_ref().map(|source| Some(source.tenant)))
+        {
+            return Ok(source);
+        }
+        let source = self.store.find_source_by_token(token).await?.map(Arc::new);
+        self.sources.insert(token, (stamp, source.clone()));
+        Ok(source)
     }
 }
 

@@ -34,6 +34,10 @@ pub mod problem;
 mod quotas;
 pub mod read;
 pub mod show;
+mod source_fields;
+mod source_ingest;
+mod source_view;
+mod sources;
 mod stats;
 pub mod tenant;
 mod tenants;
@@ -59,6 +63,8 @@ use limiting::{Guard, UnderWay, guarded, identify};
 use memory::Memory;
 use observe::{Observed, observe};
 use problem::{Code, Problem};
+pub(crate) use source_ingest::ROUTE as SOURCE_ROUTE;
+use source_ingest::Refused;
 use uploads::Uploads;
 
 /// What every handler may use.
@@ -77,6 +83,7 @@ pub struct Edge {
     uploads: Uploads,
     health: Health,
     recorder: Arc<Recorder>,
+    refused_at_sources: Refused,
 }
 
 /// The whole API.
@@ -88,7 +95,7 @@ pub(crate) fn router(
 ) -> Router {
     let Parts { store, egress, settings, families, health, .. } = parts;
     let observed = Arc::new(Observed::new(&families, recorder.clone()));
-    let memory = Memory::new(store.clone());
+    let (memory, refused_at_sources) = (Memory::new(store.clone()), Refused::new(&families));
     let (uploads, under_way) = (Uploads::default(), UnderWay::default());
     let edge = Arc::new(Edge {
         store,
@@ -101,10 +108,12 @@ pub(crate) fn router(
         uploads,
         health,
         recorder,
+        refused_at_sources,
     });
     Router::new()
         .nest("/v1", routes(&edge))
         .merge(routes(&edge))
+        .merge(Router::from(doors()))
         .fallback(async || Problem::not_found("path"))
         .method_not_allowed_fallback(async || {
             Problem::new(
@@ -135,7 +144,7 @@ fn calls(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
 /// The same routes as they are described.
 fn described() -> openapi::Described {
     openapi::Described {
-        open: open().into_openapi(),
+        open: open().merge(doors()).into_openapi(),
         behind_a_key: of_operators().into_openapi(),
         of_a_tenant: of_a_tenant().merge(sending()).into_openapi(),
     }
@@ -147,6 +156,11 @@ type Group = OpenApiRouter<Arc<Edge>>;
 /// Open to anybody.
 fn open() -> Group {
     Group::new().routes(routes!(health::live)).routes(routes!(health::ready)).routes(routes!(openapi::json))
+}
+
+/// Open to whoever knows one's token; at the root only, for their URLs are others' to keep.
+fn doors() -> Group {
+    Group::new().routes(routes!(source_ingest::take))
 }
 
 fn of_operators() -> Group {
@@ -190,6 +204,9 @@ fn of_a_tenant() -> Group {
         .routes(routes!(jobs::cancel))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
+        .routes(routes!(sources::create, sources::list))
+        .routes(routes!(sources::get, sources::change, sources::delete))
+        .routes(routes!(sources::rotate))
         .routes(routes!(endpoints::create, endpoints::list))
         .routes(routes!(endpoints::get, endpoints::put, endpoints::change, endpoints::delete))
         .routes(routes!(endpoint_secrets::get))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use fairhook_common::event::{EventType, Idempotency, NewEvent};
-use fairhook_common::ids::TenantId;
+use fairhook_common::ids::{SourceId, TenantId};
 use fairhook_common::limits;
 use fairhook_common::time::Timestamp;
 use sha2::{Digest, Sha256};
@@ -47,6 +47,12 @@ pub(super) fn read(
     {
         fields.refuse("idempotency_key", "differs from the header Idempotency-Key");
     }
+    if key.as_deref().or(context.header_key).is_some_and(is_a_sources) {
+        fields.refuse(
+            "idempotency_key",
+            "begins as those do that sources make: with the id of one, and a colon",
+        );
+    }
     fields.finish(|| {
         let (event_type, payload) = (event_type?, payload?);
         let key = key.or_else(|| context.header_key.map(str::to_owned));
@@ -67,6 +73,11 @@ pub(super) fn read(
             only_endpoint: None,
         })
     })
+}
+
+/// Whether a key is of those that sources make of the ids of deliveries.
+fn is_a_sources(key: &str) -> bool {
+    key.split_once(':').is_some_and(|(source, _)| source.parse::<SourceId>().is_ok())
 }
 
 fn check_times(
@@ -96,7 +107,7 @@ fn check_times(
 
 /// What tells a repetition from another event under the same key. Each part is preceded by its length, so that no two
 /// events share their bytes.
-fn fingerprint(event_type: &EventType, payload: &[u8], deliver_at: Option<Timestamp>) -> [u8; 32] {
+pub(super) fn fingerprint(event_type: &EventType, payload: &[u8], deliver_at: Option<Timestamp>) -> [u8; 32] {
     let event_type = event_type.as_str().as_bytes();
     let mut hash = Sha256::new();
     hash.update((event_type.len() as u64).to_be_bytes());

@@ -55,6 +55,8 @@ codes! {
     TenantConflict = "tenant_conflict", BAD_REQUEST, "Two different tenants are named";
     /// No key, or one that is unknown, expired or revoked.
     Unauthorized = "unauthorized", UNAUTHORIZED, "A valid API key is needed";
+    /// What came to a source is not signed as it has to be.
+    SignatureInvalid = "signature_invalid", UNAUTHORIZED, "The signature is not valid";
     /// The key lacks a scope.
     MissingScope = "missing_scope", FORBIDDEN, "The key does not allow this";
     /// Only operators may do this.
@@ -63,6 +65,8 @@ codes! {
     WrongTenant = "wrong_tenant", FORBIDDEN, "The key belongs to another tenant";
     /// An operator has blocked the tenant's events.
     TenantSuspended = "tenant_suspended", FORBIDDEN, "The tenant is suspended";
+    /// The source takes nothing while its tenant says so.
+    SourcePaused = "source_paused", FORBIDDEN, "The source is paused";
     /// There is no such thing, or it is another tenant's.
     NotFound = "not_found", NOT_FOUND, "Not found";
     /// There is no such tenant.

@@ -5,7 +5,7 @@
 use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
-use fairhook_common::ids::TenantId;
+use fairhook_common::ids::{SourceId, TenantId};
 use sha2::{Digest, Sha256};
 
 /// A name that is longer takes more room than its hash.
@@ -27,13 +27,15 @@ pub enum Origin {
     Tenants,
     /// Anybody may have many addresses.
     Addresses,
+    /// A tenant makes a bounded number of them.
+    Sources,
     /// Whatever an operator's own callers send.
     Names,
 }
 
 impl Origin {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Tenants, Self::Addresses, Self::Names];
+    pub const ALL: [Self; 4] = [Self::Tenants, Self::Addresses, Self::Sources, Self::Names];
 }
 
 impl Key {
@@ -50,6 +52,11 @@ impl Key {
     /// An address's.
     pub fn address(address: IpAddr) -> Self {
         Self::of(Origin::Addresses, &["ip", &network(address).to_string()])
+    }
+
+    /// A source's.
+    pub fn source(source: SourceId) -> Self {
+        Self::of(Origin::Sources, &["source", &source.to_string()])
     }
 
     /// Whatever an operator calls it; a long name by its hash.

@@ -99,6 +99,7 @@ async fn the_fields_of_requests_are_those_that_their_readers_know() {
     let named = [
         ("tenant", tenant),
         ("endpoint", endpoint),
+        ("source", rig.source(&key).await),
         ("event", event),
         ("delivery", delivery),
         ("job", job),

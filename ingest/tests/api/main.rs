@@ -14,6 +14,8 @@ mod plumbing;
 mod quotas;
 mod rig;
 mod seen;
+mod source_ingest;
+mod sources;
 mod strictness;
 mod tenants;
 mod uploads;

@@ -28,6 +28,7 @@ pub const ROOT: &str = "the operator's configured key";
 pub struct Rig {
     pub store: SharedStore,
     pub health: Health,
+    registry: Registry,
     router: Router,
     _tasks: JoinSet<()>,
     _directory: TempDir,
@@ -88,7 +89,7 @@ impl Rig {
     pub async fn limited(rates: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store: SharedStore = Arc::new(SqliteStore::open(directory.path()).await.expect("a store"));
-        let health = Health::default();
+        let (health, registry) = (Health::default(), Registry::new());
         let parts = Parts {
             store: store.clone(),
             queue: Arc::new(MemoryQueue::new()),
@@ -102,13 +103,13 @@ impl Rig {
                 trusted_proxies: vec!["0.0.0.0/32".parse().expect("a network")],
                 concurrent_requests: 256,
             },
-            families: Families::new(Registry::new()),
+            families: Families::new(registry.clone()),
             health: health.clone(),
             sharing: Sharing::alone(),
         };
         let mut tasks = JoinSet::new();
         let router = fairhook_ingest::start(parts, &mut tasks, &Shutdown::new());
-        Self { store, health, router, _tasks: tasks, _directory: directory }
+        Self { store, health, registry, router, _tasks: tasks, _directory: directory }
     }
 
     /// One request with these headers.
@@ -135,6 +136,17 @@ impl Rig {
         self.send(call, &[(header::AUTHORIZATION.as_str(), &format!("Bearer {key}"))], body).await
     }
 
+    /// How many requests sources of this scheme have refused for this reason.
+    pub fn refused_at_sources(&self, scheme: &str, reason: &str) -> u64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == "fairhook_source_refused_total");
+        let counts = family.iter().flat_map(|family| family.get_metric());
+        let of = |metric: &&prometheus::proto::Metric| {
+            metric.get_label().iter().all(|label| [scheme, reason].contains(&label.value()))
+        };
+        counts.filter(of).map(|metric| metric.get_counter().get_value() as u64).sum()
+    }
+
     /// A tenant with this slug and a key of it that may do everything a tenant may.
     pub async fn tenant(&self, slug: &str) -> (String, String) {
         let body = serde_json::json!({ "name": slug, "slug": slug });
@@ -152,6 +164,13 @@ impl Rig {
     pub async fn endpoint(&self, key: &str) -> String {
         let body = serde_json::json!({ "url": "https://example.com/hook" });
         self.call(key, "POST /v1/endpoints", body).await.is(201).text("id")
+    }
+
+    /// A source of the key's tenant, by its id.
+    pub async fn source(&self, key: &str) -> String {
+        let body =
+            serde_json::json!({ "verification": { "scheme": "none" }, "event_type": { "fixed": "a.b" } });
+        self.call(key, "POST /v1/sources", body).await.is(201).text("id")
     }
 }
 

@@ -90,6 +90,27 @@ const ROWS: &[Row] = &[
         texts: &[],
     },
     Row {
+        call: "POST /v1/tenants/acme/sources",
+        good: r#"{"verification": {"scheme": "none"}, "event_type": {"fixed": "a"}}"#,
+        slip: ("event-type", "event_type"),
+        required: &["verification", "event_type"],
+        texts: &[("name", 257), ("status", 10)],
+    },
+    Row {
+        call: "PATCH /v1/tenants/acme/sources/{source}",
+        good: r#"{"name": "a"}"#,
+        slip: ("verfication", "verification"),
+        required: &["verification", "status"],
+        texts: &[("name", 257), ("status", 10)],
+    },
+    Row {
+        call: "POST /v1/tenants/acme/sources/{source}/token/rotate",
+        good: "{}",
+        slip: ("tenantid", "tenant_id"),
+        required: &[],
+        texts: &[],
+    },
+    Row {
         call: "PATCH /v1/quotas/acme",
         good: r#"{"burst": 5}"#,
         slip: ("max_event_per_sec", "max_events_per_sec"),
@@ -122,8 +143,8 @@ const ROWS: &[Row] = &[
 async fn rig() -> (Rig, HashMap<&'static str, String>) {
     let rig = Rig::start().await;
     let (_, key) = rig.tenant("acme").await;
-    let endpoint = rig.endpoint(&key).await;
-    (rig, HashMap::from([("endpoint", endpoint)]))
+    let (endpoint, source) = (rig.endpoint(&key).await, rig.source(&key).await);
+    (rig, HashMap::from([("endpoint", endpoint), ("source", source)]))
 }
 
 /// The row's good body with one field set.

@@ -70,6 +70,11 @@ impl Api {
         send(header.into_iter().fold(request, |request, value| request.header("authorization", value))).await
     }
 
+    /// A request beside the API, at the root and without a key.
+    pub fn post_at_the_root(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.base.trim_end_matches("/v1")))
+    }
+
     /// Makes a tenant that is not limited by its plan.
     pub async fn tenant(&self, slug: &str) -> Value {
         let tenant = self.put(&format!("/tenants/{slug}"), json!({"name": slug, "plan": "enterprise"})).await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fairhook_common::ids::{DeliveryId, EventId, JobId, KeyId};
+use fairhook_common::ids::{DeliveryId, EventId, JobId, KeyId, SourceId};
 use fairhook_common::plan::PlanName;
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
@@ -12,7 +12,7 @@ use super::super::problem::Code;
 use super::answers::{self, ProblemShape, Traits};
 use super::requests::ListOrder;
 use super::shapes;
-use super::words::{Cursor, EndpointName, PageLimit, PolicyName, TenantName, TestWaitS};
+use super::words::{Cursor, EndpointName, PageLimit, PolicyName, SourceTokenText, TenantName, TestWaitS};
 
 /// The calls that a document is made of, as their handlers describe them.
 pub struct Described {
@@ -148,10 +148,11 @@ impl Assembly {
         if let Some(own) = call.as_object_mut().and_then(|call| call.remove("x-problems")) {
             codes.extend(own.as_array().into_iter().flatten().map(named_code));
         }
+        let limited = codes.contains(&Code::QuotaExceeded);
         let problems = answers::problems(codes, &mut self.responses);
         let responses = call["responses"].as_object_mut().expect("each call describes its answers");
         for response in responses.values_mut() {
-            let mut headers = answers::headers(traits.key);
+            let mut headers = answers::headers(limited);
             if let Some(Value::Object(own)) = response.get("headers") {
                 headers.extend(own.clone());
             }
@@ -183,6 +184,8 @@ fn path_parameter(name: &str) -> Value {
         "delivery" => ("The delivery; a dead letter's id is its delivery's.", DeliveryId::schema()),
         "job" => ("The job.", JobId::schema()),
         "key" => ("The key.", KeyId::schema()),
+        "source" => ("The source.", SourceId::schema()),
+        "token" => ("The end of the source's URL.", SourceTokenText::schema()),
         "plan" => ("The plan.", PlanName::schema()),
         "policy" => ("The policy.", PolicyName::schema()),
         other => panic!("the parameter `{other}` of a path is not described"),

@@ -54,6 +54,7 @@ fn frame() -> Value {
         ("Dead letters", "Deliveries whose attempts are used up; they can be replayed."),
         ("Replays and jobs", "Long work, done in bounded steps. It survives restarts."),
         ("Endpoints", "Where a tenant's events go."),
+        ("Sources", "Doors for the webhooks of others: each becomes an event of the tenant's."),
         ("Keys", "A key is shown once, and gives no more than its maker has."),
         ("Tenants", "For operators."),
         ("Limits", "Quotas, plans, and rates that hold for a while."),

@@ -2,6 +2,7 @@
 
 use fairhook_common::limits;
 use fairhook_common::policy::Policy;
+use fairhook_common::source::Verification;
 use utoipa::openapi::schema::{AdditionalProperties, Schema, SchemaFormat, SchemaType};
 use utoipa::openapi::{ObjectBuilder, RefOr, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -100,6 +101,20 @@ words! {
     ReplayRate = whole(1, limits::REPLAY_RATE.into(), 100);
     /// Seconds until an override ends by itself.
     TtlS = whole(1, limits::OVERRIDE_TTL_MAX.as_secs(), 86_400);
+    /// A secret that is shared with a provider.
+    SourceSecret = text(limits::SOURCE_SECRET_CHARS, "It's a Secret to Everybody");
+    /// Seconds that a signature's time may be from ours.
+    ToleranceS = whole(1, limits::SIGNATURE_TOLERANCE_MAX.as_secs(), 300);
+    /// The name of a header, in any case.
+    HeaderName = spelled(limits::SOURCE_HEADER_CHARS, "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", "X-Signature");
+    /// What stands before a signature in its header.
+    SignaturePrefix = text(limits::SOURCE_PREFIX_CHARS, "sha256=");
+    /// A JSON pointer (RFC 6901) of at most 16 steps.
+    JsonPointer = spelled(limits::SOURCE_POINTER_CHARS, "^(/([^~/\\x00]|~[01])*){1,16}$", "/type");
+    /// What an event type can begin with.
+    EventTypePrefix = spelled(limits::EVENT_TYPE_CHARS - 1, "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*\\.?$", "github.");
+    /// The end of a source's URL.
+    SourceTokenText = ObjectBuilder::new().schema_type(Type::String);
     /// Items on a page.
     PageLimit = whole(1, limits::PAGE_ITEMS.into(), 50);
     /// What the page before gave as `next_cursor`.
@@ -118,6 +133,17 @@ impl PartialSchema for PolicyName {
 }
 
 impl ToSchema for PolicyName {}
+
+/// How it is known who sends to a source.
+pub struct SchemeName;
+
+impl PartialSchema for SchemeName {
+    fn schema() -> RefOr<Schema> {
+        one_of("How it is known who sends.", Verification::NAMES.iter().copied())
+    }
+}
+
+impl ToSchema for SchemeName {}
 
 fn headers() -> ObjectBuilder {
     let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_-]+$"));

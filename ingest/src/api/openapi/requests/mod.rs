@@ -6,7 +6,9 @@
 mod control;
 mod deliveries;
 mod queries;
+mod sources;
 
 pub use control::*;
 pub use deliveries::*;
 pub use queries::*;
+pub use sources::*;
