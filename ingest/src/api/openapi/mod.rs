@@ -2,7 +2,7 @@
 //! one. `GET /openapi.json` is the document and `GET /docs` shows it to people.
 //!
 //! A handler's attribute says what is its own: path, tag, the scope that it needs, parameters of its query, its body, its
-//! successes, and by `x-problems` the codes that follow from nothing else. [`complete`] adds the rest.
+//! successes, and by `x-problems` the codes that follow from nothing else. `complete.rs` adds the rest.
 
 pub mod answers;
 mod complete;
