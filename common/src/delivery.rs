@@ -167,6 +167,8 @@ pub enum AttemptErrorCode {
     BlockedAddress,
     /// More head or body than is read.
     TooLarge,
+    /// It was asked whether it wants anything, and did not say so.
+    HandshakeRefused,
 }
 
 stored_as_text!(AttemptErrorCode {
@@ -177,6 +179,7 @@ stored_as_text!(AttemptErrorCode {
     HttpStatus = "http_status",
     BlockedAddress = "blocked_address",
     TooLarge = "too_large",
+    HandshakeRefused = "handshake_refused",
 });
 
 /// A verdict on its way into the store.

@@ -59,6 +59,8 @@ pub struct EndpointSettings {
     pub retry: RetrySchedule,
     /// The form of the body.
     pub body: BodyForm,
+    /// It is asked whether it wants anything, by a handshake, before it gets anything.
+    pub handshake: bool,
 }
 
 /// A header that the tenant wants sent. Its value is write-only.
@@ -158,6 +160,12 @@ pub enum BodyForm {
     Raw,
     /// `{"type": …, "timestamp": …, "data": payload}`.
     Envelope,
+    /// A CloudEvent in JSON, with the payload as its `data`.
+    #[serde(rename = "cloudevents")]
+    CloudEvents,
+    /// A CloudEvent whose attributes are headers, with the payload byte for byte as the body.
+    #[serde(rename = "cloudevents_binary")]
+    CloudEventsBinary,
 }
 
 macro_rules! stored_as_text {
@@ -191,4 +199,9 @@ stored_as_text!(StatusReason {
     DlqFull = "dlq_full",
 });
 stored_as_text!(Circuit { Closed = "closed", Open = "open", HalfOpen = "half_open" });
-stored_as_text!(BodyForm { Raw = "raw", Envelope = "envelope" });
+stored_as_text!(BodyForm {
+    Raw = "raw",
+    Envelope = "envelope",
+    CloudEvents = "cloudevents",
+    CloudEventsBinary = "cloudevents_binary",
+});

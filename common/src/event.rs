@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::cloudevent::Context;
 use crate::ids::{EndpointId, TenantId};
 use crate::limits;
 use crate::time::Timestamp;
@@ -109,6 +110,8 @@ pub struct NewEvent {
     pub payload: Bytes,
     /// The tenant's notes: a JSON object as text, never sent.
     pub metadata: Option<String>,
+    /// The context of the CloudEvent as which it came, if it came as one.
+    pub cloudevent: Option<Context>,
     /// The first attempt is not before this.
     pub deliver_at: Option<Timestamp>,
     /// Unfinished deliveries end as `discarded: expired` then.

@@ -4,6 +4,7 @@
 //! Nothing here speaks HTTP to customers (that is the dispatcher) or serves the API (that is the ingest).
 
 pub mod activity;
+pub mod cloudevent;
 pub mod condition;
 pub mod config;
 pub mod delivery;

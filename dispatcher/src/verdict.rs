@@ -48,11 +48,13 @@ fn error(attempted: &Attempted) -> Option<AttemptErrorCode> {
 }
 
 fn classify(attempted: &Attempted) -> Class {
-    use AttemptErrorCode::{BlockedAddress, Connect, Dns, HttpStatus, Timeout, Tls, TooLarge};
+    use AttemptErrorCode::{
+        BlockedAddress, Connect, Dns, HandshakeRefused, HttpStatus, Timeout, Tls, TooLarge,
+    };
     match (error(attempted), attempted.record.status_code) {
         (None, Some(200..=299)) => Class::Success,
         (Some(Timeout | Connect | Dns | Tls), _) | (_, Some(429 | 503)) => Class::Overload,
-        (None | Some(HttpStatus | BlockedAddress | TooLarge), _) => Class::Answered,
+        (None | Some(HttpStatus | BlockedAddress | TooLarge | HandshakeRefused), _) => Class::Answered,
     }
 }
 
@@ -102,6 +104,7 @@ mod tests {
             retry: RetrySchedule { schedule_s: schedule_s.to_vec(), jitter: 0.2 },
             body: BodyForm::Raw,
             rate_limit_per_s: None,
+            handshake: false,
         };
         Loaded {
             delivery: DeliveryId { event: EventId::generate(), ordinal: 0 },
@@ -109,6 +112,7 @@ mod tests {
             endpoint: Arc::new(endpoint),
             event_type: "a".into(),
             payload: Bytes::from_static(b"{}"),
+            cloudevent: None,
             created_at: NOW,
             expires_at,
             attempts: position,
@@ -170,6 +174,9 @@ mod tests {
             (answer(Some(200), Some(Timeout), None), retry_in(10), None, Class::Overload),
             (answer(Some(200), Some(TooLarge), None), retry_in(10), None, Class::Answered),
             (answer(None, Some(TooLarge), None), retry_in(10), None, Class::Answered),
+            (answer(Some(200), Some(HandshakeRefused), None), retry_in(10), None, Class::Answered),
+            (answer(Some(405), Some(HandshakeRefused), None), retry_in(10), None, Class::Answered),
+            (answer(Some(503), Some(HandshakeRefused), None), retry_in(10), None, Class::Overload),
         ];
         for (attempted, verdict, disable, class) in rows {
             assert_eq!(on(&attempted), Decision { verdict, disable, class }, "{attempted:?}");

@@ -33,6 +33,7 @@ pub async fn keep(store: &SharedStore, url: &str) -> Result<(), ControlError> {
             timeout: limits::ATTEMPT_TIMEOUT,
             retry: RetrySchedule::default(),
             body: BodyForm::Raw,
+            handshake: false,
         },
         secret: None,
     };

@@ -92,7 +92,7 @@ impl Starting<'_> {
         let parts = dispatcher::Parts {
             store: self.backends.store.clone(),
             queue: self.backends.queue.clone(),
-            attempter: Attempter::new(egress.clone(), resolver)?,
+            attempter: Attempter::new(egress.clone(), resolver, self.config.base_domain.clone())?,
             settings,
             families: families.clone(),
             members: members.clone(),

@@ -4,6 +4,7 @@
 mod harness;
 
 mod alerts;
+mod cloudevents;
 mod command_line;
 mod conditions;
 mod dead_letters;

@@ -65,6 +65,13 @@ pub const CLAIM_LOOK: usize = 2_048;
 pub const DUE_LOOK_REST: u32 = 4;
 /// How often the store is asked for due work when nobody said that there is some.
 pub const DUE_POLL: Duration = Duration::from_millis(500);
+/// An endpoint that wants handshakes is asked again after this, so that a consent that was taken back, or another rate, is
+/// heeded.
+pub const HANDSHAKE_TTL: Duration = Duration::from_secs(3_600);
+/// A consent that could not be renewed is asked for again after this.
+pub const HANDSHAKE_RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+/// How often an endpoint that has not consented is asked: its address may be that of somebody who wants nothing from us.
+pub const HANDSHAKES_PER_MINUTE: u32 = 60;
 /// Names in the resolver's cache.
 pub const DNS_CACHE_ENTRIES: usize = 4_096;
 /// One look-up of a name.

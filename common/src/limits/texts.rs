@@ -14,6 +14,8 @@ pub const UID_CHARS: usize = 128;
 pub const IDEMPOTENCY_KEY_CHARS: usize = 256;
 /// `metadata` as JSON text.
 pub const METADATA_BYTES: usize = 8 * 1024;
+/// The attributes of a CloudEvent as JSON text: intermediaries must forward CloudEvents of 64 KiB (CloudEvents 1.0.2, §5).
+pub const CLOUDEVENT_BYTES: usize = 64 * 1024;
 /// A URL; what servers commonly take.
 pub const URL_CHARS: usize = 2_048;
 /// A host's name, and each label of it (RFC 1035).

@@ -130,6 +130,8 @@ pub struct EventView {
     pub payload: Bytes,
     /// A JSON object as text.
     pub metadata: Option<String>,
+    /// The context of the CloudEvent as which it came, a JSON object as text.
+    pub cloudevent: Option<String>,
     /// When it was admitted.
     pub created_at: Timestamp,
     /// The first attempt is not before this.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::cloudevent::Context;
 use crate::delivery::{DiscardReason, Generation};
 use crate::endpoint::{BodyForm, CustomHeader, Secrets};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
@@ -47,6 +48,8 @@ pub struct Loaded {
     pub event_type: Arc<str>,
     /// The posted payload.
     pub payload: Bytes,
+    /// The context of the CloudEvent as which it came, if it came as one.
+    pub cloudevent: Option<Context>,
     /// When the event was admitted.
     pub created_at: Timestamp,
     /// No attempt starts after this.
@@ -75,6 +78,8 @@ pub struct EndpointSnapshot {
     pub body: BodyForm,
     /// Attempts started per second at most.
     pub rate_limit_per_s: Option<u32>,
+    /// It is asked whether it wants anything before it gets anything.
+    pub handshake: bool,
 }
 
 /// Names what is meant, and shows neither payloads nor URLs: both may hold what only the tenant may see.

@@ -1,9 +1,10 @@
 //! `admit` and `settle_outbox`.
 
+use fairhook_common::cloudevent::Context;
 use fairhook_common::delivery::{DeliveryState, Lane};
 use fairhook_common::event::NewEvent;
-use fairhook_common::ids::{EndpointId, TenantId};
-use fairhook_common::store::{Admission, Recovery, Settled};
+use fairhook_common::ids::{DeliveryId, EndpointId, TenantId};
+use fairhook_common::store::{Admission, Load, Recovery, Settled, Ticket};
 
 use super::harness::{LIFE, START, World, accepted, at, event, keyed};
 
@@ -132,9 +133,11 @@ async fn one_event_that_cannot_be_stored_is_refused_alone() {
     let (good, bad) = (world.tenant("good").await, world.tenant("bad").await);
     world.endpoint(good).await;
     world.endpoint(bad).await;
-    for culprit in [0, 37, 99] {
+    let poison = "{\"a\": \"\0\"}";
+    let (noted, contextual) = (Some(poison.to_owned()), Some(Context::stored(poison)));
+    for (culprit, metadata, cloudevent) in [(0, noted.clone(), None), (37, None, contextual), (99, noted, None)] {
         let mut batch: Vec<_> = (0..100).map(|_| event(good, "order.paid")).collect();
-        batch[culprit] = NewEvent { metadata: Some("{\"a\": \"\0\"}".into()), ..event(bad, "order.paid") };
+        batch[culprit] = NewEvent { metadata, cloudevent, ..event(bad, "order.paid") };
         let mut results = world.admit(batch, at(1)).await;
         assert!(matches!(results.remove(culprit), Admission::Refused(_)));
         let ids = accepted(&results);
@@ -195,7 +198,29 @@ async fn a_payload_comes_back_byte_for_byte() {
     let id = accepted(&world.admit(vec![new], at(1)).await)[0];
     let view = world.store.find_event(tenant, id).await.unwrap().unwrap();
     assert_eq!(view.payload, payload);
-    assert_eq!(view.metadata.as_deref(), Some("{}"));
+    assert_eq!((view.metadata.as_deref(), view.cloudevent), (Some("{}"), None));
+}
+
+#[tokio::test]
+async fn what_came_as_a_cloudevent_is_shown_and_attempted_as_one() {
+    let world = World::new().await;
+    let tenant = world.tenant("acme").await;
+    world.endpoint(tenant).await;
+    let context = Context::stored(r#"{"id":"1","source":"/ä","specversion":"1.0","type":"a"}"#);
+    let new = NewEvent { cloudevent: Some(context.clone()), ..event(tenant, "a") };
+    let results = world.admit(vec![new], at(1)).await;
+    let id = accepted(&results)[0];
+    let view = world.store.find_event(tenant, id).await.unwrap().unwrap();
+    assert_eq!(view.cloudevent.as_deref(), Some(context.json()));
+    let ticket = Ticket { delivery: DeliveryId { event: id, ordinal: 0 }, generation: 0 };
+    // Read, then remembered if the store remembers.
+    for load in world.store.load(&[ticket], at(1)).await.unwrap() {
+        let Load::Attempt(loaded) = load else { panic!("no attempt: {load:?}") };
+        assert_eq!(loaded.cloudevent, Some(context.clone()));
+    }
+    if let Some(Load::Attempt(loaded)) = world.store.at_hand(&[ticket], at(1)).remove(0) {
+        assert_eq!(loaded.cloudevent, Some(context));
+    }
 }
 
 #[tokio::test]

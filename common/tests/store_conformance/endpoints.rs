@@ -42,7 +42,8 @@ async fn an_endpoint_is_kept_with_all_it_says() {
         rate_limit_per_s: Some(5),
         timeout: Duration::from_millis(35_000),
         retry: RetrySchedule { schedule_s: vec![1, 2], jitter: 0.125 },
-        body: BodyForm::Envelope,
+        body: BodyForm::CloudEventsBinary,
+        handshake: true,
     };
     let secret = SigningSecret::generate();
     let new = NewEndpoint { tenant: acme, uid: Some("main".into()), settings, secret: Some(secret.clone()) };

@@ -37,6 +37,7 @@ pub fn settings() -> EndpointSettings {
         timeout: limits::ATTEMPT_TIMEOUT,
         retry: RetrySchedule::default(),
         body: BodyForm::Raw,
+        handshake: false,
     }
 }
 

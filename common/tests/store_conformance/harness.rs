@@ -105,6 +105,7 @@ impl World {
             timeout: Duration::from_secs(15),
             retry: RetrySchedule::default(),
             body: BodyForm::Raw,
+            handshake: false,
         };
         let new = NewEndpoint { tenant, uid: None, settings, secret: None };
         self.store.create_endpoint(new, START).await.expect("an endpoint").id
@@ -325,6 +326,7 @@ pub fn event_at(tenant: TenantId, event_type: &str, now: Timestamp) -> NewEvent 
         event_type: EventType::parse(event_type).expect("a type"),
         payload: Bytes::from_static(b"{\"id\": 7 }"),
         metadata: None,
+        cloudevent: None,
         deliver_at: None,
         expires_at: now.after(LIFE),
         idempotency: None,

@@ -34,6 +34,10 @@ impl Failure {
         Self::new(AttemptErrorCode::TooLarge, detail)
     }
 
+    pub(super) fn handshake(detail: impl Into<String>) -> Self {
+        Self::new(AttemptErrorCode::HandshakeRefused, detail)
+    }
+
     pub(super) fn status(status: StatusCode) -> Self {
         let said = format!("the endpoint answered {status}");
         let detail = if status.is_redirection() { said + "; redirects are not followed" } else { said };

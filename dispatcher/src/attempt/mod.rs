@@ -5,6 +5,7 @@
 
 mod client;
 mod failure;
+mod handshake;
 mod request;
 mod resolver;
 mod retry_after;
@@ -16,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use fairhook_common::delivery::{AttemptError, AttemptErrorCode, AttemptRecord};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::limits;
-use fairhook_common::store::Loaded;
+use fairhook_common::store::{EndpointSnapshot, Loaded};
 use fairhook_common::time::Timestamp;
 use reqwest::header::RETRY_AFTER;
 use uuid::Uuid;
@@ -30,6 +31,7 @@ pub use resolver::ResolverSettings;
 pub struct Attempter {
     clients: Clients,
     endpoints: PreparedEndpoints,
+    origin: Option<String>,
 }
 
 /// Why there is no attempter.
@@ -73,11 +75,23 @@ impl Attempted {
 }
 
 impl Attempter {
-    /// An attempter that goes where `policy` lets it. Names are resolved as `resolver` says.
-    pub fn new(policy: EgressPolicy, resolver: ResolverSettings) -> Result<Self, AttempterError> {
+    /// An attempter that goes where `policy` lets it. Names are resolved as `resolver` says. `origin` is the domain that says in a
+    /// handshake who asks; without it endpoints that want one get nothing.
+    pub fn new(
+        policy: EgressPolicy,
+        resolver: ResolverSettings,
+        origin: Option<String>,
+    ) -> Result<Self, AttempterError> {
         let policy = Arc::new(policy);
         let clients = Clients::new(Arc::clone(&policy), resolver)?;
-        Ok(Self { clients, endpoints: PreparedEndpoints::new(policy) })
+        Ok(Self { clients, endpoints: PreparedEndpoints::new(policy), origin })
+    }
+
+    /// Attempts per minute that `endpoint` takes at most: what its tenant has set, and what it has said in a handshake.
+    pub fn rate_per_minute(&self, endpoint: &EndpointSnapshot) -> Option<u32> {
+        let set = endpoint.rate_limit_per_s.map(|rate| rate.saturating_mul(60));
+        let said = if endpoint.handshake { self.endpoints.allowed_per_minute(endpoint) } else { None };
+        [set, said].into_iter().flatten().min()
     }
 
     /// Makes one attempt. Its deadline, the endpoint's timeout, covers everything from the look-up of the name to the last
@@ -92,7 +106,7 @@ impl Attempter {
             Ok(Err(failure)) => Some(failure),
             Err(_) => Some(Failure::deadline(timeout)),
         };
-        let elapsed = clock.elapsed();
+        let (elapsed, new_connection) = (clock.elapsed(), progress.dialled());
         let record = AttemptRecord {
             id,
             started_at,
@@ -101,7 +115,6 @@ impl Attempter {
             error: failure.map(Failure::into_error),
             response_snippet: progress.snippet.freeze(),
         };
-        let new_connection = progress.dial.is_some_and(|dial| dial.happened());
         Attempted { record, retry_after: progress.retry_after, elapsed, new_connection }
     }
 
@@ -112,34 +125,58 @@ impl Attempter {
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let prepared = self.endpoints.prepare(&loaded.endpoint)?;
-        let response = self.send(&prepared, loaded, started_at, progress).await?;
+        let origin = match loaded.endpoint.handshake {
+            true => Some(self.shake_hands(&prepared, started_at, progress).await?),
+            false => None,
+        };
+        let body = request::body(loaded);
+        let make = || prepared.request(loaded, &body, started_at, origin);
+        let response = self.send(&prepared, make, progress).await?;
         let status = response.status();
-        progress.status = Some(status.as_u16());
-        if matches!(status.as_u16(), 429 | 503) {
-            let header = response.headers().get(RETRY_AFTER);
-            progress.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), started_at));
-        }
+        progress.heard(&response, started_at);
         progress.read_body(response).await?;
         if status.is_success() { Ok(()) } else { Err(Failure::status(status)) }
     }
 
-    /// Sends the request. A receiver may close an idle connection at the very moment it is used again. That says nothing
+    /// Sees to it that the endpoint has said that it wants what comes; returns who asked it. What it answers instead is
+    /// what this attempt got.
+    async fn shake_hands(
+        &self,
+        prepared: &Prepared,
+        started_at: Timestamp,
+        progress: &mut Progress,
+    ) -> Result<&str, Failure> {
+        let origin = self.origin.as_deref().ok_or_else(|| {
+            Failure::handshake(
+                "the endpoint wants a handshake, and the setting `base_domain`, who asks, is not set",
+            )
+        })?;
+        if !prepared.consent.must_ask(Instant::now()) {
+            return Ok(origin);
+        }
+        let response = self.send(prepared, || prepared.question(origin), progress).await?;
+        let answer = handshake::read(response.status(), response.headers(), origin);
+        progress.heard(&response, started_at);
+        progress.read_body(response).await?;
+        prepared.consent.said(answer.as_ref().ok().copied(), Instant::now());
+        answer?;
+        progress.begin_again();
+        Ok(origin)
+    }
+
+    /// Sends a request. A receiver may close an idle connection at the very moment it is used again. That says nothing
     /// about the receiver, so the request is then sent once more, on a connection of its own.
     async fn send(
         &self,
         prepared: &Prepared,
-        loaded: &Loaded,
-        started_at: Timestamp,
+        make: impl Fn() -> reqwest::Request,
         progress: &mut Progress,
     ) -> Result<reqwest::Response, Failure> {
-        let body = request::body(loaded);
-        let request = prepared.request(loaded, &body, started_at);
         let dial = progress.dial.insert(Arc::new(Dial::new(prepared.port())));
-        let first = self.clients.send(prepared, request, dial).await.map_err(|e| failure::of(&e));
+        let first = self.clients.send(prepared, make(), dial).await.map_err(|e| failure::of(&e));
         match first {
             Err(failure) if failure.code == AttemptErrorCode::Connect && !dial.happened() => {
-                let request = prepared.request(loaded, &body, started_at);
-                self.clients.send_afresh(request, dial).await.map_err(|e| failure::of(&e))
+                self.clients.send_afresh(make(), dial).await.map_err(|e| failure::of(&e))
             }
             answered => answered,
         }
@@ -150,12 +187,32 @@ impl Attempter {
 #[derive(Default)]
 struct Progress {
     dial: Option<Arc<Dial>>,
+    /// The handshake, which is over, opened a connection.
+    dialled_before: bool,
     status: Option<u16>,
     retry_after: Option<Duration>,
     snippet: BytesMut,
 }
 
 impl Progress {
+    fn dialled(&self) -> bool {
+        self.dialled_before || self.dial.as_ref().is_some_and(|dial| dial.happened())
+    }
+
+    /// The handshake is over: what was heard in it is no answer to the delivery.
+    fn begin_again(&mut self) {
+        *self = Self { dialled_before: self.dialled(), ..Self::default() };
+    }
+
+    fn heard(&mut self, response: &reqwest::Response, started_at: Timestamp) {
+        let status = response.status().as_u16();
+        self.status = Some(status);
+        if matches!(status, 429 | 503) {
+            let header = response.headers().get(RETRY_AFTER);
+            self.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), started_at));
+        }
+    }
+
     /// Reads the body to its end, so that the connection can be used again, and keeps its beginning. One that is too large
     /// is not read on; dropping it closes the connection.
     async fn read_body(&mut self, mut response: reqwest::Response) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use fairhook_common::cloudevent::{Context, STRUCTURED};
 use fairhook_common::egress::{EgressPolicy, UrlRefused};
 use fairhook_common::endpoint::{BodyForm, CustomHeader};
 use fairhook_common::ids::EndpointId;
@@ -17,8 +18,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGE
 use reqwest::{Method, Request};
 use url::Url;
 
+use super::handshake::{Consent, REQUEST_ORIGIN};
+
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Fairhook/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const CLOUDEVENT: HeaderValue = HeaderValue::from_static(STRUCTURED);
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
@@ -51,6 +55,8 @@ pub(super) struct Prepared {
     made: Instant,
     /// Milliseconds after `made` at which a connection was last given to the pool, plus one; 0: never.
     kept: AtomicU64,
+    /// What it said in a handshake, if it wants one.
+    pub(super) consent: Consent,
 }
 
 impl Prepared {
@@ -59,7 +65,8 @@ impl Prepared {
         let port = url.port_or_known_default().ok_or(UrlRefused::Port)?;
         let (text, custom) = (endpoint.url.clone(), endpoint.headers.clone());
         let headers = base_headers(&custom);
-        Ok(Self { text, custom, url, port, headers, made: Instant::now(), kept: AtomicU64::new(0) })
+        let (made, kept) = (Instant::now(), AtomicU64::new(0));
+        Ok(Self { text, custom, url, port, headers, made, kept, consent: Consent::default() })
     }
 
     fn is_of(&self, endpoint: &EndpointSnapshot) -> bool {
@@ -76,13 +83,43 @@ impl Prepared {
         self.port
     }
 
-    /// The request of an attempt at `started_at`.
-    pub(super) fn request(&self, loaded: &Loaded, body: &Bytes, started_at: Timestamp) -> Request {
+    /// The question of a handshake: may `origin` send? It has the endpoint's own headers, for what stands before it may want them.
+    pub(super) fn question(&self, origin: &str) -> Request {
+        let mut request = Request::new(Method::OPTIONS, self.url.clone());
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.remove(CONTENT_TYPE);
+        headers.extend(named(origin));
+        request
+    }
+
+    /// The request of an attempt at `started_at`; behind a handshake it says again who has asked.
+    pub(super) fn request(
+        &self,
+        loaded: &Loaded,
+        body: &Bytes,
+        started_at: Timestamp,
+        origin: Option<&str>,
+    ) -> Request {
         let (id, at) = (loaded.delivery.event.to_string(), started_at.unix_seconds());
         let signature = signatures(loaded, &id, started_at, body);
         let mut request = Request::new(Method::POST, self.url.clone());
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
+        headers.extend(origin.and_then(named));
+        match loaded.endpoint.body {
+            BodyForm::Raw | BodyForm::Envelope => {}
+            BodyForm::CloudEvents => drop(headers.insert(CONTENT_TYPE, CLOUDEVENT)),
+            BodyForm::CloudEventsBinary => {
+                for (name, value) in context(loaded).headers() {
+                    // Names of attributes are names of headers, and their values are encoded as such.
+                    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+                    {
+                        headers.insert(name, value);
+                    }
+                }
+            }
+        }
         let mut set = |name: HeaderName, text: String| {
             // Ids, numbers and base64 always are header values; so are event types, by their check.
             if let Ok(value) = HeaderValue::try_from(text) {
@@ -112,6 +149,11 @@ impl Prepared {
     fn millis(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.made).as_millis() as u64 + 1
     }
+}
+
+/// The header that says who asks in a handshake; a domain always is a header's value.
+fn named(origin: &str) -> Option<(HeaderName, HeaderValue)> {
+    Some((REQUEST_ORIGIN, HeaderValue::try_from(origin).ok()?))
 }
 
 fn base_headers(custom: &[CustomHeader]) -> HeaderMap {
@@ -148,9 +190,16 @@ fn signatures(loaded: &Loaded, id: &str, started_at: Timestamp, body: &[u8]) -> 
 /// The body in the form that the endpoint wants. The payload is in it byte for byte.
 pub(super) fn body(loaded: &Loaded) -> Bytes {
     match loaded.endpoint.body {
-        BodyForm::Raw => loaded.payload.clone(),
+        BodyForm::Raw | BodyForm::CloudEventsBinary => loaded.payload.clone(),
+        BodyForm::CloudEvents => context(loaded).with_data(&loaded.payload),
         BodyForm::Envelope => envelope(&loaded.event_type, loaded.created_at, &loaded.payload),
     }
+}
+
+/// As a CloudEvent it came or, if it did not come as one, one of ours: the same for every attempt and replay.
+fn context(loaded: &Loaded) -> Context {
+    let own = || Context::own(loaded.delivery.event, loaded.tenant, &loaded.event_type, loaded.created_at);
+    loaded.cloudevent.clone().unwrap_or_else(own)
 }
 
 fn envelope(event_type: &str, created_at: Timestamp, payload: &[u8]) -> Bytes {
@@ -175,6 +224,12 @@ impl PreparedEndpoints {
         let weigh = |_: &EndpointId, prepared: &Arc<Prepared>| prepared.bytes();
         let ready = Cache::builder().max_capacity(limits::PREPARED_BYTES).weigher(weigh).build();
         Self { policy, ready }
+    }
+
+    /// Attempts per minute that the endpoint, which wants handshakes, has said it takes.
+    pub(super) fn allowed_per_minute(&self, endpoint: &EndpointSnapshot) -> Option<u32> {
+        let prepared = self.ready.get(&endpoint.id).filter(|p| p.is_of(endpoint));
+        prepared.map_or(Some(limits::HANDSHAKES_PER_MINUTE), |prepared| prepared.consent.per_minute())
     }
 
     /// What is ready for the endpoint as it is now.

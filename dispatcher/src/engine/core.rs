@@ -10,7 +10,9 @@ use fairhook_common::endpoint::Circuit;
 use fairhook_common::ids::{EndpointId, NodeId, TenantId};
 use fairhook_common::limits;
 use fairhook_common::queue::Received;
-use fairhook_common::store::{Claim, ClaimFrom, Claimed, DueWork, Load, Loaded, Recorded, Roster, Ticket};
+use fairhook_common::store::{
+    Claim, ClaimFrom, Claimed, DueWork, EndpointSnapshot, Load, Loaded, Recorded, Roster, Ticket,
+};
 use fairhook_common::time::Timestamp;
 
 use super::due::{DuePlan, Room};
@@ -167,17 +169,21 @@ impl Core {
         self.to_load.begin(now)
     }
 
-    /// A load was answered. Returns what is to be attempted.
+    /// A load was answered. Returns what is to be attempted. `facts_of` says what an endpoint takes.
     pub fn loaded(
         &mut self,
         batch: Vec<(Started, Option<Load>)>,
         now: Moment,
         wall: Timestamp,
+        facts_of: impl Fn(&EndpointSnapshot) -> EndpointFacts,
     ) -> impl Iterator<Item = Ready> {
         let mut ready = Vec::with_capacity(batch.len());
         for (started, load) in batch {
             match load {
-                Some(Load::Attempt(loaded)) => ready.extend(self.attempt_or_park(started, loaded, now, wall)),
+                Some(Load::Attempt(loaded)) => {
+                    self.scheduler.endpoint_known(now, started.endpoint, facts_of(&loaded.endpoint));
+                    ready.extend(self.attempt_or_park(started, loaded, now, wall));
+                }
                 Some(Load::Stale) => {
                     self.metrics.stale.inc();
                     self.scheduler.finish(now, started.slot, SlotEnd::NotAttempted);
@@ -201,9 +207,6 @@ impl Core {
         now: Moment,
         wall: Timestamp,
     ) -> Option<Ready> {
-        let endpoint = &loaded.endpoint;
-        let facts = EndpointFacts { rate_limit_per_s: endpoint.rate_limit_per_s, timeout: endpoint.timeout };
-        self.scheduler.endpoint_known(now, started.endpoint, facts);
         // A message or a claim must not outlive what its peer grants while the attempt is made.
         if now.since(started.held.since) > limits::MESSAGE_HOLD {
             self.metrics.overdue.inc();

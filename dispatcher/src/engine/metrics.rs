@@ -7,7 +7,7 @@ use fairhook_common::metrics::Families;
 use fairhook_common::store::Sweep;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
-const CODES: [AttemptErrorCode; 7] = [
+const CODES: [AttemptErrorCode; 8] = [
     AttemptErrorCode::Dns,
     AttemptErrorCode::Connect,
     AttemptErrorCode::Tls,
@@ -15,6 +15,7 @@ const CODES: [AttemptErrorCode; 7] = [
     AttemptErrorCode::HttpStatus,
     AttemptErrorCode::BlockedAddress,
     AttemptErrorCode::TooLarge,
+    AttemptErrorCode::HandshakeRefused,
 ];
 const LANES: [&str; 3] = ["first", "retry", "replay"];
 

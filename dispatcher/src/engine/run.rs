@@ -8,7 +8,9 @@ use fairhook_common::limits;
 use fairhook_common::membership::{Members, Said, Stay, View};
 use fairhook_common::queue::Received;
 use fairhook_common::shutdown::Shutdown;
-use fairhook_common::store::{Claim, Claimed, DueWork, Load, Report, Roster, SharedStore, StoreError};
+use fairhook_common::store::{
+    Claim, Claimed, DueWork, EndpointSnapshot, Load, Report, Roster, SharedStore, StoreError,
+};
 use fairhook_common::time::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -25,7 +27,7 @@ use super::recording::{Told, record};
 use super::report::Reporting;
 use super::roster::Pokes;
 use super::table::Handle;
-use crate::schedule::Moment;
+use crate::schedule::{EndpointFacts, Moment};
 
 /// The loop and what it holds.
 pub struct Engine {
@@ -187,7 +189,11 @@ impl Engine {
     }
 
     fn attempt(&mut self, batch: Vec<(Started, Option<Load>)>) {
-        for ready in self.core.loaded(batch, self.tools.clock.now(), Timestamp::now()) {
+        let facts = |endpoint: &EndpointSnapshot| EndpointFacts {
+            rate_per_minute: self.tools.attempter.rate_per_minute(endpoint),
+            timeout: endpoint.timeout,
+        };
+        for ready in self.core.loaded(batch, self.tools.clock.now(), Timestamp::now(), facts) {
             let tools = Arc::clone(&self.tools);
             self.under_way.attempts.spawn(attempt(tools, ready.started, ready.loaded, ready.slug));
         }

@@ -77,6 +77,7 @@ fn events(untold: &Untold, operator: TenantId, now: Timestamp) -> Vec<NewEvent> 
             event_type: EventType::parse(&event_type).expect("names of conditions are parts of a type"),
             payload: payload(condition, end).to_string().into(),
             metadata: None,
+            cloudevent: None,
             deliver_at: None,
             expires_at: now.after(limits::CONDITION_EVENT_LIFE),
             idempotency: Some(Idempotency { key, fingerprint, expires_at: now.after(TWICE_KNOWN) }),

@@ -129,9 +129,9 @@ impl Gate {
 
     /// Returns whether this was news.
     pub fn learn(&mut self, facts: EndpointFacts) -> bool {
-        let rate_changed = self.rate.map(|r| r.per_second()) != facts.rate_limit_per_s.map(|r| r.max(1));
+        let rate_changed = self.rate.map(|r| r.per_minute()) != facts.rate_per_minute.map(|r| r.max(1));
         if rate_changed {
-            self.rate = facts.rate_limit_per_s.map(Rate::new);
+            self.rate = facts.rate_per_minute.map(Rate::new);
         }
         rate_changed | !std::mem::replace(&mut self.known, true)
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::moment::{Moment, micros};
 
-/// How much of a pause may be made up: timers are late by a millisecond or so, and that must not cost rate.
-const MAKE_UP_PER_SECOND: u32 = 10;
+/// Of a minute so much may be made up: timers are late by a millisecond or so, and that must not cost rate.
+const MADE_UP_PART: u32 = 600;
 
-/// Starts per second at most (the generic cell rate algorithm).
+/// Starts per minute at most (the generic cell rate algorithm).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
-    per_second: u32,
+    per_minute: u32,
     interval: u64,
     /// How much may be made up, at least one interval.
     burst: u64,
@@ -19,15 +19,15 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    pub fn new(per_second: u32) -> Self {
-        let per_second = per_second.max(1);
-        let interval = 1_000_000_u64.div_ceil(per_second.into());
-        let burst = interval * u64::from((per_second / MAKE_UP_PER_SECOND).max(1));
-        Self { per_second, interval, burst, next: 0 }
+    pub fn new(per_minute: u32) -> Self {
+        let per_minute = per_minute.max(1);
+        let interval = 60_000_000_u64.div_ceil(per_minute.into());
+        let burst = interval * u64::from((per_minute / MADE_UP_PART).max(1));
+        Self { per_minute, interval, burst, next: 0 }
     }
 
-    pub fn per_second(&self) -> u32 {
-        self.per_second
+    pub fn per_minute(&self) -> u32 {
+        self.per_minute
     }
 
     /// How many may start by `ahead` from now.
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn starts_are_spaced_evenly_and_a_little_is_made_up() {
         for per_second in [1, 3, 5, 50, 1_000] {
-            let mut rate = Rate::new(per_second);
+            let mut rate = Rate::new(60 * per_second);
             let mut now = Moment::from_micros(7_000_000);
             let mut starts = Vec::new();
             while now < Moment::from_micros(17_000_000) {
@@ -78,8 +78,17 @@ mod tests {
     }
 
     #[test]
+    fn less_than_one_in_a_second_is_a_rate_too() {
+        let mut rate = Rate::new(10);
+        let now = Moment::from_micros(1);
+        rate.start(now);
+        assert_eq!(rate.room(now, Duration::from_millis(5_999)), 0);
+        assert_eq!(rate.opens(), now.after(Duration::from_secs(6)));
+    }
+
+    #[test]
     fn what_was_not_attempted_is_given_back() {
-        let mut rate = Rate::new(1);
+        let mut rate = Rate::new(60);
         let now = Moment::from_micros(1);
         rate.start(now);
         assert_eq!(rate.room(now, Duration::ZERO), 0);

@@ -75,8 +75,8 @@ pub enum Class {
 /// gets one attempt at a time, so that a rate limit holds from the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EndpointFacts {
-    /// Attempts started per second at most.
-    pub rate_limit_per_s: Option<u32>,
+    /// Attempts started per minute at most.
+    pub rate_per_minute: Option<u32>,
     /// The deadline of an attempt.
     pub timeout: Duration,
 }

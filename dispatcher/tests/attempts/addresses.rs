@@ -5,10 +5,10 @@ use fairhook_common::egress::EgressPolicy;
 use fairhook_dispatcher::attempt::{Attempter, ResolverSettings};
 
 use super::receiver::{Receiver, answer};
-use super::{attempt, code, delivery, detail};
+use super::{ORIGIN, attempt, code, delivery, detail};
 
 fn under(policy: EgressPolicy) -> Attempter {
-    Attempter::new(policy, ResolverSettings::default()).expect("an attempter")
+    Attempter::new(policy, ResolverSettings::default(), Some(ORIGIN.into())).expect("an attempter")
 }
 
 #[tokio::test]

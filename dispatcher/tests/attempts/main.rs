@@ -2,6 +2,8 @@
 
 mod addresses;
 mod answers;
+mod cloudevents;
+mod handshakes;
 mod hostile;
 mod names;
 mod receiver;
@@ -27,6 +29,8 @@ use fairhook_dispatcher::attempt::{Attempted, Attempter, ResolverSettings};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For attempts that are meant to run into their deadline.
 const DEADLINE: Duration = Duration::from_millis(400);
+/// Who asks in handshakes.
+const ORIGIN: &str = "hooks.test";
 
 /// An attempter that may call this machine.
 fn attempter() -> Attempter {
@@ -35,7 +39,8 @@ fn attempter() -> Attempter {
 
 fn attempter_with(resolver: ResolverSettings) -> Attempter {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network"));
-    Attempter::new(EgressPolicy::new(loopback.into(), None), resolver).expect("an attempter")
+    Attempter::new(EgressPolicy::new(loopback.into(), None), resolver, Some(ORIGIN.into()))
+        .expect("an attempter")
 }
 
 fn endpoint(url: &str) -> EndpointSnapshot {
@@ -48,6 +53,7 @@ fn endpoint(url: &str) -> EndpointSnapshot {
         retry: RetrySchedule::default(),
         body: BodyForm::Raw,
         rate_limit_per_s: None,
+        handshake: false,
     }
 }
 
@@ -58,6 +64,7 @@ fn to(endpoint: EndpointSnapshot) -> Loaded {
         endpoint: Arc::new(endpoint),
         event_type: "order.paid".into(),
         payload: Bytes::from_static(b"{ \"id\":7,\t\"n\": 1.0 }"),
+        cloudevent: None,
         created_at: Timestamp(1_700_000_000_000),
         expires_at: Timestamp::MAX,
         attempts: 4,

@@ -115,6 +115,15 @@ impl Connection {
         Some(())
     }
 
+    /// The same, for whoever answers handshakes otherwise than deliveries.
+    pub async fn is_question(&mut self) -> Option<bool> {
+        while !self.spare.contains(&b' ') {
+            self.more().await?;
+        }
+        let is_question = self.spare.starts_with(b"OPTIONS ");
+        self.request().await.map(|()| is_question)
+    }
+
     async fn more(&mut self) -> Option<()> {
         (self.stream.read_buf(&mut self.spare).await.ok()? > 0).then_some(())
     }

@@ -21,6 +21,7 @@ fn event(tenant: &Tenant, deliver_at: Option<Timestamp>, expires_at: Timestamp) 
         event_type: EventType::parse("order.paid").expect("a type"),
         payload: "{}".into(),
         metadata: None,
+        cloudevent: None,
         deliver_at,
         expires_at,
         idempotency: None,

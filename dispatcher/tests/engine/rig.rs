@@ -106,7 +106,8 @@ impl Rig {
         let parts = Parts {
             store: self.store.clone(),
             queue,
-            attempter: Attempter::new(policy, ResolverSettings::default()).expect("an attempter"),
+            attempter: Attempter::new(policy, ResolverSettings::default(), Some("hooks.test".into()))
+                .expect("an attempter"),
             settings: DispatchSettings::default(),
             families,
             members,
@@ -156,6 +157,7 @@ impl Rig {
             timeout: Duration::from_secs(30),
             retry: RetrySchedule { schedule_s: retries.to_vec(), jitter: 0.0 },
             body: BodyForm::Raw,
+            handshake: false,
         };
         let new = NewEndpoint { tenant: tenant.id, uid: None, settings, secret: None };
         self.store.create_endpoint(new, Timestamp::now()).await.expect("an endpoint")
@@ -181,6 +183,7 @@ impl Rig {
             event_type: EventType::parse(event_type).expect("a type"),
             payload: format!("{{\"n\":{n}}}").into(),
             metadata: None,
+            cloudevent: None,
             deliver_at: None,
             expires_at: now.after(Duration::from_secs(3600)),
             idempotency: None,

@@ -104,7 +104,8 @@ impl Door {
     ) -> Result<Ticket, AdmitError> {
         let (caller, answer) = oneshot::channel();
         let notes = event.metadata.as_ref().map_or(0, String::len);
-        let bytes = event.payload.len() + notes + limits::ADMIT_EVENT_OVERHEAD_BYTES;
+        let context = event.cloudevent.as_ref().map_or(0, |context| context.json().len());
+        let bytes = event.payload.len() + notes + context + limits::ADMIT_EVENT_OVERHEAD_BYTES;
         let tenant = event.tenant;
         {
             let mut inside = self.inside();

@@ -11,6 +11,7 @@ use fairhook_common::limits;
 use fairhook_common::retry::RetrySchedule;
 use serde_json::value::RawValue;
 
+use super::Edge;
 use super::json::{Faults, Fields, Read};
 use super::problem::{Fault, Problem};
 use super::read;
@@ -34,6 +35,9 @@ const RESERVED_HEADERS: &[&str] = &[
     "expect",
 ];
 
+/// The forms of bodies.
+const BODIES: &[&str] = &["raw", "envelope", "cloudevents", "cloudevents_binary"];
+
 /// Changes of settings: the outer `None` stays, the inner one is the default.
 pub struct Changes {
     url: Option<String>,
@@ -45,6 +49,7 @@ pub struct Changes {
     timeout_ms: Option<Option<u64>>,
     retry: Option<Option<RetryChanges>>,
     body: Option<Option<BodyForm>>,
+    handshake: Option<Option<bool>>,
 }
 
 /// A header's name and value, merged by name; without a value the header goes.
@@ -56,18 +61,19 @@ struct RetryChanges {
 }
 
 /// The settings of a new endpoint.
-pub fn of_new(fields: &mut Fields<'_>, egress: &EgressPolicy) -> Changes {
-    let url = fields.required("url", |value| url(value, egress));
-    rest(fields, url)
+pub fn of_new(fields: &mut Fields<'_>, edge: &Edge) -> Changes {
+    let url = fields.required("url", |value| url(value, &edge.egress));
+    rest(fields, url, edge.settings.base_domain.as_deref())
 }
 
 /// The changes of one that is there.
-pub fn of_known(fields: &mut Fields<'_>, egress: &EgressPolicy) -> Changes {
-    let url = fields.set("url", |value| url(value, egress));
-    rest(fields, url)
+pub fn of_known(fields: &mut Fields<'_>, edge: &Edge) -> Changes {
+    let url = fields.set("url", |value| url(value, &edge.egress));
+    rest(fields, url, edge.settings.base_domain.as_deref())
 }
 
-fn rest(fields: &mut Fields<'_>, url: Option<String>) -> Changes {
+/// `asker` is who would ask in a handshake.
+fn rest(fields: &mut Fields<'_>, url: Option<String>, asker: Option<&str>) -> Changes {
     let (fastest, slowest) = (limits::ATTEMPT_TIMEOUT_MIN, limits::ATTEMPT_TIMEOUT_MAX);
     let timeout_ms = read::integer(fastest.as_millis() as u64..=slowest.as_millis() as u64);
     Changes {
@@ -79,7 +85,8 @@ fn rest(fields: &mut Fields<'_>, url: Option<String>) -> Changes {
         rate_limit_per_s: fields.change("rate_limit_per_s", read::integer(1..=limits::ENDPOINT_RATE_MAX)),
         timeout_ms: fields.change("timeout_ms", timeout_ms),
         retry: fields.change("retry", retry),
-        body: fields.change("body", read::one_of(&["raw", "envelope"], BodyForm::from_name)),
+        body: fields.change("body", read::one_of(BODIES, BodyForm::from_name)),
+        handshake: fields.change("handshake", |value| handshake(value, asker)),
     }
 }
 
@@ -111,6 +118,7 @@ impl Changes {
             timeout: limits::ATTEMPT_TIMEOUT,
             retry: RetrySchedule::default(),
             body: BodyForm::default(),
+            handshake: false,
         })
     }
 
@@ -143,6 +151,7 @@ impl Changes {
                 },
             },
             body: changed(&self.body, settings.body, BodyForm::default),
+            handshake: changed(&self.handshake, settings.handshake, bool::default),
         })
     }
 
@@ -176,6 +185,15 @@ fn url(value: &RawValue, egress: &EgressPolicy) -> Read<String> {
             "{blocked}; whoever runs this can allow its network with the setting `allowed_networks`"
         ))),
         Err(refused) => Err(Faults::one(refused)),
+    }
+}
+
+fn handshake(value: &RawValue, asker: Option<&str>) -> Read<bool> {
+    match read::flag(value)? {
+        true if asker.is_none() => Err(Faults::one(
+            "cannot be had: a handshake says who asks, and whoever runs this has not said so with the setting `base_domain`",
+        )),
+        wanted => Ok(wanted),
     }
 }
 

@@ -65,6 +65,7 @@ async fn test(asked: &Asked, body: &Posted, decided: &mut Decided) -> Answer {
         event_type: EventType::parse("fairhook.test").expect("it is a type"),
         payload: Bytes::from(payload.to_string()),
         metadata: None,
+        cloudevent: None,
         deliver_at: None,
         expires_at: asked.at.after(limits::TEST_TTL),
         idempotency: None,

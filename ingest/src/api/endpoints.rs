@@ -33,7 +33,7 @@ pub(super) async fn create(asked: Asked, body: Posted) -> Answer {
     let acting = asked.tenant_in(Scope::EndpointsWrite, &mut fields).await?;
     let uid = fields.optional("uid", read::parsed(limits::NAME_CHARS, endpoint_fields::uid));
     let secret = fields.optional("secret", read::parsed(limits::NAME_CHARS, SigningSecret::parse));
-    let settings = endpoint_fields::of_new(&mut fields, &asked.edge.egress);
+    let settings = endpoint_fields::of_new(&mut fields, &asked.edge);
     let settings = fields.finish(|| Some(settings))?.of_defaults()?;
     let new = NewEndpoint { tenant: acting.id(), uid, settings, secret };
     let endpoint = asked.edge.store.create_endpoint(new, asked.at).await?;
@@ -63,7 +63,7 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
         fields.refuse("uid", "is another one than the path's");
     }
     let secret = fields.optional("secret", read::parsed(limits::NAME_CHARS, SigningSecret::parse));
-    let settings = endpoint_fields::of_new(&mut fields, &asked.edge.egress);
+    let settings = endpoint_fields::of_new(&mut fields, &asked.edge);
     let settings = fields.finish(|| Some(settings))?.of_defaults()?;
     let new = NewEndpoint { tenant: acting.id(), uid: Some(uid), settings, secret };
     let (endpoint, made) = asked.edge.store.put_endpoint(new, asked.at).await?;
@@ -123,7 +123,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
         status.filter(|status| matches!(status, EndpointStatus::Active | EndpointStatus::Paused))
     };
     let status = fields.set("status", read::one_of(&["active", "paused"], settable));
-    let settings = endpoint_fields::of_known(&mut fields, &asked.edge.egress);
+    let settings = endpoint_fields::of_known(&mut fields, &asked.edge);
     let settings = fields.finish(|| Some(settings))?;
     for _ in 0..CHANGE_TRIES {
         let endpoint = named(&asked, &acting).await?;

@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::body::Posted;
+use super::cloudevent::{self, Form};
 use super::gate::Accepted;
-use super::json::{Faults, Fields};
+use super::json::{Faults, Fields, Read};
 use super::limiting::Decided;
 use super::openapi::answers::ProblemShape;
 use super::openapi::requests;
@@ -31,9 +32,12 @@ use crate::admission::Ticket;
 #[utoipa::path(
     post, path = "/events/batch", operation_id = "sendEvents", tag = "Events",
     security(("key" = ["events:write"])),
-    request_body = requests::EventBatch,
+    request_body(content(
+        (requests::EventBatch = "application/json"),
+        (requests::CloudEventBatch = "application/cloudevents-batch+json"),
+    )),
     responses((status = 202, description = "At least one was taken; `results` says what became of each.", body = Outcomes)),
-    extensions(("x-problems" = json!(["tenant_suspended"])))
+    extensions(("x-problems" = json!(["tenant_suspended", "unsupported_media_type"])))
 )]
 pub(super) async fn post_batch(asked: Asked, request: Request) -> Response {
     let mut decided = Decided::default();
@@ -44,7 +48,10 @@ pub(super) async fn post_batch(asked: Asked, request: Request) -> Response {
 /// What is asked of the tenant before its first event is read counts for that event.
 async fn admit_all(asked: &Asked, request: Request, decided: &mut Decided) -> Answer {
     let known = asked.tenant_or_any(Scope::EventsWrite).await?;
-    posted_event::no_header_key(&asked.headers)?;
+    posted_event::no_header_key(
+        &asked.headers,
+        "a batch takes no header Idempotency-Key; give each event its own `idempotency_key`",
+    )?;
     let known_before = known.is_some();
     if let Some(acting) = &known {
         gate::pass(
@@ -56,20 +63,27 @@ async fn admit_all(asked: &Asked, request: Request, decided: &mut Decided) -> An
         )
         .await?;
     }
-    let body = Posted::<{ limits::BATCH_BODY_BYTES }>::from_request(request, &()).await?;
-    let mut fields = body.fields()?;
-    let of_all = match known {
-        Some(acting) if fields.raw("tenant_id").is_none() => Some(acting),
-        // An operator may name a tenant with each event instead.
-        None if fields.raw("tenant_id").is_none() => None,
-        _ => Some(asked.tenant_in(Scope::EventsWrite, &mut fields).await?),
+    let body;
+    let (of_all, events, kind) = match Form::of(&asked.headers)? {
+        Form::Ours => {
+            body = Posted::from_request(request, &()).await?;
+            ours(asked, &body, known).await?
+        }
+        Form::Batch => {
+            let acting = match known {
+                Some(acting) => acting,
+                None => asked.tenant(Scope::EventsWrite).await?,
+            };
+            body = Posted::from_request(request, &()).await?;
+            (Some(acting), cloudevents(&body)?, Kind::CloudEvents)
+        }
+        Form::Structured | Form::Binary => {
+            return Err(cloudevent::unsupported(
+                "one CloudEvent is sent to /events; here a batch of them is taken",
+            ));
+        }
     };
-    let events = fields.required("events", |value| match read::items(value, limits::BATCH_EVENTS)? {
-        events if events.is_empty() => Err(Faults::one("must hold at least one event")),
-        events => Ok(events),
-    });
-    let events = fields.finish(|| events)?;
-    let mut batch = Batch { asked, body: &body.bytes, of_all, paid: known_before, decided };
+    let mut batch = Batch { asked, body: &body.bytes, of_all, kind, paid: known_before, decided };
     let mut offered = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
         offered.push(batch.offer(index, event).await);
@@ -81,10 +95,51 @@ async fn admit_all(asked: &Asked, request: Request, decided: &mut Decided) -> An
     answer_for(results)
 }
 
+type BatchBody = Posted<{ limits::BATCH_BODY_BYTES }>;
+
+/// What the events of a batch are.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// In the JSON of this API, in its member `events`.
+    Ours,
+    /// The items of a list.
+    CloudEvents,
+}
+
+async fn ours<'b>(
+    asked: &Asked,
+    body: &'b BatchBody,
+    known: Option<Acting>,
+) -> Result<(Option<Acting>, Vec<&'b RawValue>, Kind), Problem> {
+    let mut fields = body.fields()?;
+    let of_all = match known {
+        Some(acting) if fields.raw("tenant_id").is_none() => Some(acting),
+        // An operator may name a tenant with each event instead.
+        None if fields.raw("tenant_id").is_none() => None,
+        _ => Some(asked.tenant_in(Scope::EventsWrite, &mut fields).await?),
+    };
+    let events = fields.required("events", some_events);
+    Ok((of_all, fields.finish(|| events)?, Kind::Ours))
+}
+
+fn cloudevents(body: &BatchBody) -> Result<Vec<&RawValue>, Problem> {
+    let malformed = |e: serde_json::Error| Problem::new(Code::MalformedJson, e.to_string());
+    let list: &RawValue = serde_json::from_slice(&body.bytes).map_err(malformed)?;
+    some_events(list).map_err(|faults| faults.into_problem(""))
+}
+
+fn some_events(value: &RawValue) -> Read<Vec<&RawValue>> {
+    match read::items(value, limits::BATCH_EVENTS)? {
+        events if events.is_empty() => Err(Faults::one("must hold at least one event")),
+        events => Ok(events),
+    }
+}
+
 struct Batch<'a> {
     asked: &'a Asked,
     body: &'a Bytes,
     of_all: Option<Acting>,
+    kind: Kind,
     /// One event has been let pass already.
     paid: bool,
     decided: &'a mut Decided,
@@ -99,11 +154,17 @@ struct Offered {
 impl Batch<'_> {
     /// Checks one event and puts it on its way.
     async fn offer(&mut self, index: usize, event: &RawValue) -> Result<Offered, Problem> {
-        let (pointer, length) = (format!("/events/{index}"), event.get().len());
+        let length = event.get().len();
+        let pointer = match self.kind {
+            Kind::Ours => format!("/events/{index}"),
+            Kind::CloudEvents => format!("/{index}"),
+        };
         let mut fields =
             Fields::nested(event, pointer.clone()).map_err(|faults| faults.into_problem(&pointer))?;
         let acting = match &self.of_all {
-            Some(of_all) if fields.raw("tenant_id").is_none() => of_all.clone(),
+            Some(of_all) if matches!(self.kind, Kind::CloudEvents) || fields.raw("tenant_id").is_none() => {
+                of_all.clone()
+            }
             of_all => {
                 let acting = self.asked.tenant_in(Scope::EventsWrite, &mut fields).await?;
                 if of_all.as_ref().is_some_and(|of_all| of_all.id() != acting.id()) {
@@ -113,9 +174,11 @@ impl Batch<'_> {
                 acting
             }
         };
-        let (now, retention) = (self.asked.at, self.asked.edge.settings.retention);
-        let context = Context { body: self.body, now, retention, header_key: None };
-        let event = posted_event::read(fields, acting.id(), &context)?;
+        let context = Context::of(self.asked, self.body, None);
+        let event = match self.kind {
+            Kind::Ours => posted_event::read(fields, acting.id(), &context)?,
+            Kind::CloudEvents => cloudevent::structured(fields, &pointer, acting.id(), &context)?,
+        };
         // The bytes of a request of one tenant were paid with its first event.
         let bytes = if self.of_all.is_none() { length } else { 0 };
         if !std::mem::take(&mut self.paid) {

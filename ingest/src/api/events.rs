@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequest, Request};
 use axum::response::Response;
-use fairhook_common::event::EventType;
+use fairhook_common::event::{EventType, NewEvent};
 use fairhook_common::ids::EventId;
 use fairhook_common::key::Scope;
 use fairhook_common::limits;
@@ -14,26 +14,30 @@ use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::body::Posted;
+use super::cloudevent::{self, Form};
 use super::deliveries::Shown as ShownDelivery;
 use super::limiting::Decided;
 use super::openapi::requests;
 use super::page::Listed;
 use super::posted_event::{self, Context};
 use super::problem::Problem;
-use super::tenant::Asked;
+use super::tenant::{Acting, Asked};
 use super::{gate, page};
 
 /// Send an event
 ///
 /// The same idempotency key within 24 hours answers the same again; for another event it is a 422.
+///
+/// A CloudEvent (1.0.2) is taken too: `source` and `id` are its idempotency key, `data` the payload. In the binary form the attributes
+/// are `ce-` headers and the data the whole body, in a media type of JSON.
 #[utoipa::path(
     post, path = "/events", operation_id = "sendEvent", tag = "Events",
     security(("key" = ["events:write"])),
     params(requests::IdempotencyHeader),
-    request_body = requests::NewEvent,
+    request_body(content((requests::NewEvent = "application/json"), (requests::CloudEvent = "application/cloudevents+json"))),
     responses((status = 202, description = "On disk, with all its deliveries.", body = gate::Accepted,
         headers(("Idempotency-Replayed" = bool, description = "`true`: it was admitted before, under the same key.")))),
-    extensions(("x-problems" = json!(["tenant_suspended", "idempotency_conflict", "not_found"])))
+    extensions(("x-problems" = json!(["tenant_suspended", "idempotency_conflict", "not_found", "unsupported_media_type"])))
 )]
 pub(super) async fn post(asked: Asked, request: Request) -> Response {
     let mut decided = Decided::default();
@@ -54,6 +58,22 @@ async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer
         )
         .await?;
     }
+    let (acting, event) = match Form::of(&asked.headers)? {
+        Form::Ours => ours(asked, request, known, decided).await?,
+        form => of_cloudevent(asked, request, known, form).await?,
+    };
+    let event_type = event.event_type.clone();
+    let admitted = asked.edge.admission.admit(event, gate::queue_of(&acting.tenant)).await;
+    Ok(gate::taken(event_type.as_str(), admitted)?.answer())
+}
+
+/// Reads an event in the JSON of this API, and the tenant that it may name.
+async fn ours(
+    asked: &Asked,
+    request: Request,
+    known: Option<Acting>,
+    decided: &mut Decided,
+) -> Result<(Acting, NewEvent), Problem> {
     let header_key = posted_event::header_key(&asked.headers)?;
     let body: Posted = Posted::from_request(request, &()).await?;
     let mut fields = body.fields()?;
@@ -74,16 +94,33 @@ async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer
             acting
         }
     };
-    let context = Context {
-        body: &body.bytes,
-        now: asked.at,
-        retention: asked.edge.settings.retention,
-        header_key: header_key.as_deref(),
-    };
+    let context = Context::of(asked, &body.bytes, header_key.as_deref());
     let event = posted_event::read(fields, acting.id(), &context)?;
-    let event_type = event.event_type.clone();
-    let admitted = asked.edge.admission.admit(event, gate::queue_of(&acting.tenant)).await;
-    Ok(gate::taken(event_type.as_str(), admitted)?.answer())
+    Ok((acting, event))
+}
+
+/// Reads a CloudEvent, which names no tenant.
+async fn of_cloudevent(
+    asked: &Asked,
+    request: Request,
+    known: Option<Acting>,
+    form: Form,
+) -> Result<(Acting, NewEvent), Problem> {
+    let acting = match known {
+        Some(acting) => acting,
+        None => asked.tenant(Scope::EventsWrite).await?,
+    };
+    if form == Form::Batch {
+        return Err(cloudevent::unsupported("a batch of CloudEvents is sent to /events/batch"));
+    }
+    cloudevent::no_header_key(&asked.headers)?;
+    let body: Posted = Posted::from_request(request, &()).await?;
+    let context = Context::of(asked, &body.bytes, None);
+    let event = match form {
+        Form::Binary => cloudevent::binary(&asked.headers, acting.id(), &context)?,
+        _ => cloudevent::structured(body.fields()?, "", acting.id(), &context)?,
+    };
+    Ok((acting, event))
 }
 
 /// List events
@@ -130,6 +167,9 @@ struct Shown {
     /// As it was posted.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Box<RawValue>>,
+    /// The attributes of the CloudEvent as which it came, if it came as one.
+    #[schema(value_type = Option<Object>)]
+    cloudevent: Option<Box<RawValue>>,
     created_at: Timestamp,
     deliver_at: Option<Timestamp>,
     expires_at: Timestamp,
@@ -147,6 +187,7 @@ impl Shown {
             r#type: event.event_type,
             payload: raw(&String::from_utf8_lossy(&event.payload)),
             metadata: event.metadata.map(|metadata| raw(&metadata)),
+            cloudevent: event.cloudevent.map(|context| raw(&context)),
             created_at: event.created_at,
             deliver_at: event.deliver_at,
             expires_at: event.expires_at,

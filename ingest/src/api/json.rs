@@ -51,8 +51,8 @@ impl Faults {
         self.0[0].1.clone()
     }
 
-    fn below(self, step: &str) -> impl Iterator<Item = (String, String)> {
-        let step = format!("/{}", step.replace('~', "~0").replace('/', "~1"));
+    fn below(self, name: &str) -> impl Iterator<Item = (String, String)> {
+        let step = step(name);
         self.0.into_iter().map(move |(pointer, detail)| (format!("{step}{pointer}"), detail))
     }
 }
@@ -204,6 +204,11 @@ fn unknown_field(name: &str, known: &[&'static str]) -> String {
         None if known.is_empty() => format!("unknown field `{shown}`; no field is known here"),
         None => format!("unknown field `{shown}`; known are {}", known.join(", ")),
     }
+}
+
+/// The part of a JSON pointer (RFC 6901) that leads to the member `name`.
+pub(super) fn step(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// A message of the parser without the line and column, which count from the value's own start.

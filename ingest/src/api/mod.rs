@@ -7,6 +7,7 @@ pub mod auth;
 pub mod body;
 mod checks;
 pub mod client;
+mod cloudevent;
 mod conditions;
 mod dead_letters;
 mod deliveries;

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::json::Fields;
 use super::problem::{Fault, Problem};
 use super::read;
+use super::tenant::Asked;
 
 /// What an event is read against.
 pub(super) struct Context<'a> {
@@ -24,6 +25,13 @@ pub(super) struct Context<'a> {
     pub retention: Duration,
     /// The key in the request's header, which counts as a member.
     pub header_key: Option<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    /// What an event of `body` is read against.
+    pub(super) fn of(asked: &Asked, body: &'a Bytes, header_key: Option<&'a str>) -> Self {
+        Self { body, now: asked.at, retention: asked.edge.settings.retention, header_key }
+    }
 }
 
 /// Reads what is left of `fields`; `tenant_id` has been asked for.
@@ -67,6 +75,7 @@ pub(super) fn read(
             event_type,
             payload,
             metadata,
+            cloudevent: None,
             deliver_at,
             expires_at,
             idempotency,
@@ -144,12 +153,11 @@ pub(super) fn header_key(headers: &HeaderMap) -> Result<Option<String>, Problem>
     Ok(Some(key))
 }
 
-/// A batch has no key of its own: each of its events stands alone. One that was ignored would promise what nobody keeps.
-pub(super) fn no_header_key(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses the header, for which there is another place as `detail` says. One that was ignored would promise what nobody keeps.
+pub(super) fn no_header_key(headers: &HeaderMap, detail: &str) -> Result<(), Problem> {
     if !headers.contains_key("idempotency-key") {
         return Ok(());
     }
-    let detail = "a batch takes no header Idempotency-Key; give each event its own `idempotency_key`";
     Err(Problem::invalid(vec![Fault::of_parameter("Idempotency-Key", detail)]))
 }
 

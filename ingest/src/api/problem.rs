@@ -85,6 +85,8 @@ codes! {
     WrongState = "wrong_state", CONFLICT, "Its state does not allow this";
     /// The body is larger than is read.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    /// The body is of a media type that is not taken here.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not supported";
     /// The idempotency key was used for another request.
     IdempotencyConflict = "idempotency_conflict", UNPROCESSABLE_ENTITY, "The idempotency key was used for something else";
     /// Over a quota; `violated-policies` says which.

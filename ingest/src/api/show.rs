@@ -131,6 +131,8 @@ pub struct EndpointView {
     timeout_ms: u64,
     retry: RetrySchedule,
     body: BodyForm,
+    /// Whether it is asked before anything is sent to it.
+    handshake: bool,
     status: EndpointStatus,
     status_reason: Option<StatusReason>,
     circuit: Circuit,
@@ -160,6 +162,7 @@ impl EndpointView {
             timeout_ms: u64::try_from(settings.timeout.as_millis()).unwrap_or(u64::MAX),
             retry: settings.retry.clone(),
             body: settings.body,
+            handshake: settings.handshake,
             status: endpoint.status,
             status_reason: endpoint.status_reason,
             circuit: endpoint.circuit,

@@ -160,6 +160,7 @@ impl Sent {
             event_type,
             payload: body.clone(),
             metadata: Some(json!({ "source_id": self.source.id }).to_string()),
+            cloudevent: None,
             deliver_at: None,
             expires_at: self.at.after(self.edge.settings.retention),
             idempotency,

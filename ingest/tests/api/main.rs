@@ -2,6 +2,7 @@
 
 mod access;
 mod analytics;
+mod cloudevents;
 mod deliveries;
 mod documented;
 mod endpoints;

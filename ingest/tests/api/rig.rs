@@ -24,6 +24,9 @@ use tower::ServiceExt;
 /// The configured operator key.
 pub const ROOT: &str = "the operator's configured key";
 
+/// Nothing but events is limited.
+const UNLIMITED: &str = "tier=off,api_requests=off,anonymous=off,auth_failures=off";
+
 /// A running API.
 pub struct Rig {
     pub store: SharedStore,
@@ -82,11 +85,20 @@ impl Answered {
 impl Rig {
     /// One in which no call but events is limited.
     pub async fn start() -> Self {
-        Self::limited("tier=off,api_requests=off,anonymous=off,auth_failures=off").await
+        Self::limited(UNLIMITED).await
+    }
+
+    /// The same of an installation without a domain.
+    pub async fn nameless() -> Self {
+        Self::with(UNLIMITED, None).await
     }
 
     /// One with these limits over the defaults.
     pub async fn limited(rates: &str) -> Self {
+        Self::with(rates, Some("hooks.test")).await
+    }
+
+    async fn with(rates: &str, base_domain: Option<&str>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store: SharedStore = Arc::new(SqliteStore::open(directory.path()).await.expect("a store"));
         let (health, registry) = (Health::default(), Registry::new());
@@ -97,7 +109,7 @@ impl Rig {
             settings: IngestSettings {
                 operator_key: OperatorKey::new(ROOT),
                 override_ceiling: 500_000,
-                base_domain: Some("hooks.test".into()),
+                base_domain: base_domain.map(str::to_owned),
                 retention: Duration::from_secs(30 * 24 * 3600),
                 rates: rates.parse().expect("rates"),
                 trusted_proxies: vec!["0.0.0.0/32".parse().expect("a network")],

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -39,6 +39,7 @@ pub struct Arrival {
     pub at: Instant,
     /// When it was answered, or given up by whoever sent it.
     pub ended: Option<Instant>,
+    pub method: Method,
     pub headers: HeaderMap,
     pub body: Bytes,
     pub replied: u16,
@@ -132,8 +133,8 @@ impl Drop for Ending {
     }
 }
 
-async fn receive(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
-    let mut arrival = Arrival { at: Instant::now(), ended: None, headers, body, replied: 0 };
+async fn receive(State(desk): State<Desk>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
+    let mut arrival = Arrival { at: Instant::now(), ended: None, method, headers, body, replied: 0 };
     let script = desk.script.lock().expect("no panic under it").clone();
     let reply = script(&arrival);
     arrival.replied = reply.status;
@@ -145,5 +146,6 @@ async fn receive(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> R
     let _ending = Ending(desk.clone(), place);
     desk.count.send_modify(|count| *count += 1);
     tokio::time::sleep(reply.after).await;
-    StatusCode::from_u16(reply.status).expect("a status").into_response()
+    // Whoever asks may send.
+    (StatusCode::from_u16(reply.status).expect("a status"), [("webhook-allowed-origin", "*")]).into_response()
 }

@@ -19,6 +19,7 @@ use super::culprits::{Batch, Culprits};
 use super::due::make_due;
 use super::idempotency::{self, Known};
 use super::routes::Routes;
+use crate::cloudevent::Context;
 use crate::delivery::{DeliveryState, Lane};
 use crate::endpoint::EndpointStatus;
 use crate::event::{Idempotency, NewEvent};
@@ -205,9 +206,9 @@ fn deliveries(
 
 async fn store_events(connection: &mut PgConnection, events: &[Fresh<'_>]) -> Result<(), sqlx::Error> {
     const EVENTS: &str = "INSERT INTO events \
-            (id, tenant, type, payload, metadata, created_at, deliver_at, expires_at, next_ordinal) \
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[], \
-            $8::bigint[], $9::integer[])";
+            (id, tenant, type, payload, metadata, cloudevent, created_at, deliver_at, expires_at, next_ordinal) \
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bigint[], \
+            $8::bigint[], $9::bigint[], $10::integer[])";
     if events.is_empty() {
         return Ok(());
     }
@@ -217,6 +218,7 @@ async fn store_events(connection: &mut PgConnection, events: &[Fresh<'_>]) -> Re
         .bind(events.iter().map(|e| e.event.event_type.as_str()).collect::<Vec<_>>())
         .bind(events.iter().map(|e| &e.event.payload[..]).collect::<Vec<_>>())
         .bind(events.iter().map(|e| e.event.metadata.as_deref()).collect::<Vec<_>>())
+        .bind(events.iter().map(|e| e.event.cloudevent.as_ref().map(Context::json)).collect::<Vec<_>>())
         .bind(events.iter().map(|e| made_at(e.id.uuid()).0).collect::<Vec<_>>())
         .bind(events.iter().map(|e| e.event.deliver_at.map(|at| at.0)).collect::<Vec<_>>())
         .bind(events.iter().map(|e| e.event.expires_at.0).collect::<Vec<_>>())

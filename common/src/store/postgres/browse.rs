@@ -98,7 +98,7 @@ impl PostgresStore {
 
 /// The columns of an [`EventView`], of `events e`.
 pub(super) const EVENT: &str =
-    "e.id, e.type, e.payload, e.metadata, e.created_at, e.deliver_at, e.expires_at";
+    "e.id, e.type, e.payload, e.metadata, e.cloudevent, e.created_at, e.deliver_at, e.expires_at";
 
 /// The columns of a [`DeliveryView`], of `deliveries d`, `events e` and, where it waits, `schedule s`. The time in the
 /// schedule of a claimed delivery is its claim's end, and nobody's business.
@@ -116,6 +116,7 @@ pub(super) fn read_event(row: &PgRow) -> Result<EventView, sqlx::Error> {
         event_type: row.try_get("type")?,
         payload: Bytes::from(row.try_get::<Vec<u8>, _>("payload")?),
         metadata: row.try_get("metadata")?,
+        cloudevent: row.try_get("cloudevent")?,
         created_at: columns::time(row, "created_at")?,
         deliver_at: columns::maybe_time(row, "deliver_at")?,
         expires_at: columns::time(row, "expires_at")?,

@@ -17,7 +17,7 @@ use crate::store::{ControlError, EndpointChanges, EndpointRef, NewEndpoint, Page
 use crate::time::Timestamp;
 
 const ROW: &str = "id, tenant, uid, url, event_types, description, metadata, headers, secret, previous_secret, \
-                   previous_until, rate_limit_per_s, timeout_ms, retry, body, status, status_reason, circuit, \
+                   previous_until, rate_limit_per_s, timeout_ms, retry, body, handshake, status, status_reason, circuit, \
                    failing_since, created_at, updated_at";
 
 pub(super) async fn create(db: &mut PgConnection, new: NewEndpoint, now: Timestamp) -> Answer<Endpoint> {
@@ -179,13 +179,13 @@ async fn store(db: &mut PgConnection, endpoint: &Endpoint) -> Result<(), sqlx::E
     let patterns: Vec<_> = settings.event_types.iter().map(EventPattern::as_str).collect();
     let previous = endpoint.secrets.previous.as_ref();
     let sql = format!(
-        "INSERT INTO endpoints ({ROW}) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21) \
+        "INSERT INTO endpoints ({ROW}) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22) \
          ON CONFLICT (id) DO UPDATE SET url = excluded.url, event_types = excluded.event_types, \
          description = excluded.description, metadata = excluded.metadata, headers = excluded.headers, \
          secret = excluded.secret, previous_secret = excluded.previous_secret, \
          previous_until = excluded.previous_until, rate_limit_per_s = excluded.rate_limit_per_s, \
          timeout_ms = excluded.timeout_ms, retry = excluded.retry, body = excluded.body, \
-         status = excluded.status, status_reason = excluded.status_reason, \
+         handshake = excluded.handshake, status = excluded.status, status_reason = excluded.status_reason, \
          failing_since = excluded.failing_since, updated_at = excluded.updated_at"
     );
     sqlx::query(AssertSqlSafe(sql))
@@ -204,6 +204,7 @@ async fn store(db: &mut PgConnection, endpoint: &Endpoint) -> Result<(), sqlx::E
         .bind(i64::try_from(settings.timeout.as_millis()).unwrap_or(i64::MAX))
         .bind(columns::to_json(&settings.retry)?)
         .bind(settings.body.name())
+        .bind(settings.handshake)
         .bind(endpoint.status.name())
         .bind(endpoint.status_reason.map(StatusReason::name))
         .bind(endpoint.circuit.name())
@@ -252,5 +253,6 @@ fn read_settings(row: &PgRow) -> Result<EndpointSettings, sqlx::Error> {
         timeout: Duration::from_millis(columns::number(row, "timeout_ms")?),
         retry: columns::json(row, "retry")?,
         body: columns::named(row, "body", BodyForm::from_name)?,
+        handshake: row.try_get("handshake")?,
     })
 }

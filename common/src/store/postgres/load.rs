@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::rows::{Keys, damaged, named, number, same_day};
+use crate::cloudevent::Context;
 use crate::delivery::{DeliveryState, DiscardReason};
 use crate::endpoint::{BodyForm, EndpointStatus, Secrets};
 use crate::ids::{DeliveryId, EndpointId, TenantId};
@@ -25,7 +26,7 @@ pub(super) async fn load(
 ) -> Result<Vec<Load>, sqlx::Error> {
     // The endpoint's and the tenant's rows may be gone; the event's goes with its deliveries.
     const WANTED: &str = "SELECT w.n, d.state, d.generation, d.tenant, d.endpoint, d.expires_at, d.attempts, \
-            d.schedule_position, v.type, v.payload, v.created_at, e.status, t.status = 'active', t.dispatch = 'open' \
+            d.schedule_position, v.type, v.payload, v.created_at, v.cloudevent, e.status, t.status = 'active', t.dispatch = 'open' \
         FROM unnest($1::integer[], $2::uuid[], $3::integer[]) AS w (n, event, ordinal) \
         JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal AND d.event >= $4 \
         JOIN events v ON v.id = w.event AND v.id >= $4 \
@@ -68,10 +69,10 @@ fn standing(row: &PgRow, ticket: Ticket, now: Timestamp) -> Result<Option<Load>,
     let state = named(row, 1, DeliveryState::from_name)?;
     let generation: u32 = number(row, 2)?;
     let expires_at = Timestamp(row.try_get(5)?);
-    let endpoint: Option<&str> = row.try_get(11)?;
+    let endpoint: Option<&str> = row.try_get(12)?;
     let endpoint = endpoint.and_then(EndpointStatus::from_name).unwrap_or(EndpointStatus::Deleted);
-    let tenant_lives = row.try_get::<Option<bool>, _>(12)?.unwrap_or(false);
-    let dispatch_open = row.try_get::<Option<bool>, _>(13)?.unwrap_or(false);
+    let tenant_lives = row.try_get::<Option<bool>, _>(13)?.unwrap_or(false);
+    let dispatch_open = row.try_get::<Option<bool>, _>(14)?.unwrap_or(false);
     Ok(if state != DeliveryState::Queued || generation != ticket.generation {
         Some(Load::Stale)
     } else if !tenant_lives {
@@ -94,6 +95,7 @@ fn loaded(row: &PgRow, ticket: Ticket, endpoint: Arc<EndpointSnapshot>) -> Resul
         endpoint,
         event_type: row.try_get::<&str, _>(8)?.into(),
         payload: Bytes::copy_from_slice(row.try_get(9)?),
+        cloudevent: row.try_get::<Option<&str>, _>(11)?.map(Context::stored),
         created_at: Timestamp(row.try_get(10)?),
         expires_at: Timestamp(row.try_get(5)?),
         attempts: number(row, 6)?,
@@ -107,7 +109,7 @@ async fn snapshots(
     endpoints: BTreeSet<EndpointId>,
 ) -> Result<HashMap<EndpointId, Arc<EndpointSnapshot>>, sqlx::Error> {
     const ENDPOINTS: &str = "SELECT id, url, headers, secret, previous_secret, previous_until, timeout_ms, retry, body, \
-        rate_limit_per_s FROM endpoints WHERE id = ANY($1)";
+        rate_limit_per_s, handshake FROM endpoints WHERE id = ANY($1)";
     if endpoints.is_empty() {
         return Ok(HashMap::new());
     }
@@ -132,6 +134,7 @@ fn snapshot(row: &PgRow) -> Result<EndpointSnapshot, sqlx::Error> {
         timeout: Duration::from_millis(timeout_ms),
         retry: serde_json::from_str(json(7)?).map_err(|e| damaged(7, e))?,
         body: named(row, 8, BodyForm::from_name)?,
+        handshake: row.try_get(10)?,
         rate_limit_per_s: rate_limit.map(u32::try_from).transpose().map_err(|e| damaged(9, e))?,
     })
 }

@@ -172,8 +172,8 @@ impl Storable for Vec<Fresh<'_>> {
 
 async fn store(connection: &mut SqliteConnection, events: &[Fresh<'_>]) -> Result<(), sqlx::Error> {
     const EVENTS: Text = Text {
-        before: "INSERT INTO events (id, tenant, type, payload, metadata, created_at, deliver_at, expires_at, next_ordinal) VALUES ",
-        row: "(?,?,?,?,?,?,?,?,?)",
+        before: "INSERT INTO events (id, tenant, type, payload, metadata, cloudevent, created_at, deliver_at, expires_at, next_ordinal) VALUES ",
+        row: "(?,?,?,?,?,?,?,?,?,?)",
         after: "",
     };
     const DELIVERIES: Text = Text {
@@ -208,6 +208,7 @@ fn bind_event(query: Bound, fresh: &Fresh<'_>) -> Bound {
         .bind(event.event_type.as_str().to_owned())
         .bind(event.payload.to_vec())
         .bind(event.metadata.clone())
+        .bind(event.cloudevent.as_ref().map(|context| context.json().to_owned()))
         .bind(made_at(fresh.id.uuid()).0)
         .bind(event.deliver_at.map(|at| at.0))
         .bind(event.expires_at.0)

@@ -17,7 +17,7 @@ use crate::store::{ControlError, EndpointChanges, EndpointRef, NewEndpoint, Page
 use crate::time::Timestamp;
 
 const ROW: &str = "id, tenant, uid, url, event_types, description, metadata, headers, secret, previous_secret, \
-                   previous_until, rate_limit_per_s, timeout_ms, retry, body, status, status_reason, circuit, \
+                   previous_until, rate_limit_per_s, timeout_ms, retry, body, handshake, status, status_reason, circuit, \
                    failing_since, created_at, updated_at";
 
 pub(super) async fn create(db: &mut SqliteConnection, new: NewEndpoint, now: Timestamp) -> Answer<Endpoint> {
@@ -168,13 +168,13 @@ async fn store(db: &mut SqliteConnection, endpoint: &Endpoint) -> Result<(), sql
     let patterns: Vec<_> = settings.event_types.iter().map(EventPattern::as_str).collect();
     let previous = endpoint.secrets.previous.as_ref();
     let sql = format!(
-        "INSERT INTO endpoints ({ROW}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) \
+        "INSERT INTO endpoints ({ROW}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) \
          ON CONFLICT (id) DO UPDATE SET url = excluded.url, event_types = excluded.event_types, \
          description = excluded.description, metadata = excluded.metadata, headers = excluded.headers, \
          secret = excluded.secret, previous_secret = excluded.previous_secret, \
          previous_until = excluded.previous_until, rate_limit_per_s = excluded.rate_limit_per_s, \
          timeout_ms = excluded.timeout_ms, retry = excluded.retry, body = excluded.body, \
-         status = excluded.status, status_reason = excluded.status_reason, \
+         handshake = excluded.handshake, status = excluded.status, status_reason = excluded.status_reason, \
          failing_since = excluded.failing_since, updated_at = excluded.updated_at"
     );
     sqlx::query(AssertSqlSafe(sql))
@@ -193,6 +193,7 @@ async fn store(db: &mut SqliteConnection, endpoint: &Endpoint) -> Result<(), sql
         .bind(i64::try_from(settings.timeout.as_millis()).unwrap_or(i64::MAX))
         .bind(columns::to_json(&settings.retry)?)
         .bind(settings.body.name())
+        .bind(settings.handshake)
         .bind(endpoint.status.name())
         .bind(endpoint.status_reason.map(StatusReason::name))
         .bind(endpoint.circuit.name())
@@ -241,5 +242,6 @@ fn read_settings(row: &SqliteRow) -> Result<EndpointSettings, sqlx::Error> {
         timeout: Duration::from_millis(columns::number(row, "timeout_ms")?),
         retry: columns::json(row, "retry")?,
         body: columns::named(row, "body", BodyForm::from_name)?,
+        handshake: row.try_get("handshake")?,
     })
 }

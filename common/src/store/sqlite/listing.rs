@@ -125,7 +125,7 @@ pub(super) async fn events(
     Ok(Page { items, next: next.map(|uuid| Position { uuid, ordinal: 0 }) })
 }
 
-/// At most `limit` events that match, with the sizes of their payloads, and how far the list was searched if not to its
+/// At most `limit` events that match, with their sizes, and how far the list was searched if not to its
 /// end.
 async fn matching_events(
     db: &mut SqliteConnection,
@@ -142,7 +142,9 @@ async fn matching_events(
             None => None,
         };
         let last = end.map(|uuid| Position { uuid, ordinal: 0 });
-        let mut query = QueryBuilder::new("SELECT e.id, length(e.payload) AS bytes FROM events e");
+        let mut query = QueryBuilder::new(
+            "SELECT e.id, length(e.payload) + coalesce(length(e.cloudevent), 0) AS bytes FROM events e",
+        );
         query.push(" WHERE e.tenant = ").push_bind(blob(tenant.uuid()));
         push_ids(rest.up_to(last, request.order), &mut query, "e.id");
         if let Some(event_type) = &filter.event_type {

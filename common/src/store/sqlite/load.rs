@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::Text;
 use super::values::{blob, damaged, named, uuid};
+use crate::cloudevent::Context;
 use crate::delivery::{DeliveryState, DiscardReason};
 use crate::endpoint::{BodyForm, EndpointStatus, Secrets};
 use crate::ids::{EndpointId, TenantId};
@@ -28,7 +29,7 @@ pub(super) async fn load(
         before: "WITH wanted (n, event, ordinal) AS (VALUES ",
         row: "(?,?,?)",
         after: ") SELECT w.n, d.state, d.generation, d.tenant, d.endpoint, d.expires_at, d.attempts, d.schedule_position, \
-                v.type, v.payload, v.created_at, e.status, t.status = 'active', t.dispatch = 'open' \
+                v.type, v.payload, v.created_at, v.cloudevent, e.status, t.status = 'active', t.dispatch = 'open' \
                 FROM wanted w CROSS JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal \
                 CROSS JOIN events v ON v.id = d.event \
                 LEFT JOIN endpoints e ON e.id = d.endpoint LEFT JOIN tenants t ON t.id = d.tenant",
@@ -63,10 +64,10 @@ fn standing(row: &SqliteRow, ticket: Ticket, now: Timestamp) -> Result<Option<Lo
     let state = named(row, 1, DeliveryState::from_name)?;
     let generation: u32 = row.try_get(2)?;
     let expires_at = Timestamp(row.try_get(5)?);
-    let endpoint: Option<&str> = row.try_get(11)?;
+    let endpoint: Option<&str> = row.try_get(12)?;
     let endpoint = endpoint.and_then(EndpointStatus::from_name).unwrap_or(EndpointStatus::Deleted);
-    let tenant_lives = row.try_get::<Option<bool>, _>(12)?.unwrap_or(false);
-    let dispatch_open = row.try_get::<Option<bool>, _>(13)?.unwrap_or(false);
+    let tenant_lives = row.try_get::<Option<bool>, _>(13)?.unwrap_or(false);
+    let dispatch_open = row.try_get::<Option<bool>, _>(14)?.unwrap_or(false);
     Ok(if state != DeliveryState::Queued || generation != ticket.generation {
         Some(Load::Stale)
     } else if !tenant_lives {
@@ -89,6 +90,7 @@ fn loaded(row: &SqliteRow, ticket: Ticket, endpoint: Arc<EndpointSnapshot>) -> R
         endpoint,
         event_type: row.try_get::<&str, _>(8)?.into(),
         payload: Bytes::copy_from_slice(row.try_get(9)?),
+        cloudevent: row.try_get::<Option<&str>, _>(11)?.map(Context::stored),
         created_at: Timestamp(row.try_get(10)?),
         expires_at: Timestamp(row.try_get(5)?),
         attempts: row.try_get(6)?,
@@ -102,7 +104,7 @@ async fn snapshots(
     mut endpoints: Vec<EndpointId>,
 ) -> Result<HashMap<EndpointId, Arc<EndpointSnapshot>>, sqlx::Error> {
     const ENDPOINTS: Text = Text {
-        before: "SELECT id, url, headers, secret, previous_secret, previous_until, timeout_ms, retry, body, rate_limit_per_s \
+        before: "SELECT id, url, headers, secret, previous_secret, previous_until, timeout_ms, retry, body, rate_limit_per_s, handshake \
                  FROM endpoints WHERE id IN (",
         row: "?",
         after: ")",
@@ -128,6 +130,7 @@ fn snapshot(row: &SqliteRow) -> Result<EndpointSnapshot, sqlx::Error> {
         timeout: Duration::from_millis(timeout_ms.into()),
         retry: serde_json::from_str(json(7)?).map_err(|e| damaged(7, e))?,
         body: named(row, 8, BodyForm::from_name)?,
+        handshake: row.try_get(10)?,
         rate_limit_per_s: row.try_get(9)?,
     })
 }

@@ -258,6 +258,7 @@ fn migrations() -> Migrator {
         (5, "overrides", include_str!("../../../../migrations/sqlite/0005_overrides.sql")),
         (6, "limit_minutes", include_str!("../../../../migrations/sqlite/0006_limit_minutes.sql")),
         (7, "sources", include_str!("../../../../migrations/sqlite/0007_sources.sql")),
+        (8, "cloudevents", include_str!("../../../../migrations/sqlite/0008_cloudevents.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

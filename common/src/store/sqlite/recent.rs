@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::locked;
 use super::routes::{Aim, Targets};
+use crate::cloudevent::Context;
 use crate::delivery::DeliveryState;
 use crate::event::NewEvent;
 use crate::ids::{DeliveryId, EndpointId, TenantId};
@@ -66,8 +67,16 @@ struct Recently {
     endpoint: EndpointId,
     event_type: Arc<str>,
     payload: Bytes,
+    cloudevent: Option<Context>,
     created_at: Timestamp,
     expires_at: Timestamp,
+}
+
+impl Recently {
+    /// What counts of it.
+    fn bytes(&self) -> usize {
+        self.payload.len() + self.cloudevent.as_ref().map_or(0, |context| context.json().len())
+    }
 }
 
 impl Recent {
@@ -112,6 +121,7 @@ impl Recent {
                     endpoint: delivery.endpoint,
                     event_type: Arc::clone(&event_type),
                     payload: payload.clone(),
+                    cloudevent: event.cloudevent.clone(),
                     created_at: accepted.created_at,
                     expires_at: event.expires_at,
                 };
@@ -160,10 +170,10 @@ impl Recent {
 impl Kept {
     fn put(&mut self, id: DeliveryId, recently: Recently) {
         let full = self.young.of.len() >= limits::RECENT_DELIVERIES / 2;
-        if full || self.young.bytes + recently.payload.len() > limits::RECENT_BYTES / 2 {
+        if full || self.young.bytes + recently.bytes() > limits::RECENT_BYTES / 2 {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.bytes += recently.payload.len();
+        self.young.bytes += recently.bytes();
         self.young.of.insert(id, recently);
     }
 
@@ -178,6 +188,7 @@ impl Kept {
             endpoint: Arc::clone(self.endpoints.of.get(&recently.endpoint)?),
             event_type: recently.event_type,
             payload: recently.payload,
+            cloudevent: recently.cloudevent,
             created_at: recently.created_at,
             expires_at: recently.expires_at,
             attempts: 0,
@@ -193,7 +204,7 @@ impl Kept {
 impl Deliveries {
     fn remove(&mut self, id: DeliveryId) -> Option<Recently> {
         let recently = self.of.remove(&id)?;
-        self.bytes -= recently.payload.len();
+        self.bytes -= recently.bytes();
         Some(recently)
     }
 }
@@ -252,6 +263,7 @@ mod tests {
             retry: RetrySchedule::default(),
             body: BodyForm::Raw,
             rate_limit_per_s: None,
+            handshake: false,
         })
     }
 
@@ -262,6 +274,7 @@ mod tests {
             event_type: EventType::parse("order.paid").expect("a type"),
             payload: payload.into(),
             metadata: None,
+            cloudevent: None,
             deliver_at: None,
             expires_at: Timestamp(2_000),
             idempotency: None,

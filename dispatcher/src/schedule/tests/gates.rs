@@ -50,7 +50,7 @@ fn a_new_endpoint_gets_one_attempt_until_its_rate_limit_is_known() {
         assert!(scheduler.offer(ms(0), waiting(1, 1, 0)).is_ok());
     }
     assert_eq!(starts(&mut scheduler, ms(0)).len(), 1);
-    let facts = EndpointFacts { rate_limit_per_s: Some(5), timeout: Duration::from_secs(1) };
+    let facts = EndpointFacts { rate_per_minute: Some(5 * 60), timeout: Duration::from_secs(1) };
     scheduler.endpoint_known(ms(1), endpoint(1, 1), facts);
     let mut started = Vec::new();
     let mut now = ms(1);

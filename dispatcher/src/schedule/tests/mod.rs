@@ -43,5 +43,5 @@ fn offer_known<T>(scheduler: &mut Scheduler<T>, now: Moment, waiting: Waiting<T>
     let endpoint = waiting.endpoint;
     assert!(scheduler.offer(now, waiting).is_ok());
     let timeout = Duration::from_secs(15);
-    scheduler.endpoint_known(now, endpoint, EndpointFacts { rate_limit_per_s: None, timeout });
+    scheduler.endpoint_known(now, endpoint, EndpointFacts { rate_per_minute: None, timeout });
 }

@@ -87,7 +87,10 @@ impl Model {
             Op::Finish { which, end } => self.finish(which, end),
             Op::Pass { millis } => self.now += millis,
             Op::Known { tenant, endpoint: e, rate } => {
-                let facts = EndpointFacts { rate_limit_per_s: rate, timeout: Duration::from_secs(15) };
+                let facts = EndpointFacts {
+                    rate_per_minute: rate.map(|rate| 60 * rate),
+                    timeout: Duration::from_secs(15),
+                };
                 self.scheduler.endpoint_known(self.now(), endpoint(tenant, e), facts);
             }
             Op::Cap { tenant: t, weight, cap } => {

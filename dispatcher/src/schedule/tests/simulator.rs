@@ -304,7 +304,7 @@ impl Simulator {
         self.note(1, id);
         let item = self.items[id];
         let Item { tenant: n, endpoint: e, arrived } = item;
-        let facts = EndpointFacts { rate_limit_per_s: None, timeout: Duration::from_secs(15) };
+        let facts = EndpointFacts { rate_per_minute: None, timeout: Duration::from_secs(15) };
         self.scheduler.endpoint_known(self.moment(), endpoint(n, e), facts);
         if arrived >= self.warm {
             self.seen[n].waits.push(self.now - arrived);

@@ -160,6 +160,7 @@ pub fn event(tenant_number: u8, payload: &str) -> NewEvent {
         event_type: EventType::parse("a.b").expect("a type"),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         metadata: None,
+        cloudevent: None,
         deliver_at: None,
         expires_at: Timestamp::MAX,
         idempotency: None,

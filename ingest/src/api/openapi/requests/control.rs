@@ -125,6 +125,9 @@ pub struct NewEndpoint {
     pub retry: Option<Retry>,
     /// The form of the body.
     pub body: Option<BodyForm>,
+    /// Whether it is asked, as HTTP 1.1 Web Hooks for Event Delivery say, before anything is sent to it; only where the
+    /// installation has a domain.
+    pub handshake: Option<bool>,
 }
 
 /// What changes of an endpoint; `null` goes back to the default.
@@ -156,6 +159,9 @@ pub struct EndpointChanges {
     pub retry: Option<Retry>,
     /// The form of the body.
     pub body: Option<BodyForm>,
+    /// Whether it is asked, as HTTP 1.1 Web Hooks for Event Delivery say, before anything is sent to it; only where the
+    /// installation has a domain.
+    pub handshake: Option<bool>,
 }
 
 /// What a status may be set to.

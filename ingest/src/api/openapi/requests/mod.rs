@@ -3,11 +3,13 @@
 //!
 //! A field that is an `Option` may be left out, and may be `null` too unless it says otherwise.
 
+mod cloudevents;
 mod control;
 mod deliveries;
 mod queries;
 mod sources;
 
+pub use cloudevents::*;
 pub use control::*;
 pub use deliveries::*;
 pub use queries::*;
