@@ -1,11 +1,11 @@
-# The gate. Needs Rust, a C compiler and git; the distributed tests also PostgreSQL, RabbitMQ, Redis and promtool, which are
-# installed where that is allowed. CI calls nothing else.
+# The gate. Needs Rust, a C compiler and git; `test-api` also Python 3.11, and the distributed tests PostgreSQL, RabbitMQ, Redis and
+# promtool, which are installed where that is allowed. CI calls nothing else.
 
 CARGO ?= cargo
 
-.PHONY: all check fmt clippy doc test test-embedded test-distributed chaos up down
+.PHONY: all check fmt clippy doc test test-embedded test-distributed test-api chaos up down
 
-all: check test
+all: check test test-api
 
 check: fmt clippy doc
 
@@ -31,6 +31,14 @@ test-embedded:
 test-distributed:
 	$(CARGO) test --workspace --locked --no-run
 	tests/services.sh run -- $(CARGO) test --workspace --locked -- $(SERVED)
+
+# A running server, called from its own document by schemathesis for a minute (API_SECONDS=600 for longer, API_SEED=… for
+# other calls). The packages that it needs go into an environment in the target directory.
+PYTHON ?= python3
+
+test-api:
+	$(CARGO) build --locked --bin fairhook
+	$(PYTHON) tests/api/drive.py
 
 # Faults of every kind at random for two minutes; CHAOS_SEED=… runs the same ones again.
 chaos:

@@ -134,7 +134,12 @@ pub struct Condition {
 
 /// A condition as it is shown.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-#[schema(as = Condition)]
+#[schema(as = Condition, example = json!({
+    "id": "cnd_01kz0z5m4he58vf3j2c4q9w7xd", "condition": "quota.warning", "tenant_id": "ten_01kz0z5m4he58vf3j2c4q9w7xd",
+    "tenant": "acme", "raised_at": "2026-01-31T12:00:00.000Z", "cleared_at": null,
+    "detail": "acme uses 45 of 50 of its quota endpoints", "remedy": "PATCH /v1/quotas/acme",
+    "quota": "endpoints", "value": 45.0, "limit": 50.0
+}))]
 pub struct ShownCondition {
     /// New with each time that it is raised.
     pub id: ConditionId,

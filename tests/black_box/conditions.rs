@@ -11,10 +11,10 @@ const A_WHILE: Duration = Duration::from_secs(90);
 
 /// Runs the command on the engine and returns what it printed; it must succeed.
 fn ran(engine: &Engine, words: &[&str]) -> String {
-    let at = engine.api.request(reqwest::Method::GET, "").build().expect("a request").url().to_string();
+    let at = engine.api.base();
     let output = tokio::task::block_in_place(|| {
         let command = &mut fairhook();
-        command.args(words).args(["--url", &at]).arg("--data-dir").arg(&engine.data_dir).output()
+        command.args(words).args(["--url", at]).arg("--data-dir").arg(&engine.data_dir).output()
     });
     let output = output.expect("it runs");
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -57,7 +57,12 @@ pub(super) async fn limits(asked: Asked) -> Answer {
 
 /// What limits did.
 #[derive(Serialize, ToSchema)]
-#[schema(as = LimitReport)]
+#[schema(as = LimitReport, example = json!({
+    "from": "2026-01-30T12:00:00.000Z", "to": "2026-01-31T12:00:00.000Z", "total_requests": 120400, "blocked_requests": 310,
+    "blocked_by_policy": {"events": 290, "tier": 20},
+    "top_tenants": [{"tenant_id": "ten_01kz0z5m4he58vf3j2c4q9w7xd", "slug": "acme", "total": 90000, "blocked": 290}],
+    "top_routes": [{"route": "/events", "total": 118000, "blocked": 290}]
+}))]
 struct Report {
     /// The beginning of the first minute.
     from: Timestamp,

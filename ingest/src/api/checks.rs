@@ -52,7 +52,7 @@ pub(super) async fn check(asked: Asked, body: Posted) -> Answer {
 
 /// What the limiter decided.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Decision)]
+#[schema(as = Decision, example = json!({"allowed": true, "limit": 5, "remaining": 4, "reset": "2026-01-31T13:00:00.000Z"}))]
 struct View {
     allowed: bool,
     limit: u32,

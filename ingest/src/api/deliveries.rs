@@ -125,7 +125,16 @@ fn wrong_state(state: DeliveryState, detail: &str) -> Problem {
 
 /// A delivery as it is shown.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Delivery)]
+#[schema(as = Delivery, example = json!({
+    "id": "dlv_01kz0z5m4he58vf3j2c4q9w7xd0000", "event_id": "evt_01kz0z5m4he58vf3j2c4q9w7xd", "type": "order.paid",
+    "endpoint_id": "ep_01kz0z5m4he58vf3j2c4q9w7xd", "status": "scheduled", "discarded_reason": null, "attempt_count": 1,
+    "attempts": [{
+        "n": 1, "started_at": "2026-01-31T12:00:00.004Z", "duration_ms": 38, "status_code": 500,
+        "error": {"code": "http_status", "detail": "the receiver answered 500"}, "response_snippet": "oops"
+    }],
+    "next_attempt_at": "2026-01-31T12:00:05.042Z", "created_at": "2026-01-31T12:00:00.000Z",
+    "expires_at": "2026-03-02T12:00:00.000Z", "finished_at": null, "replay_of": null
+}))]
 pub(super) struct Shown {
     id: DeliveryId,
     event_id: EventId,

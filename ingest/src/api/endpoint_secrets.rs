@@ -64,7 +64,10 @@ fn secrets(endpoint: &Endpoint, now: Timestamp) -> Secrets {
 
 /// What signs.
 #[derive(Serialize, ToSchema)]
-#[schema(as = EndpointSecrets)]
+#[schema(as = EndpointSecrets, example = json!({
+    "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+    "previous": {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "expires_at": "2026-02-01T12:00:00.000Z"}
+}))]
 struct Secrets {
     /// `whsec_…`
     secret: String,

@@ -78,6 +78,7 @@ async fn test(asked: &Asked, body: &Posted, decided: &mut Decided) -> Answer {
 
 /// A test event that is on its way.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"event_id": "evt_01kz0z5m4he58vf3j2c4q9w7xd", "delivery_id": "dlv_01kz0z5m4he58vf3j2c4q9w7xd0000"}))]
 struct Tested {
     event_id: EventId,
     delivery_id: DeliveryId,

@@ -213,7 +213,17 @@ async fn outcome(index: usize, offered: Result<Offered, Problem>) -> (Outcome, O
 
 /// What became of the events of a batch.
 #[derive(Serialize, ToSchema)]
-#[schema(as = BatchOutcome)]
+#[schema(as = BatchOutcome, example = json!({
+    "accepted": 1, "rejected": 1,
+    "results": [
+        {"index": 0, "status": "accepted", "id": "evt_01kz0z5m4he58vf3j2c4q9w7xd", "deliveries": 2},
+        {"index": 1, "status": "rejected", "problem": {
+            "type": "urn:fairhook:problem:invalid_request", "title": "The request is not valid", "status": 400,
+            "code": "invalid_request", "detail": "`type` is needed",
+            "errors": [{"detail": "`type` is needed", "pointer": "/events/1/type"}]
+        }}
+    ]
+}))]
 struct Outcomes {
     /// How many were taken, now or before.
     accepted: usize,

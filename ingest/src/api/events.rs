@@ -37,7 +37,7 @@ use super::{gate, page};
     request_body(content((requests::NewEvent = "application/json"), (requests::CloudEvent = "application/cloudevents+json"))),
     responses((status = 202, description = "On disk, with all its deliveries.", body = gate::Accepted,
         headers(("Idempotency-Replayed" = bool, description = "`true`: it was admitted before, under the same key.")))),
-    extensions(("x-problems" = json!(["tenant_suspended", "idempotency_conflict", "not_found", "unsupported_media_type"])))
+    extensions(("x-problems" = json!(["tenant_suspended", "idempotency_conflict", "unsupported_media_type"])))
 )]
 pub(super) async fn post(asked: Asked, request: Request) -> Response {
     let mut decided = Decided::default();
@@ -157,7 +157,10 @@ pub(super) async fn find(asked: Asked) -> Answer {
 
 /// An event as it is shown.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Event)]
+#[schema(as = Event, example = json!({
+    "id": "evt_01kz0z5m4he58vf3j2c4q9w7xd", "type": "order.paid", "payload": {"order": 1001}, "metadata": null,
+    "created_at": "2026-01-31T12:00:00.000Z", "deliver_at": null, "expires_at": "2026-03-02T12:00:00.000Z"
+}))]
 struct Shown {
     id: EventId,
     r#type: String,

@@ -120,7 +120,7 @@ pub(super) struct Taken {
 
 /// An event that is on disk, with all its deliveries.
 #[derive(Serialize, ToSchema)]
-#[schema(as = AcceptedEvent)]
+#[schema(as = AcceptedEvent, example = json!({"id": "evt_01kz0z5m4he58vf3j2c4q9w7xd", "type": "order.paid", "created_at": "2026-01-31T12:00:00.000Z", "deliveries": 2}))]
 pub(super) struct Accepted {
     /// The event.
     pub id: EventId,

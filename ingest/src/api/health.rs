@@ -47,6 +47,7 @@ pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Response {
 
 /// The process lives.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"status": "live"}))]
 struct Live {
     /// `live`
     status: &'static str,
@@ -54,6 +55,10 @@ struct Live {
 
 /// The process is ready.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "status": "ready", "parts": {"store": "ready"},
+    "limiter": {"backend": "process", "connected": true, "active_policies": 7, "errors": 0, "fallback_since": null}
+}))]
 struct Ready {
     /// `ready`
     status: &'static str,

@@ -182,7 +182,12 @@ impl FilterFields {
 
 /// A job as it is shown.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Job)]
+#[schema(as = Job, example = json!({
+    "id": "job_01kz0z5m4he58vf3j2c4q9w7xd", "tenant_id": "ten_01kz0z5m4he58vf3j2c4q9w7xd", "kind": "replay",
+    "status": "running", "total": 120, "done": 40, "skipped": 0, "failed": 0,
+    "filter": {"status": ["dead"], "type": "order.paid", "rate_per_s": 10},
+    "created_at": "2026-01-31T12:00:00.000Z", "updated_at": "2026-01-31T12:00:04.000Z", "ended_at": null
+}))]
 pub(super) struct Shown {
     id: JobId,
     tenant_id: TenantId,
@@ -223,6 +228,7 @@ impl Shown {
 
 /// What a replay would touch.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"dry_run": true, "total": 120, "exact": true, "filter": {"status": ["dead"], "type": "order.paid"}}))]
 struct DryRun {
     dry_run: bool,
     /// How many deliveries match.

@@ -156,7 +156,11 @@ type Group = OpenApiRouter<Arc<Edge>>;
 
 /// Open to anybody.
 fn open() -> Group {
-    Group::new().routes(routes!(health::live)).routes(routes!(health::ready)).routes(routes!(openapi::json))
+    Group::new()
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(openapi::json))
+        .routes(routes!(openapi::docs))
 }
 
 /// Open to whoever knows one's token; at the root only, for their URLs are others' to keep.

@@ -102,7 +102,9 @@ fn policy(asked: &Asked) -> Result<Policy, Problem> {
 
 /// A rate in place of the one that the tenant has otherwise.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Override)]
+#[schema(as = Override, example = json!({
+    "policy": "events", "limit": 500, "window": "10 s", "created_at": "2026-01-31T12:00:00.000Z", "ends_at": "2026-01-31T13:00:00.000Z"
+}))]
 pub(super) struct View {
     #[schema(value_type = words::PolicyName)]
     policy: &'static str,

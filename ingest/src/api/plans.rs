@@ -102,7 +102,13 @@ fn tier(value: &serde_json::value::RawValue) -> Read<(Option<u32>, Option<Window
 
 /// What tenants may use where nothing of their own is set.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Plan)]
+#[schema(as = Plan, example = json!({
+    "name": "starter", "weight": 1, "limits": {
+        "max_events_per_sec": 100, "burst": 1000, "max_concurrent_deliveries": 50, "max_dlq_size": 100,
+        "max_backlog": 100000, "max_endpoints": 50
+    },
+    "dlq_overflow": "drop_oldest", "tier": {"limit": 50, "window": "10 s"}, "changed_at": "2026-01-31T12:00:00.000Z"
+}))]
 struct View {
     name: PlanName,
     /// The share of dispatch time, relative to other tenants.

@@ -90,7 +90,16 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Standing, Problem> {
 
 /// What a tenant may use and uses.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Quota)]
+#[schema(as = Quota, example = json!({
+    "tenant_id": "ten_01kz0z5m4he58vf3j2c4q9w7xd", "plan": "starter", "limits": {
+        "max_events_per_sec": 100, "burst": 1000, "max_concurrent_deliveries": 50, "max_dlq_size": 100,
+        "max_backlog": 100000, "max_endpoints": 50
+    },
+    "dlq_overflow": "drop_oldest",
+    "current_usage": {"events_sent": 3, "concurrent_deliveries": 1, "dlq_count": 0, "backlog": 2, "endpoints": 1},
+    "remaining": {"events": 997, "deliveries": 49, "dlq": 100, "backlog": 99998, "endpoints": 49},
+    "overrides": []
+}))]
 struct Standing {
     tenant_id: TenantId,
     plan: PlanName,

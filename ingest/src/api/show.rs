@@ -18,7 +18,11 @@ pub fn kept_json(text: &str) -> Option<Box<RawValue>> {
 
 /// A tenant.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Tenant)]
+#[schema(as = Tenant, example = json!({
+    "id": "ten_01kz0z5m4he58vf3j2c4q9w7xd", "slug": "acme", "name": "Acme Inc.", "plan": "professional", "weight": 10,
+    "status": "active", "ingest": "open", "dispatch": "open", "reason": null, "metadata": {"crm": "4711"},
+    "created_at": "2026-01-31T12:00:00.000Z", "updated_at": "2026-01-31T12:00:00.000Z"
+}))]
 pub struct TenantView {
     id: TenantId,
     /// Stands for the id everywhere.
@@ -72,7 +76,10 @@ impl TenantView {
 
 /// A key.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Key)]
+#[schema(as = Key, example = json!({
+    "id": "key_01kz0z5m4he58vf3j2c4q9w7xd", "tenant_id": "ten_01kz0z5m4he58vf3j2c4q9w7xd", "name": "shop backend",
+    "scopes": ["events:write"], "created_at": "2026-01-31T12:00:00.000Z", "expires_at": null
+}))]
 pub struct KeyView {
     id: KeyId,
     /// `null`: an operator's key.
@@ -110,7 +117,13 @@ impl KeyView {
 
 /// An endpoint. Of its headers only the names are shown.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Endpoint)]
+#[schema(as = Endpoint, example = json!({
+    "id": "ep_01kz0z5m4he58vf3j2c4q9w7xd", "uid": "billing", "url": "https://example.com/hooks", "event_types": ["order.*"],
+    "description": null, "metadata": null, "headers": ["authorization"], "rate_limit_per_s": null, "timeout_ms": 15000,
+    "retry": {"schedule_s": [5, 300, 1800], "jitter": 0.2}, "body": "raw", "status": "active", "status_reason": null,
+    "handshake": false, "circuit": "closed", "failing_since": null,
+    "created_at": "2026-01-31T12:00:00.000Z", "updated_at": "2026-01-31T12:00:00.000Z"
+}))]
 pub struct EndpointView {
     id: EndpointId,
     /// The tenant's own name for it.

@@ -14,7 +14,12 @@ use super::show::kept_json;
 
 /// A source.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Source)]
+#[schema(as = Source, example = json!({
+    "id": "src_01kz0z5m4he58vf3j2c4q9w7xd", "name": "our repositories", "metadata": null,
+    "verification": {"scheme": "github"}, "previous_secret_until": null,
+    "event_type": {"header": "X-GitHub-Event", "prefix": "github."}, "delivery_id": {"header": "X-GitHub-Delivery"},
+    "status": "active", "created_at": "2026-01-31T12:00:00.000Z", "updated_at": "2026-01-31T12:00:00.000Z"
+}))]
 pub struct SourceView {
     id: SourceId,
     /// For people.

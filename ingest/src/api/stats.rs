@@ -87,6 +87,7 @@ fn most() -> PageRequest {
 
 /// The busiest tenants.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"at": "2026-01-31T12:00:00.000Z", "slots": 2000, "slots_used": 14.5, "active_tenants": 2, "tenants": []}))]
 struct Top {
     at: Timestamp,
     /// Deliveries that all dispatchers can have in flight.
@@ -99,7 +100,14 @@ struct Top {
 
 /// A tenant in figures.
 #[derive(Serialize, ToSchema)]
-#[schema(as = TenantStats)]
+#[schema(as = TenantStats, example = json!({
+    "tenant_id": "ten_01kz0z5m4he58vf3j2c4q9w7xd", "tenant": "acme", "at": "2026-01-31T12:00:00.000Z", "dispatch": "open",
+    "events_per_s": 12.5, "throttled_per_s": 0.0, "deliveries_per_s": 24.0, "attempts_per_s": 25.0, "error_rate": 0.04,
+    "in_flight": 3, "waiting": 20, "oldest_age_s": 1.5, "slot_seconds_per_s": 2.9, "slot_share": 0.2, "fair_share": 0.5,
+    "loudness": 0.4, "dispatch_delay_ms": 8.2, "dead_per_s": 0.0, "dead_letters": 0, "circuits_open": 0,
+    "endpoints_disabled": 0, "held_back": null, "hurt": false, "drain": {"per_s": 2.0, "predicted_s": 11.5},
+    "conditions": []
+}))]
 struct Shown {
     tenant_id: TenantId,
     /// Its slug.

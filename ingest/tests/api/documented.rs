@@ -70,10 +70,17 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn each_request_has_an_example() {
+fn each_request_and_each_answer_has_an_example() {
     for Call { method, path, described } in calls() {
-        let Some(schema) = body_schema(described) else { continue };
-        assert!(schema["example"].is_object(), "{method} {path}");
+        let contents =
+            |of: &'static Value| of["content"].as_object().into_iter().flat_map(|kinds| kinds.values());
+        let answers = described["responses"].as_object().into_iter().flat_map(|answers| answers.values());
+        for content in contents(&described["requestBody"]).chain(answers.flat_map(contents)) {
+            let Some(name) = content["schema"]["$ref"].as_str() else { continue };
+            let schema = document().pointer(name.trim_start_matches('#')).expect("it leads somewhere");
+            let is_there = schema["example"].is_object() || schema["examples"][0].is_object();
+            assert!(is_there || schema["type"] == "array", "{method} {path}: {name}");
+        }
     }
 }
 

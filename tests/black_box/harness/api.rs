@@ -4,6 +4,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use super::contract;
+
 /// A caller with a key.
 #[derive(Clone)]
 pub struct Api {
@@ -34,8 +36,17 @@ impl Api {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
-    /// A request that can still be changed.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    /// Where the API is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The answer, if one came whole: the engine may be killed in the middle of it.
+    pub async fn try_post(&self, path: &str, body: Value) -> Option<Answer> {
+        answered(self.request(Method::POST, path).json(&body)).await.ok()
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key)
     }
 
@@ -70,9 +81,26 @@ impl Api {
         send(header.into_iter().fold(request, |request, value| request.header("authorization", value))).await
     }
 
-    /// A request beside the API, at the root and without a key.
-    pub fn post_at_the_root(&self, path: &str) -> RequestBuilder {
-        self.client.post(format!("{}{path}", self.base.trim_end_matches("/v1")))
+    /// With more headers, and a body that need not be JSON.
+    pub async fn post_with_headers(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let request = self.request(Method::POST, path).body(body);
+        send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    /// Beside the API, at the root and without a key.
+    pub async fn post_at_the_root(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.base.trim_end_matches("/v1"))).body(body);
+        send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
     /// Makes a tenant that is not limited by its plan.
@@ -105,13 +133,21 @@ impl Api {
     }
 }
 
-/// Sends a request.
-pub async fn send(request: RequestBuilder) -> Answer {
-    let answer = request.send().await.expect("the API answers");
+async fn send(request: RequestBuilder) -> Answer {
+    answered(request).await.expect("the API answers")
+}
+
+/// The one way of all requests, so that no answer is left out of the contract.
+async fn answered(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let (client, request) = request.build_split();
+    let request = request?;
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let answer = client.execute(request).await?;
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    let text = answer.text().await.expect("a whole answer");
+    let text = answer.text().await?;
+    contract::hold(&method, &path, status, &headers, &text);
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, headers, body }
+    Ok(Answer { status, headers, body })
 }
 
 impl Answer {

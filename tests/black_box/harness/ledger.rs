@@ -26,11 +26,9 @@ impl Ledger {
     /// Posts an event and notes it when it was accepted; returns its id then.
     pub async fn post(&self, api: &Api, payload: Value) -> Option<String> {
         let event = json!({"type": "order.paid", "payload": payload});
-        let request = api.request(reqwest::Method::POST, &format!("/tenants/{}/events", self.tenant));
         // The engine may be killed in the middle of it: then nobody knows, and nothing was promised.
-        let answer = request.json(&event).send().await.ok().filter(|answer| answer.status() == 202)?;
-        let body: Value = answer.json().await.ok()?;
-        Some(self.note(&body))
+        let answer = api.try_post(&format!("/tenants/{}/events", self.tenant), event).await?;
+        (answer.status == 202).then(|| self.note(&answer.body))
     }
 
     /// Notes an accepted event.

@@ -2,6 +2,7 @@
 //! told, and the proof at the end that every accepted delivery is accounted for.
 
 mod api;
+mod contract;
 mod engine;
 mod ledger;
 pub mod process;
@@ -10,7 +11,7 @@ mod receiver;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub use api::{Answer, Api, send};
+pub use api::{Answer, Api};
 pub use engine::{Engine, Options, fairhook};
 pub use ledger::Ledger;
 pub use receiver::{Receiver, Reply};

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -129,15 +128,9 @@ impl Flow {
 /// The status. Without an answer nobody knows, and nothing was promised.
 async fn post(api: &Api, slug: &str, ledger: &Ledger, number: usize) -> u16 {
     let event = json!({"type": "order.paid", "payload": {"number": number}});
-    let request = api.request(Method::POST, &format!("/tenants/{slug}/events")).json(&event);
-    let Ok(answer) = request.send().await else { return 0 };
-    let status = answer.status().as_u16();
-    match answer.json::<Value>().await {
-        Ok(body) if status == 202 => {
-            ledger.note(&body);
-            202
-        }
-        Ok(_) if status != 202 => status,
-        _ => 0,
+    let Some(answer) = api.try_post(&format!("/tenants/{slug}/events"), event).await else { return 0 };
+    if answer.status == 202 {
+        ledger.note(&answer.body);
     }
+    answer.status
 }

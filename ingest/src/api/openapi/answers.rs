@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fairhook_common::delivery::DeliveryState;
+use fairhook_common::key::Scope;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -29,6 +31,9 @@ pub struct ProblemShape {
     /// What is wrong with the request, and where.
     #[schema(nullable = false)]
     pub errors: Option<Vec<Fault>>,
+    /// The scope that the key lacks.
+    #[schema(nullable = false)]
+    pub scope: Option<Scope>,
     /// The policies that refused it.
     #[schema(nullable = false, rename = "violated-policies")]
     pub violated_policies: Option<Vec<String>>,
@@ -43,7 +48,7 @@ pub struct ProblemShape {
     pub reset: Option<u64>,
     /// The state of the delivery that does not allow it.
     #[schema(nullable = false)]
-    pub state: Option<fairhook_common::delivery::DeliveryState>,
+    pub state: Option<DeliveryState>,
     /// How many events of a batch were taken: none.
     #[schema(nullable = false)]
     pub accepted: Option<u64>,

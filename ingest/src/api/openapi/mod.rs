@@ -6,6 +6,7 @@
 
 pub mod answers;
 mod complete;
+mod html;
 pub mod requests;
 mod shapes;
 pub mod words;
@@ -31,6 +32,17 @@ pub(super) async fn json() -> Response {
     static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
     let json = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, json)], TEXT.as_str()).into_response()
+}
+
+/// This document for people
+///
+/// One page with nothing in it from elsewhere.
+#[utoipa::path(get, path = "/docs", operation_id = "getDocs", tag = "Installation",
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html")))]
+pub(super) async fn docs() -> Response {
+    static PAGE: LazyLock<String> = LazyLock::new(|| html::page(document()));
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    ([(header::CONTENT_TYPE, html)], PAGE.as_str()).into_response()
 }
 
 const ABOUT: &str = "Fairhook delivers webhooks for many tenants, so that none of them can hurt another.

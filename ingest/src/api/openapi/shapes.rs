@@ -20,6 +20,7 @@ pub(super) fn settle(
         let mut flat = flattened(schemas[name].clone(), schemas);
         if let Some(of) = name.strip_prefix("Page_") {
             flat["properties"]["data"]["items"] = json!({ "$ref": format!("#/components/schemas/{of}") });
+            flat["example"] = json!({ "data": [schemas[of]["example"]], "next_cursor": null });
         }
         schemas.insert(name.clone(), flat);
     }

@@ -57,7 +57,7 @@ words! {
     /// A tenant: its id, the bare UUID of that, or its slug.
     TenantName = spelled(limits::SHOWN_NAME_CHARS, "^[A-Za-z0-9_-]+$", "acme");
     /// The tenant's own name for an endpoint. It does not begin as an endpoint's id does.
-    Uid = spelled(limits::UID_CHARS, "^(?!ep_)[A-Za-z0-9_.:@-]+$", "billing");
+    Uid = spelled(limits::UID_CHARS, "^[A-Za-z0-9_.:@-]+$", "billing");
     /// An endpoint: its id, or its uid.
     EndpointName = spelled(limits::UID_CHARS, "^[A-Za-z0-9_.:@-]+$", "billing");
     /// A JSON object of at most 8 KiB; it is shown as it was posted. No text in it holds U+0000.
@@ -73,7 +73,7 @@ words! {
     EventTypes = spelled(limits::EVENT_TYPE_CHARS, "^(\\*|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(\\.\\*)?)$", "order.*");
     /// A signing secret: `whsec_` and the base64 of 24 to 64 bytes.
     Secret = spelled(limits::NAME_CHARS, "^whsec_([A-Za-z0-9+/]{4}){8,21}$", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
-    /// Names and values of headers, at most 32. A value is visible ASCII without spaces at its ends. What speaks of the
+    /// Names and values of headers, at most 32, each of at most 4 KiB. A value is visible ASCII without spaces at its ends. What speaks of the
     /// connection or is the engine's to send (`host`, `content-type`, `webhook-*`, …) is refused.
     Headers = headers();
     /// Whatever tells this event from every other of the tenant.
@@ -149,7 +149,7 @@ fn headers() -> ObjectBuilder {
     let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_-]+$"));
     let value = ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-        .max_length(Some(limits::ENDPOINT_HEADER_BYTES / 2))
+        .max_length(Some(limits::ENDPOINT_HEADER_BYTES))
         .pattern(Some("^([!-~]([ -~]*[!-~])?)?$"));
     ObjectBuilder::new()
         .schema_type(Type::Object)

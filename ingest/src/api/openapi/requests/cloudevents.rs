@@ -12,7 +12,8 @@ use super::super::words::EventTypeName;
 /// No control character, and none of what Unicode says is no character.
 const TEXT: &str = "^[^\\x00-\\x1f\\x7f-\\x9f\\ufdd0-\\ufdef\\ufffe\\uffff]*$";
 /// RFC 3986.
-const URI_REFERENCE: &str = "^([A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))([A-Za-z0-9._~:/?@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*\
+const URI_REFERENCE: &str = "^([A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*\
+    |([A-Za-z0-9._~@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*([/?]([A-Za-z0-9._~:/?@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*)?)\
     (#([A-Za-z0-9._~:/?@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*)?$";
 const JSON_TYPE: &str =
     "^[A-Za-z0-9!#$%&'*+.^_`|~-]+/([A-Za-z0-9!#$%&'*+.^_`|~-]+\\+)?[Jj][Ss][Oo][Nn]( *;[ -~]*)?$";
