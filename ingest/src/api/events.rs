@@ -158,7 +158,7 @@ pub(super) async fn find(asked: Asked) -> Answer {
 /// An event as it is shown.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Event, example = json!({
-    "id": "evt_01kz0z5m4he58vf3j2c4q9w7xd", "type": "order.paid", "payload": {"order": 1001}, "metadata": null,
+    "id": "evt_01kz0z5m4he58vf3j2c4q9w7xd", "type": "order.paid", "payload": {"order": 1001}, "metadata": null, "cloudevent": null,
     "created_at": "2026-01-31T12:00:00.000Z", "deliver_at": null, "expires_at": "2026-03-02T12:00:00.000Z"
 }))]
 struct Shown {
