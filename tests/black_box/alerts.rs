@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Engine, until};
+use crate::harness::{Engine, client, until};
 
 fn rules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus")
@@ -20,8 +20,7 @@ fn named(text: &str) -> Vec<String> {
 
 async fn shown_by(engine: &Engine) -> String {
     let url = format!("http://{}/metrics", engine.metrics);
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    client.get(url).send().await.expect("metrics").text().await.expect("text")
+    client().get(url).send().await.expect("metrics").text().await.expect("text")
 }
 
 #[tokio::test(flavor = "multi_thread")]

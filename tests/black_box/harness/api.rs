@@ -25,10 +25,7 @@ pub struct Answer {
 impl Api {
     /// Calls `base` (`http://…/v1`) with `key`.
     pub fn new(base: &str, key: &str) -> Self {
-        // Whoever installs it first wins; all of them install the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().build().expect("a client");
-        Self { client, base: base.to_owned(), key: key.to_owned() }
+        Self { client: client(), base: base.to_owned(), key: key.to_owned() }
     }
 
     /// The same API with another key.
@@ -131,6 +128,13 @@ impl Api {
             }
         }
     }
+}
+
+/// A client of whatever else there is than the API.
+pub fn client() -> Client {
+    // Whoever installs it first wins; all of them install the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().expect("a client")
 }
 
 async fn send(request: RequestBuilder) -> Answer {

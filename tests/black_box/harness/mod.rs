@@ -11,7 +11,7 @@ mod receiver;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub use api::{Answer, Api};
+pub use api::{Answer, Api, client};
 pub use engine::{Engine, Options, fairhook};
 pub use ledger::Ledger;
 pub use receiver::{Receiver, Reply};

@@ -5,12 +5,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::proxy::Proxy;
 use crate::black_box::process::{Process, without_settings};
-use crate::black_box::{Api, until};
+use crate::black_box::{Api, client, until};
 
 /// The key of every cluster's operator.
 pub const OPERATOR_KEY: &str = "fhk_the_operator_of_the_fault_tests";
@@ -72,10 +72,12 @@ impl Node {
 
     /// Waits until it says that every part of it is ready, those that it could do without as well.
     pub async fn ready(&self) {
-        let health = Api::new(&format!("http://{}", self.metrics), "");
+        let (client, readyz) = (client(), format!("http://{}/readyz", self.metrics));
         until("a process is ready", || async {
-            let ready = health.get("/readyz").await;
-            (ready.status == 200 && ready.body["reasons"] == json!({})).then_some(())
+            let answer = client.get(&readyz).send().await.expect("the metrics listener answers");
+            let is_ready = answer.status() == 200;
+            let ready: Value = answer.json().await.expect("JSON");
+            (is_ready && ready["reasons"] == json!({})).then_some(())
         })
         .await;
     }
