@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fluent_uri::{Uri, UriRef};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventType, InvalidEventType};
@@ -87,8 +88,8 @@ pub fn check(name: &str, value: &Attribute) -> Result<(), InvalidAttribute> {
     let (holds, otherwise) = match name {
         "specversion" => (text == "1.0", InvalidAttribute::Version),
         "type" => return EventType::parse(text).map(drop).map_err(InvalidAttribute::Type),
-        "source" => (is_uri_reference(text), InvalidAttribute::NotUriReference),
-        "dataschema" => (is_uri_reference(text) && scheme(text).is_some(), InvalidAttribute::NotUri),
+        "source" => (UriRef::parse(text.as_str()).is_ok(), InvalidAttribute::NotUriReference),
+        "dataschema" => (Uri::parse(text.as_str()).is_ok(), InvalidAttribute::NotUri),
         "time" => (Timestamp::parse(text).is_some(), InvalidAttribute::NotTime),
         super::CONTENT_TYPE => (is_json(text), InvalidAttribute::NotJson),
         _ => return Ok(()),
@@ -125,23 +126,6 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn is_uri_reference(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let stranger = bytes.iter().enumerate().any(|(at, byte)| match byte {
-        b'%' => !bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)),
-        byte => !(byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=".contains(byte)),
-    });
-    let begins_with_colon_part = text.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':'));
-    !stranger && text.matches('#').count() <= 1 && (!begins_with_colon_part || scheme(text).is_some())
-}
-
-/// What stands before the first colon, if that is a scheme.
-fn scheme(text: &str) -> Option<&str> {
-    let (scheme, _) = text.split_once(':')?;
-    let inside = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
-    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(inside)).then_some(scheme)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +146,7 @@ mod tests {
             ("source", "cloudevents/spec/pull/123"),
             ("source", "mailto:a@b.example"),
             ("source", "a%20b"),
+            ("source", "//[::1]:8/a"),
             ("type", "com.github.pull_request.opened"),
             ("subject", "mynewfile.jpg"),
             ("time", "2018-04-05T17:31:00Z"),
@@ -187,6 +172,8 @@ mod tests {
             ("source", "ü", NotUriReference),
             ("source", "a#b#c", NotUriReference),
             ("source", "1a:b", NotUriReference),
+            ("source", "a:[b", NotUriReference),
+            ("source", "//host:port", NotUriReference),
             ("type", "a b", Type(InvalidEventType::Character(' '))),
             ("subject", "", Empty),
             ("time", "yesterday", NotTime),

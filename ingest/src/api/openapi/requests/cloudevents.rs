@@ -11,10 +11,6 @@ use super::super::words::EventTypeName;
 
 /// No control character, and none of what Unicode says is no character.
 const TEXT: &str = "^[^\\x00-\\x1f\\x7f-\\x9f\\ufdd0-\\ufdef\\ufffe\\uffff]*$";
-/// RFC 3986.
-const URI_REFERENCE: &str = "^([A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*\
-    |([A-Za-z0-9._~@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*([/?]([A-Za-z0-9._~:/?@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*)?)\
-    (#([A-Za-z0-9._~:/?@!$&'()*+,;=\\[\\]-]|%[0-9A-Fa-f]{2})*)?$";
 const JSON_TYPE: &str =
     "^[A-Za-z0-9!#$%&'*+.^_`|~-]+/([A-Za-z0-9!#$%&'*+.^_`|~-]+\\+)?[Jj][Ss][Oo][Nn]( *;[ -~]*)?$";
 
@@ -31,7 +27,12 @@ impl PartialSchema for CloudEvent {
             .pattern(Some(TEXT))
             .minimum(Some(f64::from(i32::MIN)))
             .maximum(Some(f64::from(i32::MAX)));
-        let uri = |name: &str| text(URI_REFERENCE).format(Some(SchemaFormat::Custom(name.into())));
+        let uri = |name: &str| {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1))
+                .format(Some(SchemaFormat::Custom(name.into())))
+        };
         ObjectBuilder::new()
             .schema_type(Type::Object)
             .description(Some(
@@ -47,7 +48,7 @@ impl PartialSchema for CloudEvent {
             .required("type")
             .property("subject", optional(text(TEXT)))
             .property("time", optional(text(TEXT).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))))
-            .property("dataschema", optional(uri("uri").pattern(Some("^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?-]*$"))))
+            .property("dataschema", optional(uri("uri")))
             .property("datacontenttype", optional(text(JSON_TYPE).description(Some("Payloads are JSON."))))
             .property("data", ObjectBuilder::new().schema_type(SchemaType::AnyValue)
                 .description(Some("The payload: any JSON; receivers get it byte for byte. `null` if it is left out.")))
