@@ -193,10 +193,12 @@ fn header_ref(name: &str) -> Value {
 
 /// The headers that answers have in common.
 pub(super) fn shared_headers() -> Value {
-    let text = |required: bool, description: &str, example: &str| json!({ "description": description, "required": required, "schema": { "type": "string" }, "example": example });
-    let number = |required: bool, description: &str, example: u64| {
-        json!({ "description": description, "required": required, "schema": { "type": "integer", "minimum": 0 },
-            "example": example })
+    let header = |required: bool, description: &str, schema: Value, example: Value| json!({ "description": description, "required": required, "schema": schema, "example": example });
+    let text = |required, description, example: &str| {
+        header(required, description, json!({ "type": "string" }), example.into())
+    };
+    let number = |required, description, example: u64| {
+        header(required, description, json!({ "type": "integer", "minimum": 0 }), example.into())
     };
     json!({
         "X-Request-Id": text(true, "The request's own id if it has a sane one, else a new one.", "req_01kz0z5m4he58vf3j2c4q9w7xd"),
