@@ -1,11 +1,11 @@
-# The gate. Needs Rust, a C compiler and git; `test-api` also Python 3.11, and the distributed tests PostgreSQL, RabbitMQ, Redis and
-# promtool, which are installed where that is allowed. CI calls nothing else.
+# The gate. Needs Rust, a C compiler and git; `test-api` and `test-guide` also Python 3.11, the latter curl and Node, and the distributed
+# tests PostgreSQL, RabbitMQ, Redis and promtool, which are installed where that is allowed. CI calls nothing else.
 
 CARGO ?= cargo
 
-.PHONY: all check fmt clippy doc test test-embedded test-distributed test-api chaos up down
+.PHONY: all check fmt clippy doc test test-embedded test-distributed test-api test-guide chaos up down
 
-all: check test test-api
+all: check test test-api test-guide
 
 check: fmt clippy doc
 
@@ -39,6 +39,11 @@ PYTHON ?= python3
 test-api:
 	$(CARGO) build --locked --bin fairhook
 	$(PYTHON) tests/api/drive.py
+
+# docs/GUIDE.md from top to bottom, as it stands there, with the libraries that it names from PyPI and npm.
+test-guide:
+	$(CARGO) build --locked --bins --example receiver
+	$(PYTHON) tests/guide/run.py
 
 # Faults of every kind at random for two minutes; CHAOS_SEED=… runs the same ones again.
 chaos:

@@ -7,6 +7,7 @@
 #   services.sh settings DIR                 prints the settings of an engine that is to use them
 #   services.sh run -- COMMAND…              runs a command beside instances of its own, with the tools that tests need; its
 #                                            exit code is the command's
+#   services.sh provide TOOL…                sees to it that tools are there: curl, node, npm, venv (of Python), promtool
 #   services.sh stop|start|kill|wipe SERVICE DIR
 #                                            one of postgres, rabbitmq, redis: in order; again; at once; start with no data
 #
@@ -32,6 +33,7 @@ main() {
         down) [ $# = 1 ] || usage; down "$1" ;;
         env) [ $# = 1 ] || usage; cat "$1/env" ;;
         settings) [ $# = 1 ] || usage; settings "$1" ;;
+        provide) [ $# -gt 0 ] || usage; provide "$*" ;;
         run) [ "${1:-}" = -- ] && [ $# -gt 1 ] || usage; shift; run "$@" ;;
         guard) guard "$@" ;;
         stop|start|kill|wipe) [ $# = 2 ] || usage; one "$verb" "$1" "$2" ;;
@@ -158,7 +160,8 @@ has() {
         postgres) [ -x "$(postgres_bin)/initdb" ] ;;
         rabbitmq) [ -x "$RABBIT_BIN/rabbitmq-server" ] && command -v epmd >/dev/null ;;
         redis) command -v redis-server >/dev/null ;;
-        promtool) command -v promtool >/dev/null ;;
+        venv) python3 -c "import ensurepip" 2>/dev/null ;;
+        *) command -v "$1" >/dev/null ;;
     esac
 }
 
@@ -169,12 +172,15 @@ provide() {
         case $service in
             postgres) missing+=(postgresql) ;;
             promtool) missing+=(prometheus) ;;
-            *) missing+=("$service-server") ;;
+            rabbitmq|redis) missing+=("$service-server") ;;
+            node) missing+=(nodejs) ;;
+            venv) missing+=(python3-venv) ;;
+            *) missing+=("$service") ;;
         esac
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-        || fail "missing: ${missing[*]} (Debian's names); install them, or set TEST_POSTGRES_URL, TEST_AMQP_URL with TEST_AMQP_ADMIN, and TEST_REDIS_URL."
+        || fail "missing: ${missing[*]} (Debian's names); install them, or set TEST_POSTGRES_URL, TEST_AMQP_URL with TEST_AMQP_ADMIN, and TEST_REDIS_URL for services of your own."
     install_packages "${missing[@]}" >&2 || fail "could not install ${missing[*]}."
     for service in $1; do has "$service" || fail "$service is installed, and yet not found."; done
 }

@@ -53,6 +53,8 @@ class Server:
             "FAIRHOOK_RECEIVER_LISTEN": "off",
             "FAIRHOOK_DATA_DIR": str(directory / "data"),
             "FAIRHOOK_NAMESERVERS": "127.0.0.1:9",
+            # Who asks in handshakes: without it no endpoint may want one.
+            "FAIRHOOK_BASE_DOMAIN": "hooks.test",
             "FAIRHOOK_LOG": "warn",
             "FAIRHOOK_LIMITS": "tier=off,api_requests=off,anonymous=1000000/1s,auth_failures=1000000/1s",
         }

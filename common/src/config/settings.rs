@@ -201,7 +201,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "base_domain",
         value: "DOMAIN",
         default: None,
-        help: "Requests to TENANT.DOMAIN are that tenant's",
+        help: "Requests to TENANT.DOMAIN are that tenant's; in handshakes it says who asks",
         secrecy: Secrecy::Public,
         read: |text, config| set(&mut config.base_domain, read::domain(text).map(Some)),
     },
