@@ -97,7 +97,7 @@ impl<'a> Fields<'a> {
 
     /// The object that a body is; nothing at all is an empty one.
     pub fn parse_or_empty(body: &'a [u8]) -> Result<Self, Problem> {
-        if body.trim_ascii().is_empty() {
+        if body.is_empty() {
             return Ok(Self::over(Vec::new(), String::new()));
         }
         Self::parse(body)
@@ -304,6 +304,9 @@ mod tests {
             assert_eq!(problem.code(), code, "{}", problem.detail());
             assert!(problem.detail().contains(says), "{} lacks {says}", problem.detail());
         }
+        assert!(Fields::parse_or_empty(b"").is_ok_and(|fields| fields.is_sound()));
+        let blank = Fields::parse_or_empty(b" \t").err().map(|problem| problem.code());
+        assert_eq!(blank, Some(Code::MalformedJson), "a body is there, and it is no JSON");
         let many: Vec<_> = (0..=limits::OBJECT_MEMBERS).map(|i| format!("\"{i}\":0")).collect();
         assert!(Fields::parse(format!("{{{}}}", many.join(",")).as_bytes()).is_err());
     }
