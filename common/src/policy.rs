@@ -1,10 +1,11 @@
 //! Policies: what may be asked of the API, how often, by whom. Their names, and rates as texts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::described::described_as_text;
 use crate::time::Timestamp;
@@ -15,7 +16,8 @@ pub const WINDOW_MIN: Duration = Duration::from_secs(1);
 pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What is limited. The names are part of the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// Events of a tenant, as its quota says.
     Events,
@@ -51,6 +53,10 @@ impl Policy {
         Self::PublicForm,
     ];
 
+    /// Those of which a tenant may have another rate for good. Of its events per second, its quota says it.
+    pub const OWN: &'static [Self] =
+        &[Self::EventsPerDay, Self::BytesPerMinute, Self::Tier, Self::ApiRequests];
+
     /// The name in paths, headers, settings and the store.
     pub fn name(self) -> &'static str {
         match self {
@@ -73,10 +79,51 @@ impl Policy {
 
     /// Whether it is a tenant's, so that a tenant may have another rate for a while.
     pub fn is_a_tenants(self) -> bool {
-        matches!(
-            self,
-            Self::Events | Self::EventsPerDay | Self::BytesPerMinute | Self::Tier | Self::ApiRequests
-        )
+        self == Self::Events || Self::OWN.contains(&self)
+    }
+}
+
+/// Something of each policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PerPolicy<T>([T; Policy::ALL.len()]);
+
+impl<T: Copy> PerPolicy<T> {
+    /// What `of` says of each.
+    pub fn from_fn(of: impl Fn(Policy) -> T) -> Self {
+        Self(std::array::from_fn(|n| of(Policy::ALL[n])))
+    }
+
+    /// That of one.
+    pub fn of(&self, policy: Policy) -> T {
+        self.0[policy as usize]
+    }
+
+    /// Sets that of one.
+    pub fn set(&mut self, policy: Policy, value: T) {
+        self.0[policy as usize] = value;
+    }
+}
+
+/// Rates that a tenant has for good in place of those of its plan and of the settings. As JSON an object of those that there are.
+pub type OwnRates = PerPolicy<Option<PolicyRate>>;
+
+impl OwnRates {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+}
+
+impl Serialize for OwnRates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Policy::ALL.iter().filter_map(|policy| Some((policy, self.of(*policy)?))))
+    }
+}
+
+impl<'de> Deserialize<'de> for OwnRates {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rates = BTreeMap::<Policy, PolicyRate>::deserialize(deserializer)?;
+        Ok(Self::from_fn(|policy| rates.get(&policy).copied()))
     }
 }
 
@@ -241,7 +288,7 @@ pub enum Configured {
 
 /// What is configured of each policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PolicyRates([Configured; Policy::ALL.len()]);
+pub struct PolicyRates(PerPolicy<Configured>);
 
 /// Why a text is no list of rates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -274,14 +321,14 @@ impl Default for PolicyRates {
             Policy::SourceIngest => rate(100, 60),
             Policy::PublicForm => rate(5, 3_600),
         };
-        Self(std::array::from_fn(|n| of(Policy::ALL[n])))
+        Self(PerPolicy::from_fn(of))
     }
 }
 
 impl PolicyRates {
     /// What is configured of one.
     pub fn of(&self, policy: Policy) -> Configured {
-        self.0[policy as usize]
+        self.0.of(policy)
     }
 
     /// Those that limit somebody.
@@ -304,8 +351,8 @@ impl FromStr for PolicyRates {
                 named.filter(|policy| *policy != Policy::Events && (off || *policy != Policy::Tier));
             let policy = settable.ok_or_else(|| BadRates::Unknown(name.trim().to_owned()))?;
             let read = |error| BadRates::Rate(part.to_owned(), error);
-            rates.0[policy as usize] =
-                if off { Configured::Off } else { Configured::Rate(rate.parse().map_err(read)?) };
+            let rate = if off { Configured::Off } else { Configured::Rate(rate.parse().map_err(read)?) };
+            rates.0.set(policy, rate);
         }
         Ok(rates)
     }
@@ -359,8 +406,20 @@ mod tests {
     fn names_are_read_back() {
         for policy in Policy::ALL {
             assert_eq!(Policy::from_name(policy.name()), Some(*policy));
+            assert_eq!(serde_json::to_value(policy).expect("JSON"), policy.name());
         }
         assert_eq!(Policy::from_name("nothing"), None);
+    }
+
+    #[test]
+    fn a_tenants_own_rates_are_read_back() {
+        let mut rates = OwnRates::default();
+        assert_eq!((rates.is_empty(), serde_json::to_string(&rates).expect("JSON")), (true, "{}".to_owned()));
+        rates.set(Policy::Tier, Some("7 / 10 s".parse().expect("a rate")));
+        let text = serde_json::to_string(&rates).expect("JSON");
+        assert_eq!(text, r#"{"tier":{"limit":7,"window":"10 s"}}"#);
+        assert_eq!(serde_json::from_str::<OwnRates>(&text).expect("reads back"), rates);
+        assert!(!rates.is_empty() && serde_json::from_str::<OwnRates>(r#"{"nothing":{}}"#).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::TenantId;
 use crate::plan::Plan;
-use crate::policy::{Override, Policy, PolicyRate};
+use crate::policy::{Configured, Override, OwnRates, PerPolicy, Policy, PolicyRate};
 use crate::time::Timestamp;
 
 /// A tenant as the store keeps it.
@@ -58,6 +58,16 @@ impl Tenant {
     /// The overrides in force.
     pub fn overrides_at(&self, now: Timestamp) -> impl Iterator<Item = &Override> {
         self.overrides.iter().filter(move |one| now < one.ends_at)
+    }
+
+    /// The rate that the tenant has under a policy while no override is in force; `configured` is for those that have no other.
+    pub fn rate_of(&self, policy: Policy, configured: Configured) -> Option<PolicyRate> {
+        match (self.quota.policies.of(policy), configured) {
+            (Some(own), _) => Some(own),
+            (None, Configured::Off) => None,
+            (None, Configured::Rate(rate)) => Some(rate),
+            (None, Configured::Tenants) => Some(self.plan.tier),
+        }
     }
 
     /// The rate that holds now in place of the one that this policy has otherwise.
@@ -162,6 +172,9 @@ pub struct QuotaChanges {
     /// See [`QuotaLimits::dlq_overflow`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dlq_overflow: Option<DlqOverflow>,
+    /// Rates of policies, but for events.
+    #[serde(skip_serializing_if = "OwnRates::is_empty")]
+    pub policies: OwnRates,
 }
 
 impl QuotaChanges {
@@ -199,6 +212,8 @@ pub struct QuotaPatch {
     pub max_endpoints: Option<Option<u32>>,
     /// See [`QuotaLimits::dlq_overflow`].
     pub dlq_overflow: Option<Option<DlqOverflow>>,
+    /// See [`QuotaChanges::policies`].
+    pub policies: PerPolicy<Option<Option<PolicyRate>>>,
 }
 
 impl QuotaPatch {
@@ -214,6 +229,9 @@ impl QuotaPatch {
             max_backlog: self.max_backlog.unwrap_or(quota.max_backlog),
             max_endpoints: self.max_endpoints.unwrap_or(quota.max_endpoints),
             dlq_overflow: self.dlq_overflow.unwrap_or(quota.dlq_overflow),
+            policies: OwnRates::from_fn(|policy| {
+                self.policies.of(policy).unwrap_or(quota.policies.of(policy))
+            }),
         }
     }
 }

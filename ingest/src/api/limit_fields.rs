@@ -2,12 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use fairhook_common::limits::{ENDPOINTS_MAX, QUOTA_MAX};
+use fairhook_common::limits::{ENDPOINTS_MAX, NAME_CHARS, QUOTA_MAX};
+use fairhook_common::policy::{PerPolicy, Policy, PolicyRate, WindowLength};
 use fairhook_common::tenant::{DlqOverflow, QuotaLimits, QuotaPatch};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::json::Fields;
+use super::json::{Fields, Read};
 use super::read;
 
 const OVERFLOWS: &[&str] = &["drop_oldest", "reject_new", "pause_endpoint"];
@@ -59,6 +61,49 @@ fn merge(fields: &mut Fields<'_>, null: Null, quota: &mut QuotaPatch) {
         Null::Refused => fields.set("dlq_overflow", overflow).map(Some),
     };
     quota.dlq_overflow = overflow.or(quota.dlq_overflow);
+}
+
+/// Rates of a tenant's own, by the names of policies; `null` goes back to what it has otherwise.
+pub(super) fn policies(value: &RawValue) -> Read<PerPolicy<Option<Option<PolicyRate>>>> {
+    let mut named = Fields::nested(value, String::new())?;
+    let mut changes = PerPolicy::default();
+    for policy in Policy::OWN {
+        changes.set(*policy, named.change(policy.name(), rate));
+    }
+    named.finish_nested(|| Some(changes))
+}
+
+/// `{limit, window}`.
+fn rate(value: &RawValue) -> Read<PolicyRate> {
+    let mut fields = Fields::nested(value, String::new())?;
+    let limit = fields.required("limit", read::integer(1..=QUOTA_MAX));
+    let window = fields.required("window", read::parsed(NAME_CHARS, str::parse::<WindowLength>));
+    fields.finish_nested(|| Some(PolicyRate { limit: limit?, window: window? }))
+}
+
+/// Rates that a tenant has while no override is in force; `null` where there is no limit.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PolicyRates)]
+pub(super) struct Rates {
+    /// Events in a day.
+    events_per_day: Option<PolicyRate>,
+    /// Bytes of requests that send events.
+    bytes_per_minute: Option<PolicyRate>,
+    /// Other calls from one address.
+    tier: Option<PolicyRate>,
+    /// Other calls in all.
+    api_requests: Option<PolicyRate>,
+}
+
+impl Rates {
+    pub(super) fn of(rate: impl Fn(Policy) -> Option<PolicyRate>) -> Self {
+        Self {
+            events_per_day: rate(Policy::EventsPerDay),
+            bytes_per_minute: rate(Policy::BytesPerMinute),
+            tier: rate(Policy::Tier),
+            api_requests: rate(Policy::ApiRequests),
+        }
+    }
 }
 
 /// How limits are shown. What happens to dead letters over theirs stands beside them.

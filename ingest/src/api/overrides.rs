@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairhook_common::key::Scope;
-use fairhook_common::limits::{NAME_CHARS, OVERRIDE_TTL, OVERRIDE_TTL_MAX};
+use fairhook_common::limits::{NAME_CHARS, OVERRIDE_TTL, OVERRIDE_TTL_MAX, QUOTA_MAX};
 use fairhook_common::policy::{Override, Policy, PolicyRate, WindowLength};
 use fairhook_common::store::Page;
 use fairhook_common::tenant::Tenant;
@@ -51,7 +51,7 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     let acting = named(&asked).await?;
     let policy = policy(&asked)?;
     let mut fields = body.fields()?;
-    let limit = fields.required("limit", read::integer(1..=asked.edge.settings.override_ceiling.into()));
+    let limit = fields.required("limit", read::integer(1..=highest(&asked, policy)));
     let window = fields.required("window", read::parsed(NAME_CHARS, str::parse::<WindowLength>));
     let ttl = fields.optional("ttl_s", read::integer(1..=OVERRIDE_TTL_MAX.as_secs()));
     let rate = fields.finish(|| Some(PolicyRate { limit: limit?, window: window? }))?;
@@ -78,6 +78,14 @@ pub(super) async fn delete(asked: Asked) -> Answer {
     }
     audit::override_ended(&asked.caller, &acting.tenant, policy);
     Ok(answer::nothing())
+}
+
+/// The highest limit that an override may have: the ceiling is one of events and calls.
+fn highest(asked: &Asked, policy: Policy) -> u64 {
+    match policy {
+        Policy::BytesPerMinute => QUOTA_MAX,
+        _ => asked.edge.settings.override_ceiling.into(),
+    }
 }
 
 /// A tenant's overrides in force, as they are shown.

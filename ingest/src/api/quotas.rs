@@ -34,7 +34,7 @@ pub(super) async fn get(asked: Asked) -> Answer {
 
 /// Change what a tenant may use
 ///
-/// The plan and limits in one step.
+/// The plan, limits and rates of policies in one step.
 #[utoipa::path(
     patch, path = "/quotas/{tenant}", operation_id = "changeQuota", tag = "Limits",
     security(("key" = ["quotas:write"])),
@@ -47,7 +47,8 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     let acting = asked.tenant(Scope::QuotasWrite).await?;
     let mut fields = body.fields()?;
     let plan = fields.set("plan", read::plan);
-    let quota = limit_fields::read(&mut fields, Null::PlansOwn);
+    let mut quota = limit_fields::read(&mut fields, Null::PlansOwn);
+    quota.policies = fields.set("policies", limit_fields::policies).unwrap_or_default();
     let changes = fields.finish(|| Some(TenantChanges { plan, quota, ..TenantChanges::default() }))?;
     let tenant = asked.edge.store.update_tenant(acting.id(), changes, asked.at).await?;
     audit::quota_changed(&asked.caller, &tenant);
@@ -70,6 +71,9 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Standing, Problem> {
         plan: tenant.plan.name.clone(),
         limits: limit_fields::Shown::of(&limits),
         dlq_overflow: limits.dlq_overflow,
+        policies: limit_fields::Rates::of(|policy| {
+            tenant.rate_of(policy, asked.edge.limiter.rates.of(policy))
+        }),
         current_usage: Usage {
             events_sent: sent,
             concurrent_deliveries: in_flight,
@@ -106,6 +110,7 @@ struct Standing {
     limits: limit_fields::Shown,
     /// What happens to a dead letter over the cap.
     dlq_overflow: DlqOverflow,
+    policies: limit_fields::Rates,
     current_usage: Usage,
     remaining: Remaining,
     /// Rates that hold for a while in place of the tenant's.

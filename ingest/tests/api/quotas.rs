@@ -44,6 +44,40 @@ async fn quotas_are_shown_changed_and_given_back_to_the_plan() {
     assert_eq!(full.problem(), (409, "limit_reached"));
 }
 
+#[tokio::test]
+async fn the_plan_and_rates_of_policies_change_in_one_step() {
+    let rig = Rig::limited("").await;
+    let (_, key) = rig.tenant("acme").await;
+    let shown = rig.call(&key, "GET /v1/quotas/acme", Value::Null).await.is(200);
+    let rate = |limit: u32, window: &str| json!({ "limit": limit, "window": window });
+    let of_starter = json!({ "tier": rate(50, "10 s"), "api_requests": rate(1_000, "1 min"), "events_per_day": null,
+                             "bytes_per_minute": null });
+    assert_eq!(shown.body["policies"], of_starter);
+
+    let changes = json!({ "plan": "pro", "policies": { "api_requests": rate(1, "1 h"), "events_per_day": rate(2, "1 d") } });
+    let changed = rig.call(ROOT, "PATCH /v1/quotas/acme", changes).await.is(200);
+    let policies = &changed.body["policies"];
+    assert_eq!((&changed.body["plan"], &policies["tier"]), (&json!("professional"), &rate(200, "10 s")));
+    assert_eq!((&policies["api_requests"], &policies["events_per_day"]), (&rate(1, "1 h"), &rate(2, "1 d")));
+    let event = async || rig.call(&key, "POST /v1/events", json!({ "type": "a.b", "payload": 1 })).await;
+    for _ in 0..2 {
+        assert!(event().await.is(202).header("ratelimit-policy").contains("\"events_per_day\";q=2;w=86400"));
+    }
+    assert_eq!(event().await.body["violated-policies"], json!(["events_per_day"]));
+
+    // An override comes before what the tenant has for good, and that comes back.
+    rig.call(ROOT, "PUT /v1/quotas/acme/overrides/events_per_day", rate(9, "1 d")).await.is(201);
+    event().await.is(202);
+    rig.call(ROOT, "DELETE /v1/quotas/acme/overrides/events_per_day", Value::Null).await.is(204);
+    assert_eq!(event().await.problem(), (429, "quota_exceeded"));
+
+    let back = json!({ "policies": { "events_per_day": null } });
+    let back = rig.call(ROOT, "PATCH /v1/quotas/acme", back).await.is(200);
+    let policies = &back.body["policies"];
+    assert_eq!((&policies["events_per_day"], &policies["api_requests"]), (&Value::Null, &rate(1, "1 h")));
+    event().await.is(202);
+}
+
 /// When the burst is used up there are fewer left than the second's events less those sent.
 #[tokio::test]
 async fn what_was_sent_is_counted_and_not_inferred_from_what_is_left() {
@@ -70,6 +104,11 @@ async fn bad_limits_change_nothing() {
         (json!({ "dlq_overflow": "drop" }), "/dlq_overflow"),
         (json!({ "max_dlq": 1, "burst": 1 }), "/max_dlq"),
         (json!({ "limits": { "bursts": 1 } }), "/limits/bursts"),
+        (json!({ "policies": { "tiers": null } }), "/policies/tiers"),
+        (json!({ "policies": { "events": { "limit": 1, "window": "1 s" } } }), "/policies/events"),
+        (json!({ "policies": { "tier": { "limit": 0, "window": "1 s" } } }), "/policies/tier/limit"),
+        (json!({ "policies": { "tier": { "limit": 1, "window": "0 s" } } }), "/policies/tier/window"),
+        (json!({ "policies": { "tier": { "limit": 1 } } }), "/policies/tier/window"),
     ] {
         let refused = rig.call(ROOT, "PATCH /v1/quotas/acme", body).await;
         assert_eq!((refused.problem(), refused.places()), ((400, "invalid_request"), vec![place]));

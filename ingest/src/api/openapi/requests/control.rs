@@ -205,6 +205,9 @@ pub struct QuotaChanges {
     /// The same limits, as answers have them.
     #[schema(nullable = false)]
     pub limits: Option<LimitChanges>,
+    /// Rates that the tenant has for good.
+    #[schema(nullable = false)]
+    pub policies: Option<PolicyChanges>,
     /// What changes.
     #[serde(flatten)]
     pub changes: LimitChanges,
@@ -227,6 +230,29 @@ pub struct LimitChanges {
     pub max_endpoints: Option<EndpointCount>,
     /// What happens to a dead letter over the cap.
     pub dlq_overflow: Option<DlqOverflow>,
+}
+
+/// Rates of policies; `null` goes back to what the tenant has otherwise.
+#[derive(ToSchema)]
+#[schema(example = json!({"tier": {"limit": 500, "window": "10 s"}, "events_per_day": null}))]
+pub struct PolicyChanges {
+    /// Events in a day.
+    pub events_per_day: Option<Rate>,
+    /// Bytes of requests that send events.
+    pub bytes_per_minute: Option<Rate>,
+    /// Other calls from one address.
+    pub tier: Option<Rate>,
+    /// Other calls in all.
+    pub api_requests: Option<Rate>,
+}
+
+/// So many in a window.
+#[derive(ToSchema)]
+pub struct Rate {
+    /// How many.
+    pub limit: SomeOf,
+    /// In which time.
+    pub window: WindowLength,
 }
 
 /// What changes of a plan; its limits stand beside each other or under `limits`.
