@@ -37,15 +37,14 @@ pub(super) async fn check(asked: Asked, body: Posted) -> Answer {
     let key = fields.required("key", read::text(limits::CHECK_KEY_CHARS));
     let cost = fields.optional("cost", read::integer(1..=u64::from(rate.limit)));
     let (key, cost) = fields.finish(|| Some((key?, cost.unwrap_or(1))))?;
-    let decision = asked.edge.limiter.take(policy, &Key::named(&key), rate, cost).await;
+    let mut decided = Decided::default();
+    let decision = decided.take(&asked.edge.limiter, policy, &Key::named(&key), rate, cost).await;
     let mut response = answer::ok(&View {
         allowed: decision.allowed,
         limit: decision.limit,
         remaining: decision.remaining,
         reset: decision.reset,
     });
-    let mut decided = Decided::default();
-    decided.add(policy, decision);
     decided.leave(&mut response);
     Ok(response)
 }

@@ -1,10 +1,11 @@
 //! Which policies guard which calls, and how callers are told.
 //!
-//! [`identify`] stands before every call: it finds out who calls and from where, refuses strangers within their own limits, and
-//! bounds how many requests of one tenant are under way. [`guarded`] puts policies before a route in one line. What was
+//! [`guarded`] stands before every call, put there in one line: it finds out who calls and from where, refuses strangers within
+//! their own limits, bounds how many requests of one tenant are under way, and asks the policies of its [`Guard`]. What was
 //! decided, here or by a handler, is collected in [`Decided`] and written into the answer's headers once, on the way out.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,10 +24,11 @@ use super::Edge;
 use super::auth::{self, Caller, Unknown};
 use super::client::{self, Peer};
 use super::problem::Problem;
-use crate::limiter::Decision;
 use crate::limiter::key::Key;
+use crate::limiter::shared::Patience;
+use crate::limiter::{Decision, Limiter};
 
-/// Who calls and from where; an extension of each request behind [`identify`].
+/// Who calls and from where; an extension of each request behind [`guarded`].
 #[derive(Debug, Clone)]
 pub struct Identified {
     /// Who.
@@ -37,27 +39,57 @@ pub struct Identified {
 
 /// What was decided about a request; an extension of its answer.
 #[derive(Debug, Clone, Default)]
-pub struct Decided(Vec<(Policy, Decision)>);
+pub struct Decided {
+    decisions: Vec<(Policy, Decision)>,
+    /// How long those who decide may still wait.
+    patience: Patience,
+}
 
 impl Decided {
     /// A policy's decision; a later one of the same takes the place of the earlier.
     pub fn add(&mut self, policy: Policy, decision: Decision) {
-        self.0.retain(|(decided, _)| *decided != policy);
-        self.0.push((policy, decision));
+        self.decisions.retain(|(decided, _)| *decided != policy);
+        self.decisions.push((policy, decision));
     }
 
-    /// Leaves it with an answer, beside what is there.
+    /// Takes `cost` of what `key` may ask at this rate.
+    pub async fn take(
+        &mut self,
+        limiter: &Limiter,
+        policy: Policy,
+        key: &Key,
+        rate: PolicyRate,
+        cost: u32,
+    ) -> Decision {
+        let decision = limiter.take(policy, key, rate, cost, &mut self.patience).await;
+        self.add(policy, decision);
+        decision
+    }
+
+    /// Takes one of a tenant's events per second.
+    pub async fn take_event(&mut self, limiter: &Limiter, tenant: &Tenant) -> Decision {
+        let decision = limiter.take_event(tenant.id, &tenant.limits(), &mut self.patience).await;
+        self.add(Policy::Events, decision);
+        decision
+    }
+
+    /// Leaves it with a handler's answer.
     pub fn leave(self, response: &mut Response) {
-        let mut there = response.extensions_mut().remove::<Self>().unwrap_or_default();
-        for (policy, decision) in self.0 {
-            there.add(policy, decision);
+        response.extensions_mut().insert(self);
+    }
+
+    /// With what a handler has left.
+    fn and(mut self, left: Option<Self>) -> Self {
+        for (policy, decision) in left.into_iter().flat_map(|left| left.decisions) {
+            self.add(policy, decision);
         }
-        response.extensions_mut().insert(there);
+        self
     }
 
     /// All policies in `RateLimit-Policy`, the tightest in `RateLimit` (draft-ietf-httpapi-ratelimit-headers) and `X-RateLimit-*`.
     fn write(&self, headers: &mut HeaderMap) {
-        let Some((tightest, decision)) = self.0.iter().min_by_key(|(_, decision)| decision.tightness())
+        let Some((tightest, decision)) =
+            self.decisions.iter().min_by_key(|(_, decision)| decision.tightness())
         else {
             return;
         };
@@ -65,16 +97,15 @@ impl Decided {
             headers.insert(HeaderName::from_static(name), value);
         };
         let text = |text: String| HeaderValue::try_from(text).expect("digits and fixed ASCII make a header");
-        let policies: Vec<String> = self
-            .0
-            .iter()
-            .map(|(policy, decision)| {
-                let whole = decision.window.as_secs() + u64::from(decision.window.subsec_nanos() > 0);
-                format!("\"{policy}\";q={};w={}", decision.limit, whole.max(1))
-            })
-            .collect();
+        let mut policies = String::with_capacity(64);
+        for (policy, decision) in &self.decisions {
+            let whole = decision.window.as_secs() + u64::from(decision.window.subsec_nanos() > 0);
+            let comma = if policies.is_empty() { "" } else { ", " };
+            // A String takes whatever is written.
+            let _ = write!(policies, "{comma}\"{policy}\";q={};w={}", decision.limit, whole.max(1));
+        }
         let (remaining, seconds) = (decision.remaining, decision.reset_seconds());
-        header("ratelimit-policy", text(policies.join(", ")));
+        header("ratelimit-policy", text(policies));
         header("ratelimit", text(format!("\"{tightest}\";r={remaining};t={seconds}")));
         header("x-ratelimit-limit", decision.limit.into());
         header("x-ratelimit-remaining", remaining.into());
@@ -114,77 +145,7 @@ impl Drop for OnItsWay {
     }
 }
 
-/// Finds out who calls. A stranger is refused, and sooner if it is a stranger often; a caller with a valid key is never
-/// refused for what others of its address do.
-pub async fn identify(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get().copied().unwrap_or(Peer::NONE);
-    let address = client::address(peer, request.headers(), &edge.settings.trusted_proxies);
-    let root = &edge.settings.operator_key;
-    let mut whose = None;
-    let mut response = match auth::authenticate(request.headers(), root, &edge.memory, Timestamp::now()).await
-    {
-        Ok(caller) => {
-            let tenant = caller.tenant();
-            whose = tenant;
-            let most = edge.settings.concurrent_requests;
-            let place = tenant.map(|tenant| edge.under_way.begin(tenant, most));
-            match place {
-                Some(None) => too_many_at_once(most).into_response(),
-                place => {
-                    request.extensions_mut().insert(Identified { caller, address });
-                    let response = next.run(request).await;
-                    drop(place);
-                    response
-                }
-            }
-        }
-        Err(Unknown::Stranger { problem, gave_a_key }) => stranger(&edge, address, problem, gave_a_key).await,
-        Err(Unknown::Failed(problem)) => problem.into_response(),
-    };
-    tell(&mut response, whose);
-    response
-}
-
-/// Writes what was decided about a request into its answer's headers, and leaves whose request it was for whoever counts
-/// answers.
-pub(super) fn tell(response: &mut Response, whose: Option<TenantId>) {
-    if let Some(decided) = response.extensions().get::<Decided>().cloned() {
-        decided.write(response.headers_mut());
-    }
-    if let Some(tenant) = whose {
-        response.extensions_mut().insert(tenant);
-    }
-}
-
-pub(super) fn too_many_at_once(most: usize) -> Problem {
-    let after = Duration::from_secs(1);
-    let (detail, limit) =
-        (format!("{most} requests of the tenant are under way"), u32::try_from(most).unwrap_or(u32::MAX));
-    Problem::quota(detail, "concurrent_requests", (limit, 0), (Timestamp::now().after(after), after))
-}
-
-/// A request without a valid key, or to a source that there is not; `problem` says why.
-pub(super) async fn stranger(edge: &Edge, address: IpAddr, problem: Problem, gave_a_key: bool) -> Response {
-    let policies: &[Policy] = match gave_a_key {
-        true => &[Policy::AuthFailures, Policy::Anonymous],
-        false => &[Policy::Anonymous],
-    };
-    let (mut decided, mut refused) = (Decided::default(), None);
-    for policy in policies {
-        let Configured::Rate(rate) = edge.limiter.rates.of(*policy) else { continue };
-        let decision = edge.limiter.take(*policy, &Key::address(address), rate, 1).await;
-        decided.add(*policy, decision);
-        if !decision.allowed {
-            refused = Some(over(*policy, &decision));
-            break;
-        }
-    }
-    let mut response = refused.unwrap_or(problem).into_response();
-    decided.leave(&mut response);
-    response
-}
-
-/// A guard before a route: these policies of the caller's tenant, in this order. Operators are not limited.
+/// A guard before routes: these policies of the caller's tenant, in this order. Operators are not limited.
 #[derive(Clone)]
 pub struct Guard {
     edge: Arc<Edge>,
@@ -198,20 +159,97 @@ impl Guard {
     }
 }
 
-/// Lets a request pass its guard, or refuses it. Routes take it by `route_layer(from_fn_with_state(guard, guarded))`.
+/// Lets a request pass its guard, or refuses it: routes take it by `route_layer(from_fn_with_state(guard, guarded))`. A stranger
+/// is refused, and sooner if it is a stranger often; a caller with a valid key is never refused for what others of its address do.
 pub async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let (identified, mut decided) = (request.extensions().get().cloned(), Decided::default());
-    let mut response = match pass(&guard, identified, &mut decided).await {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+    let edge = &guard.edge;
+    let peer = request.extensions().get().copied().unwrap_or(Peer::NONE);
+    let address = client::address(peer, request.headers(), &edge.settings.trusted_proxies);
+    let root = &edge.settings.operator_key;
+    let (mut whose, mut decided) = (None, Decided::default());
+    let mut response = match auth::authenticate(request.headers(), root, &edge.memory, Timestamp::now()).await
+    {
+        Ok(caller) => {
+            whose = caller.tenant();
+            let identified = Identified { caller, address };
+            answer(&guard, identified, request, next, &mut decided).await
+        }
+        Err(Unknown::Stranger { problem, gave_a_key }) => {
+            stranger(edge, address, problem, gave_a_key, &mut decided).await.into_response()
+        }
+        Err(Unknown::Failed(problem)) => problem.into_response(),
     };
-    decided.leave(&mut response);
+    tell(&mut response, decided, whose);
     response
 }
 
-async fn pass(guard: &Guard, identified: Option<Identified>, decided: &mut Decided) -> Result<(), Problem> {
-    let Some(Identified { caller, address }) = identified else { return Ok(()) };
-    let Some(id) = caller.tenant() else { return Ok(()) };
+/// Writes what was decided about a request, here and by its handler, into its answer's headers, and leaves whose request it was
+/// for whoever counts answers.
+pub(super) fn tell(response: &mut Response, decided: Decided, whose: Option<TenantId>) {
+    decided.and(response.extensions_mut().remove()).write(response.headers_mut());
+    if let Some(tenant) = whose {
+        response.extensions_mut().insert(tenant);
+    }
+}
+
+/// The answer to somebody who is known.
+async fn answer(
+    guard: &Guard,
+    identified: Identified,
+    mut request: Request,
+    next: Next,
+    decided: &mut Decided,
+) -> Response {
+    let most = guard.edge.settings.concurrent_requests;
+    let tenant = identified.caller.tenant();
+    let place = tenant.map(|tenant| guard.edge.under_way.begin(tenant, most));
+    if matches!(place, Some(None)) {
+        return too_many_at_once(most).into_response();
+    }
+    if let Some(tenant) = tenant
+        && let Err(problem) = pass(guard, tenant, identified.address, decided).await
+    {
+        return problem.into_response();
+    }
+    request.extensions_mut().insert(identified);
+    let response = next.run(request).await;
+    drop(place);
+    response
+}
+
+pub(super) fn too_many_at_once(most: usize) -> Problem {
+    let after = Duration::from_secs(1);
+    let (detail, limit) =
+        (format!("{most} requests of the tenant are under way"), u32::try_from(most).unwrap_or(u32::MAX));
+    Problem::quota(detail, "concurrent_requests", (limit, 0), (Timestamp::now().after(after), after))
+}
+
+/// What to answer to a request without a valid key, or to a source that there is not; `problem` says why.
+pub(super) async fn stranger(
+    edge: &Edge,
+    address: IpAddr,
+    problem: Problem,
+    gave_a_key: bool,
+    decided: &mut Decided,
+) -> Problem {
+    let policies: &[Policy] = match gave_a_key {
+        true => &[Policy::AuthFailures, Policy::Anonymous],
+        false => &[Policy::Anonymous],
+    };
+    for policy in policies {
+        let Configured::Rate(rate) = edge.limiter.rates.of(*policy) else { continue };
+        if let Err(refused) = take_of(edge, *policy, &Key::address(address), rate, 1, decided).await {
+            return refused;
+        }
+    }
+    problem
+}
+
+/// Whether the guard's policies let a request of this tenant from this address pass.
+async fn pass(guard: &Guard, id: TenantId, address: IpAddr, decided: &mut Decided) -> Result<(), Problem> {
+    if guard.policies.is_empty() {
+        return Ok(());
+    }
     let Some(tenant) = guard.edge.memory.tenant(&TenantRef::Id(id)).await? else { return Ok(()) };
     let (edge, now) = (&guard.edge, Timestamp::now());
     for policy in guard.policies {
@@ -248,21 +286,13 @@ pub async fn take_of(
     cost: u32,
     decided: &mut Decided,
 ) -> Result<(), Problem> {
-    let decision = edge.limiter.take(policy, key, rate, cost.min(rate.limit)).await;
-    decided.add(policy, decision);
+    let decision = decided.take(&edge.limiter, policy, key, rate, cost.min(rate.limit)).await;
     if decision.allowed { Ok(()) } else { Err(over(policy, &decision)) }
 }
 
 /// What a tenant may ask under a policy that counts in a window; `None`: it is off, and not overridden.
 fn rate_of(edge: &Edge, policy: Policy, tenant: &Tenant, now: Timestamp) -> Option<PolicyRate> {
-    if let Some(rate) = tenant.override_of(policy, now) {
-        return Some(rate);
-    }
-    match edge.limiter.rates.of(policy) {
-        Configured::Off => None,
-        Configured::Rate(rate) => Some(rate),
-        Configured::Tenants => Some(tenant.plan.tier),
-    }
+    tenant.override_of(policy, now).or_else(|| tenant.rate_of(policy, edge.limiter.rates.of(policy)))
 }
 
 /// Too much was asked.

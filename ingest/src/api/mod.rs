@@ -60,7 +60,7 @@ use crate::admission::AdmissionHandle;
 use crate::analytics::Recorder;
 use crate::limiter::Limiter;
 use crate::{IngestSettings, Parts};
-use limiting::{Guard, UnderWay, guarded, identify};
+use limiting::{Guard, UnderWay, guarded};
 use memory::Memory;
 use observe::{Observed, observe};
 use problem::{Code, Problem};
@@ -129,17 +129,21 @@ pub(crate) fn router(
 
 /// Open to anybody, and all the rest.
 fn routes(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
-    Router::from(open()).merge(calls(edge).route_layer(from_fn_with_state(Arc::clone(edge), identify)))
+    Router::from(open()).merge(calls(edge))
 }
 
 /// What needs a key. Sending events is limited by the event (`gate`), everything else by the call.
 fn calls(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
-    let guard = Guard::new(edge, &[Policy::ApiRequests, Policy::Tier]);
+    let by_the_call = Guard::new(edge, &[Policy::ApiRequests, Policy::Tier]);
     let others = Router::from(of_operators())
         .nest("/tenants/{tenant}", of_a_tenant().into())
         .merge(Router::from(of_a_tenant()))
-        .route_layer(from_fn_with_state(guard, guarded));
-    others.nest("/tenants/{tenant}", sending().into()).merge(Router::from(sending()))
+        .route_layer(from_fn_with_state(by_the_call, guarded));
+    let sending = Router::new()
+        .nest("/tenants/{tenant}", sending().into())
+        .merge(Router::from(sending()))
+        .route_layer(from_fn_with_state(Guard::new(edge, &[]), guarded));
+    others.merge(sending)
 }
 
 /// The same routes as they are described.

@@ -83,7 +83,7 @@ struct Sent {
     ])))
 )]
 pub(super) async fn take(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let (mut whose, at) = (None, Timestamp::now());
+    let (mut whose, mut decided, at) = (None, Decided::default(), Timestamp::now());
     let mut response = match known(&edge, request.uri().path()).await {
         Ok(Some((source, tenant))) => {
             whose = Some(tenant.id);
@@ -96,11 +96,12 @@ pub(super) async fn take(State(edge): State<Arc<Edge>>, request: Request) -> Res
         Ok(None) => {
             let peer = request.extensions().get().copied().unwrap_or(Peer::NONE);
             let address = client::address(peer, request.headers(), &edge.settings.trusted_proxies);
-            limiting::stranger(&edge, address, Problem::not_found("source"), false).await
+            let unknown = Problem::not_found("source");
+            limiting::stranger(&edge, address, unknown, false, &mut decided).await.into_response()
         }
         Err(problem) => problem.into_response(),
     };
-    limiting::tell(&mut response, whose);
+    limiting::tell(&mut response, decided, whose);
     response
 }
 

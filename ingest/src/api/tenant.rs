@@ -178,7 +178,7 @@ impl FromRequestParts<Arc<Edge>> for Asked {
         let at = Timestamp::now();
         let identified = parts.extensions.get::<Identified>().cloned();
         let Identified { caller, address } = identified.ok_or_else(|| {
-            tracing::error!("a route does not stand behind `identify`");
+            tracing::error!("a route is not `guarded`");
             Problem::new(Code::Internal, "the request could not be answered; the log says why")
         })?;
         // For the body, which is read behind this.

@@ -1,6 +1,6 @@
 //! What was decided, as callers are shown it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairhook_common::time::Timestamp;
 
@@ -11,6 +11,22 @@ pub struct Now {
     pub monotonic: Duration,
     /// The wall clock.
     pub wall: Timestamp,
+}
+
+/// Where the clock that never steps begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// It begins now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Both clocks, now.
+    pub fn now(&self) -> Now {
+        Now { monotonic: self.0.elapsed(), wall: Timestamp::now() }
+    }
 }
 
 /// What was decided about one request under one policy, and what the caller is shown.

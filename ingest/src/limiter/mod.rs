@@ -31,10 +31,10 @@ use tokio::task::JoinSet;
 
 use self::events::Quotas;
 use self::key::Key;
-use self::shared::{Shared, Sharing};
+use self::shared::{Patience, Shared, Sharing};
 use self::windows::Windows;
 
-pub use self::decision::{Decision, Now};
+pub use self::decision::{Clock, Decision, Now};
 
 /// What decides about all policies.
 pub struct Limiter {
@@ -101,15 +101,27 @@ impl Limiter {
     }
 
     /// Takes `cost` of what `key` may ask under `policy`, or nothing of it.
-    pub async fn take(&self, policy: Policy, key: &Key, rate: PolicyRate, cost: u32) -> Decision {
-        let decision = self.windows.take(policy, key, rate, cost).await;
+    pub async fn take(
+        &self,
+        policy: Policy,
+        key: &Key,
+        rate: PolicyRate,
+        cost: u32,
+        patience: &mut Patience,
+    ) -> Decision {
+        let decision = self.windows.take(policy, key, rate, cost, patience).await;
         self.count(policy, &decision);
         decision
     }
 
     /// Takes one of a tenant's events per second.
-    pub async fn take_event(&self, tenant: TenantId, limits: &QuotaLimits) -> Decision {
-        let decision = self.events.take(tenant, limits).await;
+    pub async fn take_event(
+        &self,
+        tenant: TenantId,
+        limits: &QuotaLimits,
+        patience: &mut Patience,
+    ) -> Decision {
+        let decision = self.events.take(tenant, limits, patience).await;
         self.count(Policy::Events, &decision);
         decision
     }

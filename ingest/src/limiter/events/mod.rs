@@ -5,22 +5,19 @@ pub(super) mod allowance;
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use fairhook_common::ids::TenantId;
 use fairhook_common::limits;
 use fairhook_common::policy::Policy;
 use fairhook_common::tenant::QuotaLimits;
-use fairhook_common::time::Timestamp;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, watch};
-use tokio::time::timeout_at;
 
 use super::key::Key;
-use super::shared::Shared;
-use super::shared::lease::Window;
-use super::{Decision, Now};
+use super::shared::lease::{Grant, Window};
+use super::shared::{Patience, Question, Shared};
+use super::{Clock, Decision, Now};
 use allowance::Allowance;
 
 /// What a tenant may send.
@@ -47,7 +44,7 @@ struct Account {
 
 /// The allowances of the tenants that send.
 pub struct Quotas {
-    origin: Instant,
+    clock: Clock,
     accounts: Cache<TenantId, Arc<Account>>,
     ingests: watch::Receiver<usize>,
     shared: Option<Arc<Shared>>,
@@ -62,28 +59,28 @@ impl Quotas {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(limits::QUOTA_IDLE)
             .build();
-        Self { origin: Instant::now(), accounts, ingests, shared }
+        Self { clock: Clock::start(), accounts, ingests, shared }
     }
 
     /// Both clocks, now.
     pub fn now(&self) -> Now {
-        Now { monotonic: self.origin.elapsed(), wall: Timestamp::now() }
+        self.clock.now()
     }
 
-    /// Takes a token for one event of `tenant`. Other limits than last time begin with full tokens. Waits for Redis for at
-    /// most `limits::REDIS_BUDGET`, and for nothing else.
-    pub async fn take(&self, tenant: TenantId, limits: &QuotaLimits) -> Decision {
-        match self.take_leased(tenant, Rate::from(limits)).await {
-            Some(decision) => decision,
-            None => self.take_share(tenant, limits, self.now()),
+    /// Takes a token for one event of `tenant`. Other limits than last time begin with full tokens. Waits for Redis as
+    /// `patience` allows, and for nothing else.
+    pub async fn take(&self, tenant: TenantId, limits: &QuotaLimits, patience: &mut Patience) -> Decision {
+        if let Some(shared) = &self.shared {
+            if let Some(decision) = self.take_leased(shared, tenant, limits.into(), patience).await {
+                return decision;
+            }
+            shared.count_share();
         }
+        self.take_share(tenant, limits, self.now())
     }
 
     /// Takes a token of this ingest's own share.
     pub fn take_share(&self, tenant: TenantId, limits: &QuotaLimits, now: Now) -> Decision {
-        if let Some(shared) = &self.shared {
-            shared.count_share();
-        }
         self.with(tenant, Rate::from(limits), now, |allowance| allowance.take(now))
     }
 
@@ -99,27 +96,21 @@ impl Quotas {
         account.map_or(0, |account| locked(&account.allowance).sent(now))
     }
 
-    /// `None`: Redis is away, or does not answer in time; the share decides.
-    async fn take_leased(&self, tenant: TenantId, rate: Rate) -> Option<Decision> {
-        let shared = self.shared.as_ref().filter(|shared| shared.answers())?;
-        let now = self.now();
-        let account = self.account(tenant, rate, now);
+    async fn take_leased(
+        &self,
+        shared: &Shared,
+        tenant: TenantId,
+        rate: Rate,
+        patience: &mut Patience,
+    ) -> Option<Decision> {
+        let account = self.account(tenant, rate, self.now());
+        let question = Question { asking: &account.asking, window: Window::from(rate), cost: 1 };
         let spend = |now| self.fitted(&account, rate, now, |allowance| allowance.take_leased(now));
-        if let Some(decision) = spend(now) {
-            return Some(decision);
-        }
-        let deadline = tokio::time::Instant::now() + limits::REDIS_BUDGET;
-        let _asking = timeout_at(deadline - limits::REDIS_ANSWER, account.asking.lock()).await.ok()?;
-        let asked_at = self.now();
-        if let Some(decision) = spend(asked_at) {
-            return Some(decision);
-        }
-        let window = Window::from(rate);
-        let grant =
-            shared.lease(&window.key(Policy::Events, &Key::tenant(tenant)), &window, 1, deadline).await?;
-        let now = self.now();
-        let take = |allowance: &mut Allowance| allowance.take_granted(&grant, asked_at.monotonic, now);
-        Some(self.fitted(&account, rate, now, take))
+        let learn = |grant: &Grant, asked_at, now| {
+            self.fitted(&account, rate, now, |allowance| allowance.take_granted(grant, asked_at, now))
+        };
+        let name = |window: &Window| window.key(Policy::Events, &Key::tenant(tenant));
+        shared.take(question, name, (patience, self.clock), spend, learn).await
     }
 
     fn with<T>(&self, tenant: TenantId, rate: Rate, now: Now, ask: impl FnOnce(&mut Allowance) -> T) -> T {

@@ -1,4 +1,5 @@
 use fairhook_common::tenant::DlqOverflow;
+use fairhook_common::time::Timestamp;
 use proptest::prelude::*;
 use uuid::Uuid;
 

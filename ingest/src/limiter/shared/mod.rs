@@ -8,17 +8,19 @@ mod line;
 mod redis;
 
 use std::sync::Arc;
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Began};
 
 use fairhook_common::health::Health;
+use fairhook_common::limits;
 use fairhook_common::metrics::Families;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::time::Timestamp;
 use prometheus::{Histogram, IntCounter};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::decision::{Clock, Decision, Now};
 use lease::{Grant, Window};
 use line::Line;
 
@@ -38,6 +40,26 @@ impl Sharing {
     pub fn alone() -> Self {
         Self { ingests: watch::channel(1).1, redis: None }
     }
+}
+
+/// How long one request waits for Redis, whatever number of policies decide about it. It begins with the first question.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Patience(Option<Instant>);
+
+impl Patience {
+    fn ends(&mut self) -> Instant {
+        *self.0.get_or_insert_with(|| Instant::now() + limits::REDIS_BUDGET)
+    }
+}
+
+/// What is asked of Redis when leased tokens are used up.
+pub struct Question<'a> {
+    /// Held by the one that asks; the others of its key wait for it, and find what it got.
+    pub asking: &'a Mutex<()>,
+    /// The limit.
+    pub window: Window,
+    /// What the request takes of it.
+    pub cost: u32,
 }
 
 /// Leases of tokens out of Redis.
@@ -111,11 +133,42 @@ impl Shared {
         self.metrics.shares.inc();
     }
 
-    /// Asks for tokens of the limit that is kept under `key`: a batch, of use if it pays `cost`. `None`: there was no answer until
-    /// `deadline`, or no connection.
-    pub async fn lease(&self, key: &str, window: &Window, cost: u32, deadline: Instant) -> Option<Grant> {
+    /// Spends leased tokens by `spend`, and asks for more when that is needed: `learn` takes the grant to a question of a moment.
+    /// The limit is kept under `key`. `None`: Redis is away or `patience` is at its end, and the share decides.
+    pub async fn take(
+        &self,
+        question: Question<'_>,
+        key: impl FnOnce(&Window) -> String,
+        (patience, clock): (&mut Patience, Clock),
+        spend: impl Fn(Now) -> Option<Decision>,
+        learn: impl FnOnce(&Grant, Duration, Now) -> Decision,
+    ) -> Option<Decision> {
+        if !self.answers() {
+            return None;
+        }
+        if let Some(decision) = spend(clock.now()) {
+            return Some(decision);
+        }
+        let Question { asking, window, cost } = question;
+        let deadline = patience.ends();
+        let latest = deadline - limits::REDIS_ANSWER;
+        let _asking = timeout_at(latest, asking.lock()).await.ok()?;
+        let asked_at = clock.now();
+        if let Some(decision) = spend(asked_at) {
+            return Some(decision);
+        }
+        // Asked with no time for an answer, Redis would be called away for it.
+        if Instant::now() > latest {
+            return None;
+        }
+        let grant = self.lease(&key(&window), &window, cost, deadline).await?;
+        Some(learn(&grant, asked_at.monotonic, clock.now()))
+    }
+
+    /// Asks for a batch of tokens, of use if it pays `cost`. `None`: there was no answer until `deadline`, or no connection.
+    async fn lease(&self, key: &str, window: &Window, cost: u32, deadline: Instant) -> Option<Grant> {
         let (connection, number) = self.line.connection()?;
-        let began = Clock::now();
+        let began = Began::now();
         let asked = redis::lease(connection, key, window, (cost, window.batch().max(cost)));
         let why = match timeout_at(deadline, asked).await {
             Ok(Ok(grant)) => {

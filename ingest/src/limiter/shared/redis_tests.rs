@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::lease::{Grant, Window};
 use super::simulation_tests::{Dice, Twin};
-use super::{RedisAddress, Shared};
+use super::{Patience, RedisAddress, Shared};
 use crate::limiter::events::{self, Quotas, Rate};
 use crate::limiter::key::Key;
 use crate::limiter::windows::Windows;
@@ -128,7 +128,7 @@ impl Rig {
                 while Instant::now() < end {
                     ticks.tick().await;
                     let asked = Instant::now();
-                    let decision = ingest.take(tenant, &limits).await;
+                    let decision = ingest.take(tenant, &limits, &mut Patience::default()).await;
                     longest = longest.max(asked.elapsed());
                     passed.fetch_add(u32::from(decision.allowed), Ordering::Relaxed);
                 }
@@ -196,7 +196,8 @@ async fn three_ingests_keep_one_window_and_their_shares_without_redis() {
             if began >= end {
                 break;
             }
-            let decision = windows[asked % 3].take(Policy::ApiRequests, &key, rate, 1).await;
+            let decision =
+                windows[asked % 3].take(Policy::ApiRequests, &key, rate, 1, &mut Patience::default()).await;
             longest = longest.max(began.elapsed());
             passed += u32::from(decision.allowed);
         }
@@ -217,11 +218,13 @@ async fn the_burst_is_one_for_all_ingests() {
     let began = Instant::now();
     let mut passed = 0;
     for event in 0..1_200 {
-        passed += u32::from(rig.ingests[event % 3].take(rig.tenant, &rig.limits).await.allowed);
+        passed += u32::from(
+            rig.ingests[event % 3].take(rig.tenant, &rig.limits, &mut Patience::default()).await.allowed,
+        );
     }
     let most = 301 + 10 * began.elapsed().as_secs() as u32 + 10;
     assert!((297..=most).contains(&passed), "{passed} of a burst of 300");
-    let refused = rig.ingests[0].take(rig.tenant, &rig.limits).await;
+    let refused = rig.ingests[0].take(rig.tenant, &rig.limits, &mut Patience::default()).await;
     assert!(
         !refused.allowed && refused.limit == 10 && refused.reset_after <= Duration::from_secs(2),
         "{refused:?}"
@@ -272,7 +275,9 @@ async fn a_crowd_of_one_key_does_not_call_redis_away() {
         let mut crowd = JoinSet::new();
         for _ in 0..2_000 {
             let (windows, key) = (windows.clone(), key.clone());
-            crowd.spawn(async move { windows.take(Policy::BytesPerMinute, &key, rate, 1_001).await });
+            crowd.spawn(async move {
+                windows.take(Policy::BytesPerMinute, &key, rate, 1_001, &mut Patience::default()).await
+            });
         }
         crowd.join_all().await;
         assert!(rig.shared[0].metrics.shares.get() > before.1, "the crowd is too small for this machine");
@@ -282,6 +287,20 @@ async fn a_crowd_of_one_key_does_not_call_redis_away() {
         timeout(Duration::from_secs(10), rig.shared[0].line.becomes(true)).await.expect("Redis answers");
     }
     panic!("Redis was called away each time");
+}
+
+/// All policies that decide about a request have one time for Redis: what is left of it when another has waited may be none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_has_waited_long_enough_asks_no_more() {
+    let rig = Rig::start(1, 1).await;
+    let windows = Windows::new(rig.known.subscribe(), Some(rig.shared[0].clone()));
+    let (rate, key) = ("3 / 1 h".parse().expect("a rate"), Key::tenant(rig.tenant));
+    let told = || (rig.shared[0].metrics.round_trips.get_sample_count(), rig.shared[0].metrics.shares.get());
+    let (asked, shares) = told();
+    let mut patience = Patience(Some(Instant::now()));
+    assert!(windows.take(Policy::EventsPerDay, &key, rate, 1, &mut patience).await.allowed);
+    assert!(rig.ingests[0].take(rig.tenant, &rig.limits, &mut patience).await.allowed);
+    assert_eq!((told(), rig.errors(), rig.away()), ((asked, shares + 2), 0, 0));
 }
 
 /// Whoever waits for another one's question waits no longer than for its own.
@@ -294,7 +313,7 @@ async fn a_crowd_waits_no_longer_than_one() {
         let (ingest, tenant, limits) = (rig.ingests[0].clone(), rig.tenant, rig.limits);
         crowd.spawn(async move {
             let asked = Instant::now();
-            ingest.take(tenant, &limits).await;
+            ingest.take(tenant, &limits, &mut Patience::default()).await;
             asked.elapsed()
         });
     }

@@ -5,19 +5,17 @@ mod account;
 pub mod counter;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use fairhook_common::limits;
 use fairhook_common::policy::{Policy, PolicyRate};
-use fairhook_common::time::Timestamp;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, watch};
-use tokio::time::timeout_at;
 
 use super::key::{Key, Origin};
-use super::shared::Shared;
-use super::{Decision, Now};
+use super::shared::lease::{Grant, Window};
+use super::shared::{Patience, Question, Shared};
+use super::{Clock, Decision, Now};
 use account::Account;
 
 /// What is remembered of a key that asks.
@@ -29,7 +27,7 @@ struct Entry {
 
 /// The accounts of those that ask.
 pub struct Windows {
-    origin: Instant,
+    clock: Clock,
     /// Of each of [`Origin::ALL`].
     entries: [Cache<(Policy, Key), Arc<Entry>>; Origin::ALL.len()],
     ingests: watch::Receiver<usize>,
@@ -46,50 +44,40 @@ impl Windows {
                 .time_to_idle(limits::LIMITER_IDLE)
                 .build()
         });
-        Self { origin: Instant::now(), entries, ingests, shared }
-    }
-
-    /// Both clocks, now.
-    pub fn now(&self) -> Now {
-        Now { monotonic: self.origin.elapsed(), wall: Timestamp::now() }
+        Self { clock: Clock::start(), entries, ingests, shared }
     }
 
     /// Takes `cost` of what `key` may ask under `policy`, or nothing of it. Another rate than last time counts what was taken
-    /// before, here; in Redis each rate is a count of its own. Waits for Redis for at most `limits::REDIS_BUDGET`, and for nothing else.
-    pub async fn take(&self, policy: Policy, key: &Key, rate: PolicyRate, cost: u32) -> Decision {
-        match self.take_leased(policy, key, rate, cost).await {
-            Some(decision) => decision,
-            None => self.take_share(policy, key, rate, cost, self.now()),
-        }
-    }
-
-    /// Takes it of this ingest's own share.
-    pub fn take_share(&self, policy: Policy, key: &Key, rate: PolicyRate, cost: u32, now: Now) -> Decision {
+    /// before, here; in Redis each rate is a count of its own. Waits for Redis as `patience` allows, and for nothing else.
+    pub async fn take(
+        &self,
+        policy: Policy,
+        key: &Key,
+        rate: PolicyRate,
+        cost: u32,
+        patience: &mut Patience,
+    ) -> Decision {
+        let entry = self.entry(policy, key, rate);
         if let Some(shared) = &self.shared {
+            let question = Question { asking: &entry.asking, window: account::whole(rate), cost };
+            let spend = |now| self.fitted(&entry, rate, now, |account| account.take_leased(cost, now));
+            let learn = |grant: &Grant, asked_at, now| {
+                self.fitted(&entry, rate, now, |account| account.take_granted(grant, cost, asked_at, now))
+            };
+            let name = |window: &Window| window.key(policy, key);
+            if let Some(decision) = shared.take(question, name, (patience, self.clock), spend, learn).await {
+                return decision;
+            }
             shared.count_share();
         }
-        self.fitted(&self.entry(policy, key, rate), rate, now, |account| account.take(cost, now))
+        let now = self.clock.now();
+        self.fitted(&entry, rate, now, |account| account.take(cost, now))
     }
 
-    /// `None`: Redis is away, or does not answer in time; the share decides.
-    async fn take_leased(&self, policy: Policy, key: &Key, rate: PolicyRate, cost: u32) -> Option<Decision> {
-        let shared = self.shared.as_ref().filter(|shared| shared.answers())?;
-        let entry = self.entry(policy, key, rate);
-        let spend = |now| self.fitted(&entry, rate, now, |account| account.take_leased(cost, now));
-        if let Some(decision) = spend(self.now()) {
-            return Some(decision);
-        }
-        let deadline = tokio::time::Instant::now() + limits::REDIS_BUDGET;
-        let _asking = timeout_at(deadline - limits::REDIS_ANSWER, entry.asking.lock()).await.ok()?;
-        let asked_at = self.now();
-        if let Some(decision) = spend(asked_at) {
-            return Some(decision);
-        }
-        let window = account::whole(rate);
-        let grant = shared.lease(&window.key(policy, key), &window, cost, deadline).await?;
-        let now = self.now();
-        let take = |account: &mut Account| account.take_granted(&grant, cost, asked_at.monotonic, now);
-        Some(self.fitted(&entry, rate, now, take))
+    /// What a caller is shown when nothing is taken: what is left of this ingest's share.
+    pub fn peek(&self, policy: Policy, key: &Key, rate: PolicyRate) -> Decision {
+        let now = self.clock.now();
+        self.fitted(&self.entry(policy, key, rate), rate, now, |account| account.take(0, now))
     }
 
     fn entry(&self, policy: Policy, key: &Key, rate: PolicyRate) -> Arc<Entry> {
