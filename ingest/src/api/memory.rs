@@ -4,6 +4,7 @@
 //! Changes are looked for at each look-up instead of by a task, so that a caller who was told of its own change always
 //! finds it in force. What was not found is remembered too: a stranger's guesses must not become reads of the store.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fairhook_common::ids::{KeyId, TenantId};
@@ -27,24 +28,22 @@ pub struct Memory {
     keys: Cache<KeyId, (Stamp, Option<Arc<ApiKey>>)>,
     tenants: Cache<TenantRef, (Stamp, Option<Arc<Tenant>>)>,
     sources: Cache<TokenHash, (Stamp, Option<Arc<Source>>)>,
-    changes: Changes,
+    changes: Mutex<Changes>,
 }
 
 impl Memory {
     /// Nothing remembered yet.
     pub fn new(store: SharedStore) -> Self {
-        let changes = Changes::new(store.changes());
+        let changes = Mutex::new(Changes::new(store.changes()));
         Self { store, keys: bounded(), tenants: bounded(), sources: bounded(), changes }
     }
 
     /// The key of this id, revoked and expired ones too.
     pub async fn key(&self, id: KeyId) -> Result<Option<Arc<ApiKey>>, StoreError> {
-        let stamp = self.changes.observe();
-        if let Some((read, key)) = self.keys.get(&id)
-            && self.changes.still_holds(read, key.as_ref().map(|key| key.tenant))
-        {
-            return Ok(key);
-        }
+        let stamp = match self.still(self.keys.get(&id), |key| key.tenant) {
+            Ok(key) => return Ok(key),
+            Err(stamp) => stamp,
+        };
         let key = self.store.find_key(id).await?.map(Arc::new);
         self.keys.insert(id, (stamp, key.clone()));
         Ok(key)
@@ -52,12 +51,10 @@ impl Memory {
 
     /// The tenant of this name, one that is being deleted too.
     pub async fn tenant(&self, named: &TenantRef) -> Result<Option<Arc<Tenant>>, StoreError> {
-        let stamp = self.changes.observe();
-        if let Some((read, tenant)) = self.tenants.get(named)
-            && self.changes.still_holds(read, tenant.as_ref().map(|tenant| Some(tenant.id)))
-        {
-            return Ok(tenant);
-        }
+        let stamp = match self.still(self.tenants.get(named), |tenant| Some(tenant.id)) {
+            Ok(tenant) => return Ok(tenant),
+            Err(stamp) => stamp,
+        };
         let tenant = self.store.find_tenant(named).await?.map(Arc::new);
         self.tenants.insert(named.clone(), (stamp, tenant.clone()));
         Ok(tenant)
@@ -65,15 +62,27 @@ impl Memory {
 
     /// The source whose token has this hash, a paused one too.
     pub async fn source(&self, token: TokenHash) -> Result<Option<Arc<Source>>, StoreError> {
-        let stamp = self.changes.observe();
-        if let Some((read, source)) = self.sources.get(&token)
-            && self.changes.still_holds(read, source.as_ref().map(|source| Some(source.tenant)))
-        {
-            return Ok(source);
-        }
+        let stamp = match self.still(self.sources.get(&token), |source| Some(source.tenant)) {
+            Ok(source) => return Ok(source),
+            Err(stamp) => stamp,
+        };
         let source = self.store.find_source_by_token(token).await?.map(Arc::new);
         self.sources.insert(token, (stamp, source.clone()));
         Ok(source)
+    }
+
+    /// What is remembered, if it still holds; else the stamp for what is read now.
+    fn still<V>(
+        &self,
+        remembered: Option<(Stamp, Option<Arc<V>>)>,
+        owner: impl FnOnce(&V) -> Owner,
+    ) -> Result<Option<Arc<V>>, Stamp> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = changes.observe();
+        match remembered {
+            Some((read, value)) if changes.still_holds(read, value.as_deref().map(owner)) => Ok(value),
+            _ => Err(stamp),
+        }
     }
 }
 
@@ -88,57 +97,51 @@ where
 /// Which changes came, on a clock that each change advances. An object read at a stamp holds unless its owner changed
 /// later; a stamp is taken before the read, so that a change during the read counts.
 struct Changes {
-    seen: Mutex<Seen>,
-    /// When each owner last changed. An entry may go as soon as whatever was read before it is forgotten.
-    owners: Cache<Owner, Stamp>,
-}
-
-struct Seen {
     receiver: broadcast::Receiver<Change>,
     clock: Stamp,
-    /// Some changes were missed: nothing read before this holds.
+    /// Nothing read before this holds: some changes were missed, or are forgotten.
     floor: Stamp,
+    /// When each owner last changed, since then.
+    owners: HashMap<Owner, Stamp>,
 }
 
 impl Changes {
     fn new(receiver: broadcast::Receiver<Change>) -> Self {
-        let owners =
-            Cache::builder().max_capacity(CONTROL_CACHE_ENTRIES).time_to_live(CONTROL_CACHE_TTL * 2).build();
-        Self { seen: Mutex::new(Seen { receiver, clock: 0, floor: 0 }), owners }
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { receiver, clock: 0, floor: 0, owners: HashMap::new() }
     }
 
     /// Takes note of what has changed and returns the clock as it stands now.
-    fn observe(&self) -> Stamp {
-        let mut seen = self.seen();
+    fn observe(&mut self) -> Stamp {
         loop {
-            let owner = match seen.receiver.try_recv() {
+            let owner = match self.receiver.try_recv() {
                 Ok(Change::Tenant(tenant)) => Some(tenant),
                 Ok(Change::OperatorKeys) => None,
                 Ok(Change::Due(_)) => continue,
                 Ok(Change::Everything) | Err(TryRecvError::Lagged(_)) => {
-                    seen.clock += 1;
-                    seen.floor = seen.clock;
+                    self.forget();
                     continue;
                 }
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return seen.clock,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return self.clock,
             };
-            seen.clock += 1;
-            self.owners.insert(owner, seen.clock);
+            if self.owners.len() as u64 >= CONTROL_CACHE_ENTRIES {
+                self.forget();
+            }
+            self.clock += 1;
+            self.owners.insert(owner, self.clock);
         }
+    }
+
+    /// From here on nothing holds that was read before.
+    fn forget(&mut self) {
+        self.clock += 1;
+        self.floor = self.clock;
+        self.owners.clear();
     }
 
     /// Whether what was read at `stamp` holds. Without an owner it was not found, and any change may have made it.
     fn still_holds(&self, stamp: Stamp, owner: Option<Owner>) -> bool {
-        let (clock, floor) = {
-            let seen = self.seen();
-            (seen.clock, seen.floor)
-        };
-        let changed_at = owner.map_or(Some(clock), |owner| self.owners.get(&owner));
-        stamp >= floor && changed_at.is_none_or(|at| stamp >= at)
+        let changed_at = owner.map_or(Some(self.clock), |owner| self.owners.get(&owner).copied());
+        stamp >= self.floor && changed_at.is_none_or(|at| stamp >= at)
     }
 }
 
@@ -149,15 +152,15 @@ mod tests {
     #[test]
     fn a_change_ends_what_was_read_before_it_and_nothing_else() {
         let (sender, receiver) = broadcast::channel(2);
-        let changes = Changes::new(receiver);
+        let mut changes = Changes::new(receiver);
         let (a, b) = (TenantId::generate(), TenantId::generate());
         let before = changes.observe();
-        let holds = |stamp, owner| changes.still_holds(stamp, owner);
-        assert!(holds(before, Some(Some(a))) && holds(before, None));
+        assert!(changes.still_holds(before, Some(Some(a))) && changes.still_holds(before, None));
 
         sender.send(Change::Tenant(a)).expect("listens");
         sender.send(Change::Due(b)).expect("listens");
         let after = changes.observe();
+        let holds = |stamp, owner| changes.still_holds(stamp, owner);
         assert!(!holds(before, Some(Some(a))), "a changed since");
         assert!(holds(before, Some(Some(b))) && holds(before, Some(None)), "the others did not");
         assert!(!holds(before, None), "what was not found may be there now");
@@ -165,13 +168,28 @@ mod tests {
 
         sender.send(Change::OperatorKeys).expect("listens");
         changes.observe();
-        assert!(!holds(after, Some(None)) && holds(after, Some(Some(b))));
+        assert!(!changes.still_holds(after, Some(None)) && changes.still_holds(after, Some(Some(b))));
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_ends_everything() {
+        let (sender, receiver) = broadcast::channel(1);
+        let mut changes = Changes::new(receiver);
+        let (bystander, mut before) = (TenantId::generate(), 0);
+        for _ in 0..=CONTROL_CACHE_ENTRIES {
+            before = changes.observe();
+            assert!(changes.still_holds(before, Some(Some(bystander))));
+            sender.send(Change::Tenant(TenantId::generate())).expect("listens");
+        }
+        let after = changes.observe();
+        assert!(!changes.still_holds(before, Some(Some(bystander))) && changes.owners.len() == 1);
+        assert!(changes.still_holds(after, Some(Some(bystander))));
     }
 
     #[test]
     fn a_change_that_cannot_be_told_ends_everything() {
         let (sender, receiver) = broadcast::channel(1);
-        let changes = Changes::new(receiver);
+        let mut changes = Changes::new(receiver);
         let before = changes.observe();
         sender.send(Change::Everything).expect("listens");
         let after = changes.observe();
@@ -182,7 +200,7 @@ mod tests {
     #[test]
     fn missed_changes_end_everything() {
         let (sender, receiver) = broadcast::channel(1);
-        let changes = Changes::new(receiver);
+        let mut changes = Changes::new(receiver);
         let before = changes.observe();
         for _ in 0..5 {
             sender.send(Change::Due(TenantId::generate())).expect("listens");

@@ -8,8 +8,9 @@ use axum::response::IntoResponse;
 use fairhook_common::limits;
 use fairhook_common::store::{ControlError, StoreError};
 use fairhook_common::time::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::analytics::Violated;
 
@@ -133,7 +134,7 @@ struct Parts {
     code: Code,
     detail: String,
     errors: Vec<Fault>,
-    members: Map<String, Value>,
+    members: Vec<(&'static str, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     violated: Option<&'static str>,
 }
@@ -141,7 +142,7 @@ struct Parts {
 impl Problem {
     /// A problem; `detail` is one sentence for people.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let (errors, members, headers) = (Vec::new(), Map::new(), Vec::new());
+        let (errors, members, headers) = (Vec::new(), Vec::new(), Vec::new());
         Self(Box::new(Parts { code, detail: detail.into(), errors, members, headers, violated: None }))
     }
 
@@ -198,8 +199,8 @@ impl Problem {
     }
 
     /// Adds a member to the body.
-    pub fn member(mut self, name: &str, value: Value) -> Self {
-        self.0.members.insert(name.to_owned(), value);
+    pub fn member(mut self, name: &'static str, value: Value) -> Self {
+        self.0.members.push((name, value));
         self
     }
 
@@ -215,27 +216,37 @@ impl Problem {
 
     /// The body.
     pub fn to_json(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// The body.
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Parts { code, detail, errors, members, .. } = &*self.0;
-        let kind = match code {
-            Code::QuotaExceeded => QUOTA_TYPE.to_owned(),
-            _ => format!("urn:fairhook:problem:{}", code.name()),
-        };
-        let mut body = members.clone();
-        body.insert("type".into(), kind.into());
-        body.insert("title".into(), code.title().into());
-        body.insert("status".into(), code.status().as_u16().into());
-        body.insert("code".into(), code.name().into());
-        body.insert("detail".into(), detail.as_str().into());
-        if !errors.is_empty() {
-            body.insert("errors".into(), json!(errors));
+        let mut body = serializer.serialize_map(None)?;
+        match code {
+            Code::QuotaExceeded => body.serialize_entry("type", QUOTA_TYPE)?,
+            _ => body.serialize_entry("type", &format_args!("urn:fairhook:problem:{}", code.name()))?,
         }
-        Value::Object(body)
+        body.serialize_entry("title", code.title())?;
+        body.serialize_entry("status", &code.status().as_u16())?;
+        body.serialize_entry("code", code.name())?;
+        body.serialize_entry("detail", detail)?;
+        if !errors.is_empty() {
+            body.serialize_entry("errors", errors)?;
+        }
+        for (name, value) in members {
+            body.serialize_entry(name, value)?;
+        }
+        body.end()
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.to_json().to_string()));
+        let body = serde_json::to_vec(&self).expect("texts and numbers are JSON");
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.0.code.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
