@@ -49,11 +49,42 @@ impl Shutdown {
     pub async fn join(&self, tasks: &mut JoinSet<()>, deadline: Duration) -> bool {
         let drained = async { while tasks.join_next().await.is_some() {} };
         let in_time = tokio::select! {
-            ended = tokio::time::timeout(deadline, drained) => ended.is_ok(),
+            // First: tasks that end because of a hard stop have not come to their end.
+            biased;
             () = self.stopping_now() => false,
+            ended = tokio::time::timeout(deadline, drained) => ended.is_ok(),
         };
         self.stop_now();
         tasks.shutdown().await;
         in_time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_that_drain_end_in_time() {
+        let (shutdown, mut tasks) = (Shutdown::new(), JoinSet::new());
+        let told = shutdown.clone();
+        tasks.spawn(async move { told.draining().await });
+        shutdown.drain();
+        assert!(shutdown.join(&mut tasks, Duration::from_secs(60)).await);
+    }
+
+    /// When the tasks are joined both have happened: the signal, and the end that it made.
+    #[tokio::test]
+    async fn tasks_that_a_hard_stop_ended_did_not_end_in_time() {
+        for _ in 0..20 {
+            let (shutdown, mut tasks) = (Shutdown::new(), JoinSet::new());
+            let told = shutdown.clone();
+            let task = tasks.spawn(async move { told.stopping_now().await });
+            shutdown.stop_now();
+            while !task.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            assert!(!shutdown.join(&mut tasks, Duration::from_secs(60)).await);
+        }
     }
 }
