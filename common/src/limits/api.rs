@@ -51,6 +51,10 @@ pub const DISCARDED_BODY_DEADLINE: Duration = Duration::from_secs(2);
 pub const UPLOAD_BYTES: usize = 128 * 1024 * 1024;
 /// Request bodies of one tenant in memory at once: four full batches; beyond it: 503 for that tenant.
 pub const UPLOAD_BYTES_PER_TENANT: usize = 4 * BATCH_BODY_BYTES;
+/// Bodies in memory at once that come in at sources, which are not verified before they are read.
+pub const SOURCE_UPLOAD_BYTES: usize = UPLOAD_BYTES / 4;
+/// The same of one tenant's sources: four of the largest.
+pub const SOURCE_UPLOAD_BYTES_PER_TENANT: usize = 4 * REQUEST_BODY_BYTES;
 /// So much a tenant may send even when all together send too much: an ordinary event, from as many tenants as there are
 /// connections.
 pub const UPLOAD_BYTES_FREE: usize = 64 * 1024;
@@ -70,8 +74,8 @@ pub const DELIVER_AT_AHEAD: Duration = Duration::from_secs(14 * 24 * 3600);
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How far the time in a provider's signature may be from ours, unless it is said.
 pub const SIGNATURE_TOLERANCE: Duration = Duration::from_secs(300);
-/// The farthest: until then a repetition is known by its idempotency key.
-pub const SIGNATURE_TOLERANCE_MAX: Duration = IDEMPOTENCY_TTL;
+/// The farthest, before and after our time: until then a repetition is known by its idempotency key.
+pub const SIGNATURE_TOLERANCE_MAX: Duration = Duration::from_secs(11 * 3600);
 /// How long what was read about keys, tenants and sources may be used: the kill switch is in force within a second.
 pub const CONTROL_CACHE_TTL: Duration = Duration::from_millis(500);
 /// Keys, tenants, and sources, remembered by one ingest.

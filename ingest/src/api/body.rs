@@ -108,7 +108,7 @@ mod tests {
 
     async fn read(bytes: usize) -> Result<usize, Code> {
         let mut request = Request::new(Body::from(vec![b'x'; bytes]));
-        request.extensions_mut().insert(Uploads::default().uploader(None));
+        request.extensions_mut().insert(Uploads::of_callers().uploader(None));
         Posted::<8>::from_request(request, &()).await.map(|body| body.bytes.len()).map_err(|p| p.code())
     }
 

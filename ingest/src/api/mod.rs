@@ -64,8 +64,8 @@ use limiting::{Guard, UnderWay, guarded};
 use memory::Memory;
 use observe::{Observed, observe};
 use problem::{Code, Problem};
+use source_ingest::AtSources;
 pub(crate) use source_ingest::ROUTE as SOURCE_ROUTE;
-use source_ingest::Refused;
 use uploads::Uploads;
 
 /// What every handler may use.
@@ -84,7 +84,7 @@ pub struct Edge {
     uploads: Uploads,
     health: Health,
     recorder: Arc<Recorder>,
-    refused_at_sources: Refused,
+    at_sources: AtSources,
 }
 
 /// The whole API.
@@ -96,20 +96,20 @@ pub(crate) fn router(
 ) -> Router {
     let Parts { store, egress, settings, families, health, .. } = parts;
     let observed = Arc::new(Observed::new(&families, recorder.clone()));
-    let (memory, refused_at_sources) = (Memory::new(store.clone()), Refused::new(&families));
-    let (uploads, under_way) = (Uploads::default(), UnderWay::default());
+    let memory = Memory::new(store.clone());
+    let at_sources = AtSources::new(&families);
     let edge = Arc::new(Edge {
         store,
         egress,
         admission,
         settings,
         limiter,
-        under_way,
+        under_way: UnderWay::default(),
         memory,
-        uploads,
+        uploads: Uploads::of_callers(),
         health,
         recorder,
-        refused_at_sources,
+        at_sources,
     });
     Router::new()
         .nest("/v1", routes(&edge))

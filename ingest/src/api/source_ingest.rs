@@ -26,9 +26,10 @@ use sha2::{Digest, Sha256};
 use super::answer::Answer;
 use super::body::Posted;
 use super::client::{self, Peer};
-use super::limiting::{self, Decided};
+use super::limiting::{self, Decided, UnderWay};
 use super::posted_event;
 use super::problem::{Code, Fault, Problem};
+use super::uploads::Uploads;
 use super::{Edge, gate};
 use crate::limiter::key::Key;
 use crate::source::places::{self, Unsaid};
@@ -38,23 +39,30 @@ use crate::source::verify;
 pub const ROUTE: &str = "/in/{token}";
 const BEGIN: &str = "/in/";
 
-/// What was refused at sources, by scheme and reason.
-pub struct Refused(IntCounterVec);
+/// What goes on at all sources. Whoever knows a source's URL may send there, with a wrong signature too: so its requests have
+/// room and places apart from those of its tenant's keys.
+pub struct AtSources {
+    under_way: UnderWay,
+    uploads: Uploads,
+    /// By scheme and reason.
+    refused: IntCounterVec,
+}
 
-impl Refused {
-    /// Makes the family.
+impl AtSources {
+    /// Nothing yet.
     pub fn new(families: &Families) -> Self {
-        Self(families.counters(
+        let refused = families.counters(
             "fairhook_source_refused_total",
             "Requests to sources of which no event was made for what they are",
             &["scheme", "reason"],
-        ))
+        );
+        Self { under_way: UnderWay::default(), uploads: Uploads::of_sources(), refused }
     }
 
-    /// Counts one, and tells it: whoever set the source up looks for it. A source's rate bounds how often.
-    fn count(&self, source: &Source, reason: &'static str) {
+    /// Counts a refusal, and tells it: whoever set the source up looks for it. A source's rate bounds how often.
+    fn refuse(&self, source: &Source, reason: &'static str) {
         let scheme = source.settings.verification.name();
-        self.0.with_label_values(&[scheme, reason]).inc();
+        self.refused.with_label_values(&[scheme, reason]).inc();
         let (tenant, id) = (source.tenant, source.id);
         tracing::info!(tenant.id = %tenant, source.id = %id, scheme, reason, "a source refused a request");
     }
@@ -88,7 +96,7 @@ pub(super) async fn take(State(edge): State<Arc<Edge>>, request: Request) -> Res
         Ok(Some((source, tenant))) => {
             whose = Some(tenant.id);
             let most = edge.settings.concurrent_requests;
-            match edge.under_way.begin(tenant.id, most) {
+            match edge.at_sources.under_way.begin(tenant.id, most) {
                 Some(_place) => Sent { edge, source, tenant, at }.taken(request).await,
                 None => limiting::too_many_at_once(most).into_response(),
             }
@@ -130,7 +138,7 @@ impl Sent {
         if source.status == SourceStatus::Paused {
             return Err(self.refused("paused", Problem::new(Code::SourcePaused, "the source is paused")));
         }
-        request.extensions_mut().insert(edge.uploads.uploader(Some(tenant.id)));
+        request.extensions_mut().insert(edge.at_sources.uploads.uploader(Some(tenant.id)));
         let headers = request.headers().clone();
         let body: Posted = Posted::from_request(request, &()).await?;
         verify::verify(&source.settings, &headers, &body.bytes, *at)
@@ -180,7 +188,7 @@ impl Sent {
     }
 
     fn refused(&self, reason: &'static str, problem: Problem) -> Problem {
-        self.edge.refused_at_sources.count(&self.source, reason);
+        self.edge.at_sources.refuse(&self.source, reason);
         problem
     }
 }

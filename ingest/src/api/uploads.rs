@@ -20,15 +20,12 @@ struct Bounds {
     free_per_tenant: usize,
 }
 
-const BOUNDS: Bounds = Bounds {
-    all: limits::UPLOAD_BYTES,
-    per_tenant: limits::UPLOAD_BYTES_PER_TENANT,
-    free_per_tenant: limits::UPLOAD_BYTES_FREE,
-};
-
 /// The bodies in memory. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub struct Uploads(Arc<Mutex<Held>>);
+#[derive(Debug, Clone)]
+pub struct Uploads {
+    held: Arc<Mutex<Held>>,
+    bounds: Bounds,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -56,13 +53,35 @@ pub struct Uploader {
 }
 
 impl Uploads {
+    /// Those of callers with a key.
+    pub fn of_callers() -> Self {
+        Self::within(Bounds {
+            all: limits::UPLOAD_BYTES,
+            per_tenant: limits::UPLOAD_BYTES_PER_TENANT,
+            free_per_tenant: limits::UPLOAD_BYTES_FREE,
+        })
+    }
+
+    /// Those that come in at sources: whoever knows a source's URL may send them, so that they take no room of its tenant's own.
+    pub fn of_sources() -> Self {
+        Self::within(Bounds {
+            all: limits::SOURCE_UPLOAD_BYTES,
+            per_tenant: limits::SOURCE_UPLOAD_BYTES_PER_TENANT,
+            free_per_tenant: limits::UPLOAD_BYTES_FREE,
+        })
+    }
+
+    fn within(bounds: Bounds) -> Self {
+        Self { held: Arc::default(), bounds }
+    }
+
     /// For the bodies of this owner.
     pub fn uploader(&self, owner: Owner) -> Uploader {
         Uploader { uploads: self.clone(), owner }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,7 +103,7 @@ pub struct Room {
 impl Room {
     /// Takes room for `bytes` more.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Full> {
-        self.uploads.held().take(self.owner, bytes, &BOUNDS)?;
+        self.uploads.held().take(self.owner, bytes, &self.uploads.bounds)?;
         self.bytes += bytes;
         Ok(())
     }
