@@ -36,7 +36,10 @@ pub fn decide(loaded: &Loaded, attempted: &Attempted, random: f64, now: Timestam
     let class = classify(attempted);
     let (verdict, disable) = match (class, attempted.record.status_code) {
         (Class::Success, _) => (Verdict::Delivered, None),
-        (_, Some(410)) => (Verdict::Dead, Some(StatusReason::Gone)),
+        // Of a handshake it says nothing: a gateway that does not know the method may answer so.
+        (_, Some(410)) if error(attempted) != Some(AttemptErrorCode::HandshakeRefused) => {
+            (Verdict::Dead, Some(StatusReason::Gone))
+        }
         _ if error(attempted) == Some(AttemptErrorCode::BlockedAddress) => (Verdict::Dead, None),
         _ => (again(loaded, attempted, random, now), None),
     };
@@ -176,6 +179,7 @@ mod tests {
             (answer(None, Some(TooLarge), None), retry_in(10), None, Class::Answered),
             (answer(Some(200), Some(HandshakeRefused), None), retry_in(10), None, Class::Answered),
             (answer(Some(405), Some(HandshakeRefused), None), retry_in(10), None, Class::Answered),
+            (answer(Some(410), Some(HandshakeRefused), None), retry_in(10), None, Class::Answered),
             (answer(Some(503), Some(HandshakeRefused), None), retry_in(10), None, Class::Overload),
         ];
         for (attempted, verdict, disable, class) in rows {
