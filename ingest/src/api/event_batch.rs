@@ -182,6 +182,7 @@ impl Batch<'_> {
         // The bytes of a request of one tenant were paid with its first event.
         let bytes = if self.of_all.is_none() { length } else { 0 };
         if !std::mem::take(&mut self.paid) {
+            self.decided.next_event();
             gate::pass(&self.asked.edge, &acting.tenant, bytes, self.asked.at, self.decided).await?;
         }
         let event_type = event.event_type.as_str().to_owned();

@@ -52,6 +52,11 @@ impl Decided {
         self.decisions.push((policy, decision));
     }
 
+    /// What is decided from here on is about another event, for which may be waited as long as for any.
+    pub fn next_event(&mut self) {
+        self.patience = Patience::default();
+    }
+
     /// Takes `cost` of what `key` may ask at this rate.
     pub async fn take(
         &mut self,

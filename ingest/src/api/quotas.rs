@@ -100,6 +100,10 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Standing, Problem> {
         "max_backlog": 100000, "max_endpoints": 50
     },
     "dlq_overflow": "drop_oldest",
+    "policies": {
+        "events_per_day": null, "bytes_per_minute": null, "tier": {"limit": 50, "window": "10 s"},
+        "api_requests": {"limit": 1000, "window": "1 min"}
+    },
     "current_usage": {"events_sent": 3, "concurrent_deliveries": 1, "dlq_count": 0, "backlog": 2, "endpoints": 1},
     "remaining": {"events": 997, "deliveries": 49, "dlq": 100, "backlog": 99998, "endpoints": 49},
     "overrides": []
@@ -110,6 +114,7 @@ struct Standing {
     limits: limit_fields::Shown,
     /// What happens to a dead letter over the cap.
     dlq_overflow: DlqOverflow,
+    /// Rates for good; overrides come before them.
     policies: limit_fields::Rates,
     current_usage: Usage,
     remaining: Remaining,

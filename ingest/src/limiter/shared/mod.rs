@@ -42,13 +42,13 @@ impl Sharing {
     }
 }
 
-/// How long one request waits for Redis, whatever number of policies decide about it. It begins with the first question.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Patience(Option<Instant>);
+/// How long one event, or a request of another kind, may still wait for Redis, whatever number of policies decide about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience(Duration);
 
-impl Patience {
-    fn ends(&mut self) -> Instant {
-        *self.0.get_or_insert_with(|| Instant::now() + limits::REDIS_BUDGET)
+impl Default for Patience {
+    fn default() -> Self {
+        Self(limits::REDIS_BUDGET)
     }
 }
 
@@ -149,17 +149,28 @@ impl Shared {
         if let Some(decision) = spend(clock.now()) {
             return Some(decision);
         }
-        let Question { asking, window, cost } = question;
-        let deadline = patience.ends();
-        let latest = deadline - limits::REDIS_ANSWER;
+        let begin = Instant::now();
+        let deadline = begin + patience.0;
+        let decision = self.ask(question, key, (deadline, clock), spend, learn).await;
+        patience.0 = patience.0.saturating_sub(begin.elapsed());
+        decision
+    }
+
+    /// What [`Shared::take`] does when there are no tokens here. `None`: there is no answer until `deadline`.
+    async fn ask(
+        &self,
+        Question { asking, window, cost }: Question<'_>,
+        key: impl FnOnce(&Window) -> String,
+        (deadline, clock): (Instant, Clock),
+        spend: impl Fn(Now) -> Option<Decision>,
+        learn: impl FnOnce(&Grant, Duration, Now) -> Decision,
+    ) -> Option<Decision> {
+        // Asked with less time for an answer, Redis would be called away for it.
+        let latest = deadline.checked_sub(limits::REDIS_ANSWER).filter(|latest| Instant::now() <= *latest)?;
         let _asking = timeout_at(latest, asking.lock()).await.ok()?;
         let asked_at = clock.now();
         if let Some(decision) = spend(asked_at) {
             return Some(decision);
-        }
-        // Asked with no time for an answer, Redis would be called away for it.
-        if Instant::now() > latest {
-            return None;
         }
         let grant = self.lease(&key(&window), &window, cost, deadline).await?;
         Some(learn(&grant, asked_at.monotonic, clock.now()))
@@ -184,6 +195,8 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+mod measured_tests;
 #[cfg(test)]
 mod redis_tests;
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::limiter::key::Key;
 use crate::limiter::windows::Windows;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Way {
+pub(super) enum Way {
     Open,
     /// Connections end and are refused.
     Cut,
@@ -37,8 +37,8 @@ enum Way {
 }
 
 /// Stands before Redis.
-struct Relay {
-    way: watch::Sender<Way>,
+pub(super) struct Relay {
+    pub(super) way: watch::Sender<Way>,
     dialled: Arc<AtomicUsize>,
     url: Url,
     _tasks: JoinSet<()>,
@@ -82,19 +82,19 @@ async fn relay(mut client: TcpStream, target: (String, u16), mut way: watch::Rec
     let _ = way.wait_for(|way| *way != Way::Silent).await;
 }
 
-struct Rig {
-    relay: Relay,
-    ingests: Vec<Arc<Quotas>>,
+pub(super) struct Rig {
+    pub(super) relay: Relay,
+    pub(super) ingests: Vec<Arc<Quotas>>,
     shared: Vec<Arc<Shared>>,
     health: Health,
     tenant: TenantId,
-    limits: QuotaLimits,
+    pub(super) limits: QuotaLimits,
     known: watch::Sender<usize>,
     _tasks: JoinSet<()>,
 }
 
 impl Rig {
-    async fn start(per_second: u32, burst: u32) -> Self {
+    pub(super) async fn start(per_second: u32, burst: u32) -> Self {
         let relay = Relay::start().await;
         let (known, live) = watch::channel(3);
         let (health, shutdown, mut tasks) = (Health::default(), Shutdown::new(), JoinSet::new());
@@ -115,7 +115,7 @@ impl Rig {
     }
 
     /// Sends ten times the limit over all ingests for `span`: how many passed, and the longest that one waited.
-    async fn flood(&self, span: Duration) -> (f64, Duration) {
+    pub(super) async fn flood(&self, span: Duration) -> (f64, Duration) {
         let end = Instant::now() + span;
         let passed = Arc::new(AtomicU32::new(0));
         let gap = Duration::from_secs(3) / (self.limits.max_events_per_sec * 10);
@@ -297,10 +297,25 @@ async fn a_request_that_has_waited_long_enough_asks_no_more() {
     let (rate, key) = ("3 / 1 h".parse().expect("a rate"), Key::tenant(rig.tenant));
     let told = || (rig.shared[0].metrics.round_trips.get_sample_count(), rig.shared[0].metrics.shares.get());
     let (asked, shares) = told();
-    let mut patience = Patience(Some(Instant::now()));
+    let mut patience = Patience(limits::REDIS_ANSWER / 2);
     assert!(windows.take(Policy::EventsPerDay, &key, rate, 1, &mut patience).await.allowed);
     assert!(rig.ingests[0].take(rig.tenant, &rig.limits, &mut patience).await.allowed);
     assert_eq!((told(), rig.errors(), rig.away()), ((asked, shares + 2), 0, 0));
+}
+
+/// What a request does meanwhile is not waiting for Redis.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_its_time_still_asks() {
+    let rig = Rig::start(1, 1).await;
+    let windows = Windows::new(rig.known.subscribe(), Some(rig.shared[0].clone()));
+    let (rate, mut patience) = ("9 / 1 h".parse().expect("a rate"), Patience::default());
+    let shares = rig.shared[0].metrics.shares.get();
+    for body in 0..2 {
+        let key = Key::named(&format!("{}-{body}", rig.tenant));
+        assert!(windows.take(Policy::EventsPerDay, &key, rate, 1, &mut patience).await.allowed);
+        tokio::time::sleep(limits::REDIS_BUDGET * 2).await;
+    }
+    assert_eq!((rig.shared[0].metrics.shares.get(), rig.errors()), (shares, 0));
 }
 
 /// Whoever waits for another one's question waits no longer than for its own.
