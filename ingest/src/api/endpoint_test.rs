@@ -51,14 +51,7 @@ async fn test(asked: &Asked, body: &Posted, decided: &mut Decided) -> Answer {
     fields.finish(|| Some(()))?;
     let wait = wait(asked)?;
     let endpoint = named(asked, &acting).await?;
-    gate::pass(
-        &asked.edge,
-        &acting.tenant,
-        gate::declared(&asked.headers, limits::REQUEST_BODY_BYTES),
-        asked.at,
-        decided,
-    )
-    .await?;
+    gate::pass_first(asked, &acting, limits::REQUEST_BODY_BYTES, decided).await?;
     let payload = json!({ "test": true, "endpoint_id": endpoint.id, "sent_at": asked.at });
     let event = NewEvent {
         tenant: acting.id(),

@@ -45,54 +45,33 @@ pub(super) async fn post_batch(asked: Asked, request: Request) -> Response {
     gate::show(decided, answer)
 }
 
-/// What is asked of the tenant before its first event is read counts for that event.
+/// What is asked of the tenant of all events counts for the first of them, with the bytes of the whole request: before anything
+/// is read where the tenant is known by then.
 async fn admit_all(asked: &Asked, request: Request, decided: &mut Decided) -> Answer {
-    let known = asked.tenant_or_any(Scope::EventsWrite).await?;
+    let mut known = asked.tenant_or_any(Scope::EventsWrite).await?;
     posted_event::no_header_key(
         &asked.headers,
         "a batch takes no header Idempotency-Key; give each event its own `idempotency_key`",
     )?;
     let known_before = known.is_some();
     if let Some(acting) = &known {
-        gate::pass(
-            &asked.edge,
-            &acting.tenant,
-            gate::declared(&asked.headers, limits::BATCH_BODY_BYTES),
-            asked.at,
-            decided,
-        )
-        .await?;
+        gate::pass_first(asked, acting, limits::BATCH_BODY_BYTES, decided).await?;
     }
-    let body;
-    let (of_all, events, kind) = match Form::of(&asked.headers)? {
-        Form::Ours => {
-            body = Posted::from_request(request, &()).await?;
-            ours(asked, &body, known).await?
-        }
-        Form::Batch => {
-            let acting = match known {
-                Some(acting) => acting,
-                None => asked.tenant(Scope::EventsWrite).await?,
-            };
-            body = Posted::from_request(request, &()).await?;
-            (Some(acting), cloudevents(&body)?, Kind::CloudEvents)
-        }
-        Form::Structured | Form::Binary => {
-            return Err(cloudevent::unsupported(
-                "one CloudEvent is sent to /events; here a batch of them is taken",
-            ));
-        }
+    let kind = Kind::of(asked)?;
+    if let (Kind::CloudEvents, None) = (kind, &known) {
+        known = Some(asked.tenant(Scope::EventsWrite).await?);
+    }
+    let body: BatchBody = Posted::from_request(request, &()).await?;
+    let (of_all, events) = match kind {
+        Kind::Ours => ours(asked, &body, known).await?,
+        Kind::CloudEvents => (known, cloudevents(&body)?),
     };
-    let mut batch = Batch { asked, body: &body.bytes, of_all, kind, paid: known_before, decided };
-    let mut offered = Vec::with_capacity(events.len());
-    for (index, event) in events.into_iter().enumerate() {
-        offered.push(batch.offer(index, event).await);
+    if let (false, Some(acting)) = (known_before, &of_all) {
+        gate::pass_first(asked, acting, limits::BATCH_BODY_BYTES, decided).await?;
     }
-    let mut results = Vec::with_capacity(offered.len());
-    for (index, offered) in offered.into_iter().enumerate() {
-        results.push(outcome(index, offered).await);
-    }
-    answer_for(results)
+    let paid = of_all.is_some();
+    let batch = Batch { asked, body: &body.bytes, of_all, kind, paid, decided };
+    answer_for(batch.outcomes(events).await)
 }
 
 type BatchBody = Posted<{ limits::BATCH_BODY_BYTES }>;
@@ -106,11 +85,23 @@ enum Kind {
     CloudEvents,
 }
 
+impl Kind {
+    fn of(asked: &Asked) -> Result<Self, Problem> {
+        match Form::of(&asked.headers)? {
+            Form::Ours => Ok(Self::Ours),
+            Form::Batch => Ok(Self::CloudEvents),
+            Form::Structured | Form::Binary => Err(cloudevent::unsupported(
+                "one CloudEvent is sent to /events; here a batch of them is taken",
+            )),
+        }
+    }
+}
+
 async fn ours<'b>(
     asked: &Asked,
     body: &'b BatchBody,
     known: Option<Acting>,
-) -> Result<(Option<Acting>, Vec<&'b RawValue>, Kind), Problem> {
+) -> Result<(Option<Acting>, Vec<&'b RawValue>), Problem> {
     let mut fields = body.fields()?;
     let of_all = match known {
         Some(acting) if fields.raw("tenant_id").is_none() => Some(acting),
@@ -119,7 +110,7 @@ async fn ours<'b>(
         _ => Some(asked.tenant_in(Scope::EventsWrite, &mut fields).await?),
     };
     let events = fields.required("events", some_events);
-    Ok((of_all, fields.finish(|| events)?, Kind::Ours))
+    Ok((of_all, fields.finish(|| events)?))
 }
 
 fn cloudevents(body: &BatchBody) -> Result<Vec<&RawValue>, Problem> {
@@ -152,6 +143,19 @@ struct Offered {
 }
 
 impl Batch<'_> {
+    /// What becomes of each event: all are put on their way before any is waited for.
+    async fn outcomes(mut self, events: Vec<&RawValue>) -> Vec<(Outcome, Option<Problem>)> {
+        let mut offered = Vec::with_capacity(events.len());
+        for (index, event) in events.into_iter().enumerate() {
+            offered.push(self.offer(index, event).await);
+        }
+        let mut outcomes = Vec::with_capacity(offered.len());
+        for (index, offered) in offered.into_iter().enumerate() {
+            outcomes.push(outcome(index, offered).await);
+        }
+        outcomes
+    }
+
     /// Checks one event and puts it on its way.
     async fn offer(&mut self, index: usize, event: &RawValue) -> Result<Offered, Problem> {
         let length = event.get().len();

@@ -49,14 +49,7 @@ pub(super) async fn post(asked: Asked, request: Request) -> Response {
 async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer {
     let known = asked.tenant_or_any(Scope::EventsWrite).await?;
     if let Some(acting) = &known {
-        gate::pass(
-            &asked.edge,
-            &acting.tenant,
-            gate::declared(&asked.headers, limits::REQUEST_BODY_BYTES),
-            asked.at,
-            decided,
-        )
-        .await?;
+        gate::pass_first(asked, acting, limits::REQUEST_BODY_BYTES, decided).await?;
     }
     let (acting, event) = match Form::of(&asked.headers)? {
         Form::Ours => ours(asked, request, known, decided).await?,
@@ -82,14 +75,7 @@ async fn ours(
         known => {
             let acting = asked.tenant_in(Scope::EventsWrite, &mut fields).await?;
             if known.is_none() {
-                gate::pass(
-                    &asked.edge,
-                    &acting.tenant,
-                    gate::declared(&asked.headers, limits::REQUEST_BODY_BYTES),
-                    asked.at,
-                    decided,
-                )
-                .await?;
+                gate::pass_first(asked, &acting, limits::REQUEST_BODY_BYTES, decided).await?;
             }
             acting
         }

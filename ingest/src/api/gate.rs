@@ -16,9 +16,20 @@ use super::Edge;
 use super::answer::{self, Answer};
 use super::limiting::{self, Decided};
 use super::problem::{Code, Problem};
+use super::tenant::{Acting, Asked};
 use crate::admission::AdmitError;
 use crate::limiter::Decision;
 use crate::limiter::key::Key;
+
+/// Lets the first event of a request pass, and with it all the bytes that its headers declare, or `most` if they declare none.
+pub(super) async fn pass_first(
+    asked: &Asked,
+    acting: &Acting,
+    most: usize,
+    decided: &mut Decided,
+) -> Result<(), Problem> {
+    pass(&asked.edge, &acting.tenant, declared(&asked.headers, most), asked.at, decided).await
+}
 
 /// Lets one event of `tenant` pass, and so many bytes with it, or says why not. What was decided about rates is left in `decided`.
 pub(super) async fn pass(
@@ -74,7 +85,7 @@ async fn event(edge: &Edge, tenant: &Tenant, now: Timestamp, decided: &mut Decid
 }
 
 /// The length of the body that a request declares; one that comes without a length counts as the longest that is read here.
-pub(super) fn declared(headers: &HeaderMap, most: usize) -> usize {
+fn declared(headers: &HeaderMap, most: usize) -> usize {
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     let without = if headers.contains_key(header::TRANSFER_ENCODING) { most } else { 0 };

@@ -150,7 +150,7 @@ impl Drop for OnItsWay {
     }
 }
 
-/// A guard before routes: these policies of the caller's tenant, in this order. Operators are not limited.
+/// A guard before routes: these policies, in this order, which is that of their windows. Operators are not limited.
 #[derive(Clone)]
 pub struct Guard {
     edge: Arc<Edge>,
@@ -158,8 +158,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Guards with these.
+    /// Guards with these. Two are no guard's: an event's rate is no window's, and which source it is only its own route knows.
     pub fn new(edge: &Arc<Edge>, policies: &'static [Policy]) -> Self {
+        assert!(!policies.iter().any(|policy| matches!(policy, Policy::Events | Policy::SourceIngest)));
         Self { edge: Arc::clone(edge), policies }
     }
 }
@@ -238,7 +239,8 @@ pub(super) async fn stranger(
     decided: &mut Decided,
 ) -> Problem {
     let policies: &[Policy] = match gave_a_key {
-        true => &[Policy::AuthFailures, Policy::Anonymous],
+        // The longest window last here, too.
+        true => &[Policy::Anonymous, Policy::AuthFailures],
         false => &[Policy::Anonymous],
     };
     for policy in policies {
@@ -259,13 +261,20 @@ async fn pass(guard: &Guard, id: TenantId, address: IpAddr, decided: &mut Decide
     let (edge, now) = (&guard.edge, Timestamp::now());
     for policy in guard.policies {
         let Some(rate) = rate_of(edge, *policy, &tenant, now) else { continue };
-        let key = match policy {
-            Policy::Tier => Key::tenant_at(tenant.id, address),
-            _ => Key::tenant(tenant.id),
-        };
+        let key = key_of(*policy, tenant.id, address);
         take_of(edge, *policy, &key, rate, 1, decided).await?;
     }
     Ok(())
+}
+
+/// Whose requests a guard's policy counts together.
+fn key_of(policy: Policy, tenant: TenantId, address: IpAddr) -> Key {
+    match policy {
+        Policy::Tier => Key::tenant_at(tenant, address),
+        Policy::ApiRequests | Policy::EventsPerDay | Policy::BytesPerMinute => Key::tenant(tenant),
+        Policy::Anonymous | Policy::AuthFailures | Policy::PublicForm => Key::address(address),
+        Policy::Events | Policy::SourceIngest => unreachable!("a guard is not made with it"),
+    }
 }
 
 /// Takes `cost` of what the tenant may ask under a policy of its own, not by the address. What costs more than the whole limit

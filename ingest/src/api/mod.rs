@@ -134,7 +134,8 @@ fn routes(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
 
 /// What needs a key. Sending events is limited by the event (`gate`), everything else by the call.
 fn calls(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
-    let by_the_call = Guard::new(edge, &[Policy::ApiRequests, Policy::Tier]);
+    // The longest window last: what a short one refuses has cost nothing of it.
+    let by_the_call = Guard::new(edge, &[Policy::Tier, Policy::ApiRequests]);
     let others = Router::from(of_operators())
         .nest("/tenants/{tenant}", of_a_tenant().into())
         .merge(Router::from(of_a_tenant()))

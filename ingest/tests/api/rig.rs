@@ -1,11 +1,14 @@
 //! The API over a real store in a directory of its own, called without a socket.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::health::Health;
@@ -15,9 +18,11 @@ use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::SharedStore;
 use fairhook_common::store::sqlite::SqliteStore;
 use fairhook_ingest::{IngestSettings, OperatorKey, Parts, Sharing};
+use hyper::body::Frame;
 use prometheus::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
@@ -26,6 +31,9 @@ pub const ROOT: &str = "the operator's configured key";
 
 /// Nothing but events is limited.
 const UNLIMITED: &str = "tier=off,api_requests=off,anonymous=off,auth_failures=off";
+
+/// More requests at once than a test makes.
+const MANY: usize = 256;
 
 /// A running API.
 pub struct Rig {
@@ -90,15 +98,20 @@ impl Rig {
 
     /// The same of an installation without a domain.
     pub async fn nameless() -> Self {
-        Self::with(UNLIMITED, None).await
+        Self::with(UNLIMITED, None, MANY).await
     }
 
     /// One with these limits over the defaults.
     pub async fn limited(rates: &str) -> Self {
-        Self::with(rates, Some("hooks.test")).await
+        Self::with(rates, Some("hooks.test"), MANY).await
     }
 
-    async fn with(rates: &str, base_domain: Option<&str>) -> Self {
+    /// One in which so many requests of a tenant may be under way.
+    pub async fn at_once(requests: usize) -> Self {
+        Self::with(UNLIMITED, None, requests).await
+    }
+
+    async fn with(rates: &str, base_domain: Option<&str>, concurrent_requests: usize) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store: SharedStore = Arc::new(SqliteStore::open(directory.path()).await.expect("a store"));
         let (health, registry) = (Health::default(), Registry::new());
@@ -113,7 +126,7 @@ impl Rig {
                 retention: Duration::from_secs(30 * 24 * 3600),
                 rates: rates.parse().expect("rates"),
                 trusted_proxies: vec!["0.0.0.0/32".parse().expect("a network")],
-                concurrent_requests: 256,
+                concurrent_requests,
             },
             families: Families::new(registry.clone()),
             health: health.clone(),
@@ -183,6 +196,27 @@ impl Rig {
         let body =
             serde_json::json!({ "verification": { "scheme": "none" }, "event_type": { "fixed": "a.b" } });
         self.call(key, "POST /v1/sources", body).await.is(201).text("id")
+    }
+}
+
+/// A body that says this much and then nothing, which it tells.
+#[derive(Default)]
+pub struct Stalled(pub Option<Bytes>, pub Option<oneshot::Sender<()>>);
+
+impl HttpBody for Stalled {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(bytes) = self.0.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        // Nobody has to listen.
+        let _ = self.1.take().map(|told| told.send(()));
+        Poll::Pending
     }
 }
 

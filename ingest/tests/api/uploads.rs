@@ -1,31 +1,13 @@
 //! Bodies that arrive and do not end.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use fairhook_common::limits;
-use hyper::body::Frame;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::rig::Rig;
-
-/// A body that says this much and then nothing.
-struct Stalled(Option<Bytes>);
-
-impl HttpBody for Stalled {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes)))))
-    }
-}
+use crate::rig::{Rig, Stalled};
 
 #[tokio::test]
 async fn unfinished_uploads_of_one_tenant_are_bounded_and_nobody_elses_business() {
@@ -38,7 +20,7 @@ async fn unfinished_uploads_of_one_tenant_are_bounded_and_nobody_elses_business(
     for _ in 0..fit + BEYOND {
         let (rig, key) = (Arc::clone(&rig), format!("Bearer {greedy}"));
         let part = Bytes::from(vec![b' '; limits::REQUEST_BODY_BYTES]);
-        let body = Body::new(Stalled(Some(part)));
+        let body = Body::new(Stalled(Some(part), None));
         uploads.spawn(async move { rig.send("POST /v1/events", &[("authorization", &key)], body).await });
     }
     for _ in 0..BEYOND {
