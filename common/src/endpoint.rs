@@ -171,6 +171,10 @@ pub enum BodyForm {
 macro_rules! stored_as_text {
     ($type:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         impl $type {
+            /// Every one's name.
+            #[allow(dead_code, reason = "not every list is one of the API")]
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
+
             /// The stored and shown name.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }

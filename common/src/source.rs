@@ -99,23 +99,15 @@ pub enum Verification {
 }
 
 impl Verification {
-    /// Every one's name.
-    pub const NAMES: &'static [&'static str] = &["standard_webhooks", "github", "stripe", "hmac", "none"];
-
-    /// The name.
-    pub fn name(&self) -> &'static str {
+    /// Which one it is.
+    pub fn scheme(&self) -> Scheme {
         match self {
-            Self::StandardWebhooks { .. } => "standard_webhooks",
-            Self::Github => "github",
-            Self::Stripe { .. } => "stripe",
-            Self::Hmac(_) => "hmac",
-            Self::None => "none",
+            Self::StandardWebhooks { .. } => Scheme::StandardWebhooks,
+            Self::Github => Scheme::Github,
+            Self::Stripe { .. } => Scheme::Stripe,
+            Self::Hmac(_) => Scheme::Hmac,
+            Self::None => Scheme::None,
         }
-    }
-
-    /// Whether there is anything to be verified with a secret.
-    pub fn signs(&self) -> bool {
-        *self != Self::None
     }
 
     fn delivery_place(&self) -> Option<Place> {
@@ -127,6 +119,29 @@ impl Verification {
         }
     }
 }
+
+/// The kinds of [`Verification`]. The names are part of the API, and those that it has in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Standard Webhooks.
+    StandardWebhooks,
+    /// GitHub's.
+    Github,
+    /// Stripe's.
+    Stripe,
+    /// An HMAC in any header.
+    Hmac,
+    /// Nobody signs.
+    None,
+}
+
+stored_as_text!(Scheme {
+    StandardWebhooks = "standard_webhooks",
+    Github = "github",
+    Stripe = "stripe",
+    Hmac = "hmac",
+    None = "none",
+});
 
 /// Where an HMAC of the body is, and how it is made and written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -350,9 +365,11 @@ mod tests {
             Verification::Hmac(rule),
             Verification::None,
         ];
-        for (verification, name) in all.iter().zip(Verification::NAMES) {
+        assert_eq!(all.each_ref().map(|verification| verification.scheme().name()), Scheme::NAMES);
+        for verification in &all {
             let json = serde_json::to_value(verification).expect("JSON");
-            assert_eq!((json["scheme"].as_str(), verification.name()), (Some(*name), *name));
+            assert_eq!(json["scheme"], verification.scheme().name());
+            assert_eq!(Scheme::from_name(verification.scheme().name()), Some(verification.scheme()));
             assert_eq!(serde_json::from_value::<Verification>(json).expect("reads"), *verification);
         }
         for rule in [

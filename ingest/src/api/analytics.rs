@@ -61,7 +61,7 @@ pub(super) async fn limits(asked: Asked) -> Answer {
     "from": "2026-01-30T12:00:00.000Z", "to": "2026-01-31T12:00:00.000Z", "total_requests": 120400, "blocked_requests": 310,
     "blocked_by_policy": {"events": 290, "tier": 20},
     "top_tenants": [{"tenant_id": "ten_01kz0z5m4he58vf3j2c4q9w7xd", "slug": "acme", "total": 90000, "blocked": 290}],
-    "top_routes": [{"route": "/events", "total": 118000, "blocked": 290}]
+    "top_routes": [{"route": "POST /v1/events", "total": 118000, "blocked": 290}]
 }))]
 struct Report {
     /// The beginning of the first minute.
@@ -82,7 +82,7 @@ struct Report {
 /// Requests at a route.
 #[derive(Serialize, ToSchema)]
 struct RouteTally {
-    /// The path without `/v1`; `none`: there is no such path.
+    /// The method and the path as it is described, such as `POST /v1/events`; `none`: there is no such path.
     route: String,
     #[serde(flatten)]
     tally: Tally,

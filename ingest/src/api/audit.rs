@@ -114,13 +114,13 @@ pub(super) fn endpoint_deleted(caller: &Caller, tenant: &Tenant, endpoint: &Endp
 
 /// A source was made.
 pub(super) fn source_made(caller: &Caller, tenant: &Tenant, source: &Source) {
-    let (slug, scheme) = (tenant.slug.as_str(), source.settings.verification.name());
+    let (slug, scheme) = (tenant.slug.as_str(), source.settings.verification.scheme().name());
     tracing::info!(%caller, tenant = slug, source.id = %source.id, scheme, "a source was made");
 }
 
 /// Settings of a source were changed, or its status.
 pub(super) fn source_changed(caller: &Caller, tenant: &Tenant, source: &Source) {
-    let (slug, scheme) = (tenant.slug.as_str(), source.settings.verification.name());
+    let (slug, scheme) = (tenant.slug.as_str(), source.settings.verification.scheme().name());
     let status = source.status.name();
     tracing::info!(%caller, tenant = slug, source.id = %source.id, scheme, status, "a source was changed");
 }

@@ -7,8 +7,8 @@ use fairhook_common::event::EventType;
 use fairhook_common::limits;
 use fairhook_common::signature::SigningSecret;
 use fairhook_common::source::{
-    HmacAlgorithm, HmacEncoding, HmacRule, Place, SourceSecret, SourceSecrets, SourceSettings, SourceStatus,
-    TypeRule, Verification,
+    HmacAlgorithm, HmacEncoding, HmacRule, Place, Scheme, SourceSecret, SourceSecrets, SourceSettings,
+    SourceStatus, TypeRule, Verification,
 };
 use fairhook_common::time::Timestamp;
 use serde_json::value::RawValue;
@@ -30,7 +30,7 @@ pub struct Changes {
 /// Changes of how it is known who sends. What belongs to another scheme is refused where the scheme is known.
 #[derive(Default)]
 struct VerificationChanges {
-    scheme: Option<&'static str>,
+    scheme: Option<Scheme>,
     secret: Option<SourceSecret>,
     grace_period_s: Option<u64>,
     tolerance_s: Option<Option<u64>>,
@@ -64,7 +64,7 @@ fn rest(fields: &mut Fields<'_>, verification: Option<VerificationChanges>) -> C
 
 /// Whether it takes anything.
 pub fn status(value: &RawValue) -> Read<SourceStatus> {
-    read::one_of(&["active", "paused"], SourceStatus::from_name)(value)
+    read::one_of(SourceStatus::NAMES, SourceStatus::from_name)(value)
 }
 
 impl Changes {
@@ -83,7 +83,7 @@ impl Changes {
             delivery_id: changed(&self.delivery_id, known.map(|known| &known.delivery_id)),
         };
         if settings.type_rule().is_none() {
-            let scheme = settings.verification.name();
+            let scheme = settings.verification.scheme().name();
             let detail = format!(
                 "`event_type` is needed: with the scheme `{scheme}` there is no place for it that is known"
             );
@@ -104,8 +104,11 @@ impl VerificationChanges {
         known: Option<&SourceSettings>,
         now: Timestamp,
     ) -> Read<(Verification, Option<SourceSecrets>)> {
-        let scheme = self.scheme.or(known.map(|known| known.verification.name())).unwrap_or("none");
-        let known = known.filter(|known| known.verification.name() == scheme);
+        let known_scheme = known.map(|known| known.verification.scheme());
+        let Some(scheme) = self.scheme.or(known_scheme) else {
+            return Err(Faults::one("`scheme` is needed"));
+        };
+        let known = known.filter(|_| known_scheme == Some(scheme));
         let mut faults = self.foreign(scheme);
         let verification = self.rule(scheme, known.map(|known| &known.verification), &mut faults);
         let secrets = self.secrets(scheme, known.and_then(|known| known.secrets.clone()), now, &mut faults);
@@ -113,11 +116,15 @@ impl VerificationChanges {
     }
 
     /// What does not belong to the scheme.
-    fn foreign(&self, scheme: &str) -> Faults {
-        let (timed, hmac) = (matches!(scheme, "standard_webhooks" | "stripe"), scheme == "hmac");
+    fn foreign(&self, scheme: Scheme) -> Faults {
+        let (timed, hmac) = match scheme {
+            Scheme::StandardWebhooks | Scheme::Stripe => (true, false),
+            Scheme::Hmac => (false, true),
+            Scheme::Github | Scheme::None => (false, false),
+        };
         let mut faults = Faults::none();
         for (name, given, belongs) in [
-            ("secret", self.secret.is_some(), scheme != "none"),
+            ("secret", self.secret.is_some(), scheme != Scheme::None),
             ("tolerance_s", self.tolerance_s.as_ref().is_some_and(Option::is_some), timed),
             ("header", self.header.is_some(), hmac),
             ("algorithm", self.algorithm.as_ref().is_some_and(Option::is_some), hmac),
@@ -125,14 +132,14 @@ impl VerificationChanges {
             ("prefix", self.prefix.as_ref().is_some_and(Option::is_some), hmac),
         ] {
             if given && !belongs {
-                let detail = format!("does not belong to the scheme `{scheme}`");
+                let detail = format!("does not belong to the scheme `{}`", scheme.name());
                 faults.keep::<()>(name, Err(Faults::one(detail)));
             }
         }
         faults
     }
 
-    fn rule(&self, scheme: &str, known: Option<&Verification>, faults: &mut Faults) -> Verification {
+    fn rule(&self, scheme: Scheme, known: Option<&Verification>, faults: &mut Faults) -> Verification {
         let known_tolerance = match known {
             Some(Verification::StandardWebhooks { tolerance_s } | Verification::Stripe { tolerance_s }) => {
                 Some(*tolerance_s)
@@ -145,10 +152,10 @@ impl VerificationChanges {
         };
         let tolerance_s = tolerance_s.unwrap_or(limits::SIGNATURE_TOLERANCE.as_secs());
         match scheme {
-            "standard_webhooks" => Verification::StandardWebhooks { tolerance_s },
-            "stripe" => Verification::Stripe { tolerance_s },
-            "github" => Verification::Github,
-            "hmac" => {
+            Scheme::StandardWebhooks => Verification::StandardWebhooks { tolerance_s },
+            Scheme::Stripe => Verification::Stripe { tolerance_s },
+            Scheme::Github => Verification::Github,
+            Scheme::Hmac => {
                 let known = match known {
                     Some(Verification::Hmac(rule)) => Some(rule),
                     _ => None,
@@ -165,14 +172,14 @@ impl VerificationChanges {
                     prefix: changed(&self.prefix, known.map(|rule| &rule.prefix)),
                 })
             }
-            _ => Verification::None,
+            Scheme::None => Verification::None,
         }
     }
 
     /// The one before goes on to count for its grace, if it was for the same scheme.
     fn secrets(
         &self,
-        scheme: &str,
+        scheme: Scheme,
         known: Option<SourceSecrets>,
         now: Timestamp,
         faults: &mut Faults,
@@ -181,14 +188,15 @@ impl VerificationChanges {
             let detail = "is for a secret that takes the place of another one";
             faults.keep::<()>("grace_period_s", Err(Faults::one(detail)));
         }
-        let Some(secret) = self.secret.clone().filter(|_| scheme != "none") else {
-            if known.is_none() && scheme != "none" {
-                let detail = format!("`secret` is needed: the one that the scheme `{scheme}` verifies with");
+        let Some(secret) = self.secret.clone().filter(|_| scheme != Scheme::None) else {
+            if known.is_none() && scheme != Scheme::None {
+                let detail =
+                    format!("`secret` is needed: the one that the scheme `{}` verifies with", scheme.name());
                 faults.keep::<()>("secret", Err(Faults::one(detail)));
             }
             return known;
         };
-        if scheme == "standard_webhooks"
+        if scheme == Scheme::StandardWebhooks
             && let Err(invalid) = SigningSecret::parse(secret.reveal())
         {
             faults.keep::<()>("secret", Err(Faults::one(invalid)));
@@ -203,8 +211,7 @@ impl VerificationChanges {
 
 fn verification(value: &RawValue, of_new: bool) -> Read<VerificationChanges> {
     let mut fields = Fields::nested(value, String::new())?;
-    let name = |text: &str| Verification::NAMES.iter().copied().find(|name| *name == text);
-    let name = read::one_of(Verification::NAMES, name);
+    let name = read::one_of(Scheme::NAMES, Scheme::from_name);
     let scheme = match of_new {
         true => fields.required("scheme", name),
         false => fields.set("scheme", name),
@@ -218,9 +225,8 @@ fn verification(value: &RawValue, of_new: bool) -> Read<VerificationChanges> {
         grace_period_s: fields.optional("grace_period_s", grace),
         tolerance_s: fields.change("tolerance_s", tolerance),
         header: fields.set("header", header),
-        algorithm: fields
-            .change("algorithm", read::one_of(&["sha1", "sha256", "sha512"], HmacAlgorithm::from_name)),
-        encoding: fields.change("encoding", read::one_of(&["hex", "base64"], HmacEncoding::from_name)),
+        algorithm: fields.change("algorithm", read::one_of(HmacAlgorithm::NAMES, HmacAlgorithm::from_name)),
+        encoding: fields.change("encoding", read::one_of(HmacEncoding::NAMES, HmacEncoding::from_name)),
         prefix: fields.change("prefix", read::text(limits::SOURCE_PREFIX_CHARS)),
     };
     fields.finish_nested(|| Some(changes))

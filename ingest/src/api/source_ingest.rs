@@ -61,7 +61,7 @@ impl AtSources {
 
     /// Counts a refusal, and tells it: whoever set the source up looks for it. A source's rate bounds how often.
     fn refuse(&self, source: &Source, reason: &'static str) {
-        let scheme = source.settings.verification.name();
+        let scheme = source.settings.verification.scheme().name();
         self.refused.with_label_values(&[scheme, reason]).inc();
         let (tenant, id) = (source.tenant, source.id);
         tracing::info!(tenant.id = %tenant, source.id = %id, scheme, reason, "a source refused a request");

@@ -153,7 +153,7 @@ impl VerificationView {
             },
             Verification::Github | Verification::None => Self::default(),
         };
-        Self { scheme: verification.name(), ..own }
+        Self { scheme: verification.scheme().name(), ..own }
     }
 }
 

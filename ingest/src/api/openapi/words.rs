@@ -2,7 +2,7 @@
 
 use fairhook_common::limits;
 use fairhook_common::policy::Policy;
-use fairhook_common::source::Verification;
+use fairhook_common::source::Scheme;
 use utoipa::openapi::schema::{AdditionalProperties, Schema, SchemaFormat, SchemaType};
 use utoipa::openapi::{ObjectBuilder, RefOr, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -31,6 +31,12 @@ macro_rules! words {
         impl ToSchema for $name {}
     )+};
 }
+
+/// `whsec_` and the base64 of 24 to 64 bytes, with its padding, before which the last bits are zero (RFC 4648, section 4).
+const SECRET: &str = concat!(
+    "^whsec_([A-Za-z0-9+/]{4}){8,20}",
+    "([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|([A-Za-z0-9+/]{4})?([A-Za-z0-9+/][AQgw]==)?)$"
+);
 
 /// A text of 1 to `max` characters, none of them U+0000.
 fn text(max: usize, example: &str) -> ObjectBuilder {
@@ -72,7 +78,7 @@ words! {
     /// An event type, the beginning of some followed by `.*`, or `*` for all of them.
     EventTypes = spelled(limits::EVENT_TYPE_CHARS, "^(\\*|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(\\.\\*)?)$", "order.*");
     /// A signing secret: `whsec_` and the base64 of 24 to 64 bytes.
-    Secret = spelled(limits::NAME_CHARS, "^whsec_([A-Za-z0-9+/]{4}){8,21}$", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+    Secret = spelled(limits::NAME_CHARS, SECRET, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
     /// Names and values of headers, at most 32, each of at most 4 KiB. A value is visible ASCII without spaces at its ends. What speaks of the
     /// connection or is the engine's to send (`host`, `content-type`, `webhook-*`, …) is refused.
     Headers = headers();
@@ -139,7 +145,7 @@ pub struct SchemeName;
 
 impl PartialSchema for SchemeName {
     fn schema() -> RefOr<Schema> {
-        one_of("How it is known who sends.", Verification::NAMES.iter().copied())
+        one_of("How it is known who sends.", Scheme::NAMES.iter().copied())
     }
 }
 
