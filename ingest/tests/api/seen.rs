@@ -64,7 +64,7 @@ async fn a_tenants_figures_are_what_the_store_has_and_the_processes_tell() {
         );
         let drain = of("drain");
         // Two end a second; what was posted just now may be told of already.
-        assert!(drain["per_s"].as_f64() <= Some(2.0), "{drain}");
+        assert!(drain["per_s"].as_f64().is_some_and(|per_s| per_s <= 2.0), "{drain}");
         assert_eq!(of("conditions")[0]["id"], json!(raised));
     }
     let refused = rig.call(&key, "GET /v1/tenants/other/stats", Value::Null).await;
