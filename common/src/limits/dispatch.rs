@@ -72,6 +72,11 @@ pub const HANDSHAKE_TTL: Duration = Duration::from_secs(3_600);
 pub const HANDSHAKE_RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 /// How often an endpoint that has not consented is asked: its address may be that of somebody who wants nothing from us.
 pub const HANDSHAKES_PER_MINUTE: u32 = 60;
+/// Consents in memory, some 300 bytes each, over all tenants. One without a place is asked for before each attempt, so this is
+/// far more than ask for handshakes; the tenant that has the most loses its own first.
+pub const HANDSHAKE_CONSENTS: usize = 65_536;
+/// From one look through all consents for idle ones to the next: while it goes on, some milliseconds, attempts wait.
+pub const HANDSHAKE_SWEEP_PAUSE: Duration = Duration::from_secs(60);
 /// Names in the resolver's cache.
 pub const DNS_CACHE_ENTRIES: usize = 4_096;
 /// One look-up of a name.

@@ -1,8 +1,7 @@
 //! The handshake before the first delivery to an endpoint that wants one (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, §4):
 //! `OPTIONS` says who asks, the answer whether that one may send, and how much. Pure but for the lock.
 //!
-//! What an endpoint granted is kept with its prepared URL, so that another URL is asked anew, and in memory only: whoever has
-//! forgotten it asks once more before anything is sent.
+//! What an endpoint granted is kept in [`Consents`](super::consents::Consents).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;

@@ -4,6 +4,7 @@
 //! decided in [`crate::verdict`]. There are deliberately no redirects, proxies, decompression or cookies here.
 
 mod client;
+mod consents;
 mod failure;
 mod handshake;
 mod request;
@@ -17,12 +18,13 @@ use bytes::{Bytes, BytesMut};
 use fairhook_common::delivery::{AttemptError, AttemptErrorCode, AttemptRecord};
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::limits;
-use fairhook_common::store::{EndpointSnapshot, Loaded};
+use fairhook_common::store::Loaded;
 use fairhook_common::time::Timestamp;
 use reqwest::header::RETRY_AFTER;
 use uuid::Uuid;
 
 use client::{Clients, Dial};
+use consents::Consents;
 use failure::Failure;
 use request::{Prepared, PreparedEndpoints};
 pub use resolver::ResolverSettings;
@@ -31,6 +33,7 @@ pub use resolver::ResolverSettings;
 pub struct Attempter {
     clients: Clients,
     endpoints: PreparedEndpoints,
+    consents: Consents,
     origin: Option<String>,
 }
 
@@ -84,13 +87,15 @@ impl Attempter {
     ) -> Result<Self, AttempterError> {
         let policy = Arc::new(policy);
         let clients = Clients::new(Arc::clone(&policy), resolver)?;
-        Ok(Self { clients, endpoints: PreparedEndpoints::new(policy), origin })
+        let consents = Consents::at_most(limits::HANDSHAKE_CONSENTS);
+        Ok(Self { clients, endpoints: PreparedEndpoints::new(policy), consents, origin })
     }
 
-    /// Attempts per minute that `endpoint` takes at most: what its tenant has set, and what it has said in a handshake.
-    pub fn rate_per_minute(&self, endpoint: &EndpointSnapshot) -> Option<u32> {
+    /// Attempts per minute that the endpoint takes at most: what its tenant has set, and what it has said in a handshake.
+    pub fn rate_per_minute(&self, loaded: &Loaded) -> Option<u32> {
+        let endpoint = &loaded.endpoint;
         let set = endpoint.rate_limit_per_s.map(|rate| rate.saturating_mul(60));
-        let said = if endpoint.handshake { self.endpoints.allowed_per_minute(endpoint) } else { None };
+        let said = if endpoint.handshake { self.consents.per_minute(loaded.tenant, endpoint) } else { None };
         [set, said].into_iter().flatten().min()
     }
 
@@ -126,7 +131,7 @@ impl Attempter {
     ) -> Result<(), Failure> {
         let prepared = self.endpoints.prepare(&loaded.endpoint)?;
         let origin = match loaded.endpoint.handshake {
-            true => Some(self.shake_hands(&prepared, started_at, progress).await?),
+            true => Some(self.shake_hands(&prepared, loaded, started_at, progress).await?),
             false => None,
         };
         let body = request::body(loaded);
@@ -143,6 +148,7 @@ impl Attempter {
     async fn shake_hands(
         &self,
         prepared: &Prepared,
+        loaded: &Loaded,
         started_at: Timestamp,
         progress: &mut Progress,
     ) -> Result<&str, Failure> {
@@ -151,14 +157,15 @@ impl Attempter {
                 "the endpoint wants a handshake, and the setting `base_domain`, who asks, is not set",
             )
         })?;
-        if !prepared.consent.must_ask(Instant::now()) {
+        let consent = self.consents.of(loaded.tenant, &loaded.endpoint, Instant::now());
+        if !consent.must_ask(Instant::now()) {
             return Ok(origin);
         }
         let response = self.send(prepared, || prepared.question(origin), progress).await?;
         let answer = handshake::read(response.status(), response.headers(), origin);
         progress.heard(&response, started_at);
         progress.read_body(response).await?;
-        prepared.consent.said(answer.as_ref().ok().copied(), Instant::now());
+        consent.said(answer.as_ref().ok().copied(), Instant::now());
         answer?;
         progress.begin_again();
         Ok(origin)

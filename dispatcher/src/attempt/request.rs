@@ -18,7 +18,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGE
 use reqwest::{Method, Request};
 use url::Url;
 
-use super::handshake::{Consent, REQUEST_ORIGIN};
+use super::handshake::REQUEST_ORIGIN;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Fairhook/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -55,8 +55,6 @@ pub(super) struct Prepared {
     made: Instant,
     /// Milliseconds after `made` at which a connection was last given to the pool, plus one; 0: never.
     kept: AtomicU64,
-    /// What it said in a handshake, if it wants one.
-    pub(super) consent: Consent,
 }
 
 impl Prepared {
@@ -66,7 +64,7 @@ impl Prepared {
         let (text, custom) = (endpoint.url.clone(), endpoint.headers.clone());
         let headers = base_headers(&custom);
         let (made, kept) = (Instant::now(), AtomicU64::new(0));
-        Ok(Self { text, custom, url, port, headers, made, kept, consent: Consent::default() })
+        Ok(Self { text, custom, url, port, headers, made, kept })
     }
 
     fn is_of(&self, endpoint: &EndpointSnapshot) -> bool {
@@ -224,12 +222,6 @@ impl PreparedEndpoints {
         let weigh = |_: &EndpointId, prepared: &Arc<Prepared>| prepared.bytes();
         let ready = Cache::builder().max_capacity(limits::PREPARED_BYTES).weigher(weigh).build();
         Self { policy, ready }
-    }
-
-    /// Attempts per minute that the endpoint, which wants handshakes, has said it takes.
-    pub(super) fn allowed_per_minute(&self, endpoint: &EndpointSnapshot) -> Option<u32> {
-        let prepared = self.ready.get(&endpoint.id).filter(|p| p.is_of(endpoint));
-        prepared.map_or(Some(limits::HANDSHAKES_PER_MINUTE), |prepared| prepared.consent.per_minute())
     }
 
     /// What is ready for the endpoint as it is now.

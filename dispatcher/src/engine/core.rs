@@ -10,9 +10,7 @@ use fairhook_common::endpoint::Circuit;
 use fairhook_common::ids::{EndpointId, NodeId, TenantId};
 use fairhook_common::limits;
 use fairhook_common::queue::Received;
-use fairhook_common::store::{
-    Claim, ClaimFrom, Claimed, DueWork, EndpointSnapshot, Load, Loaded, Recorded, Roster, Ticket,
-};
+use fairhook_common::store::{Claim, ClaimFrom, Claimed, DueWork, Load, Loaded, Recorded, Roster, Ticket};
 use fairhook_common::time::Timestamp;
 
 use super::due::{DuePlan, Room};
@@ -175,13 +173,13 @@ impl Core {
         batch: Vec<(Started, Option<Load>)>,
         now: Moment,
         wall: Timestamp,
-        facts_of: impl Fn(&EndpointSnapshot) -> EndpointFacts,
+        facts_of: impl Fn(&Loaded) -> EndpointFacts,
     ) -> impl Iterator<Item = Ready> {
         let mut ready = Vec::with_capacity(batch.len());
         for (started, load) in batch {
             match load {
                 Some(Load::Attempt(loaded)) => {
-                    self.scheduler.endpoint_known(now, started.endpoint, facts_of(&loaded.endpoint));
+                    self.scheduler.endpoint_known(now, started.endpoint, facts_of(&loaded));
                     ready.extend(self.attempt_or_park(started, loaded, now, wall));
                 }
                 Some(Load::Stale) => {

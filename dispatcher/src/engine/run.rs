@@ -9,7 +9,7 @@ use fairhook_common::membership::{Members, Said, Stay, View};
 use fairhook_common::queue::Received;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::store::{
-    Claim, Claimed, DueWork, EndpointSnapshot, Load, Report, Roster, SharedStore, StoreError,
+    Claim, Claimed, DueWork, Load, Loaded, Report, Roster, SharedStore, StoreError,
 };
 use fairhook_common::time::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -189,9 +189,9 @@ impl Engine {
     }
 
     fn attempt(&mut self, batch: Vec<(Started, Option<Load>)>) {
-        let facts = |endpoint: &EndpointSnapshot| EndpointFacts {
-            rate_per_minute: self.tools.attempter.rate_per_minute(endpoint),
-            timeout: endpoint.timeout,
+        let facts = |loaded: &Loaded| EndpointFacts {
+            rate_per_minute: self.tools.attempter.rate_per_minute(loaded),
+            timeout: loaded.endpoint.timeout,
         };
         for ready in self.core.loaded(batch, self.tools.clock.now(), Timestamp::now(), facts) {
             let tools = Arc::clone(&self.tools);

@@ -152,12 +152,12 @@ async fn the_lower_of_two_rates_holds_and_hardly_any_before_consent() {
         let loaded =
             to(EndpointSnapshot { handshake: true, rate_limit_per_s: set, ..endpoint(&receiver.url()) });
         let attempter = attempter();
-        assert_eq!(attempter.rate_per_minute(&loaded.endpoint), before);
+        assert_eq!(attempter.rate_per_minute(&loaded), before);
         assert_eq!(code(&attempt(&attempter, &loaded).await), None);
-        assert_eq!(attempter.rate_per_minute(&loaded.endpoint), after, "set {set:?}, said {said}");
+        assert_eq!(attempter.rate_per_minute(&loaded), after, "set {set:?}, said {said}");
     }
     let unasked = EndpointSnapshot { rate_limit_per_s: Some(3), ..endpoint("http://a.test/") };
-    assert_eq!(attempter().rate_per_minute(&unasked), Some(180));
+    assert_eq!(attempter().rate_per_minute(&to(unasked)), Some(180));
 }
 
 #[tokio::test]
