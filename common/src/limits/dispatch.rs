@@ -70,6 +70,9 @@ pub const DUE_POLL: Duration = Duration::from_millis(500);
 pub const HANDSHAKE_TTL: Duration = Duration::from_secs(3_600);
 /// A consent that could not be renewed is asked for again after this.
 pub const HANDSHAKE_RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+/// A consent that cannot be renewed, for the endpoint gives no clear answer, holds for so long: what answers its questions may be
+/// broken for an evening while what takes its deliveries is not.
+pub const HANDSHAKE_GRACE: Duration = Duration::from_secs(6 * 3_600);
 /// How often an endpoint that has not consented is asked: its address may be that of somebody who wants nothing from us.
 pub const HANDSHAKES_PER_MINUTE: u32 = 60;
 /// Consents in memory, some 300 bytes each, over all tenants. One without a place is asked for before each attempt, so this is

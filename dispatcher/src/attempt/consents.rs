@@ -13,7 +13,7 @@ use fairhook_common::ids::{EndpointId, TenantId};
 use fairhook_common::limits;
 use fairhook_common::store::EndpointSnapshot;
 
-use super::handshake::Consent;
+use super::consent::Consent;
 
 /// Consents by tenant and endpoint.
 pub(super) struct Consents {
@@ -140,7 +140,7 @@ mod tests {
     use super::super::handshake::Allowed;
     use super::*;
 
-    const YES: Option<Allowed> = Some(Allowed::Any);
+    const YES: Allowed = Allowed::Any;
 
     fn endpoint(url: &str) -> EndpointSnapshot {
         EndpointSnapshot {
@@ -166,10 +166,10 @@ mod tests {
         let (quiet, loud) = (TenantId::generate(), TenantId::generate());
         let quiet_ones: Vec<_> = (0..20).map(|_| endpoint("https://a.test/")).collect();
         for endpoint in &quiet_ones {
-            consents.of(quiet, endpoint, now).said(YES, now);
+            consents.of(quiet, endpoint, now).grant(YES, now);
         }
         for _ in 0..500 {
-            consents.of(loud, &endpoint("https://b.test/"), now).said(YES, now);
+            consents.of(loud, &endpoint("https://b.test/"), now).grant(YES, now);
         }
         let kept = quiet_ones.iter().filter(|endpoint| has_consented(&consents, quiet, endpoint));
         assert_eq!(kept.count(), quiet_ones.len());
@@ -182,10 +182,10 @@ mod tests {
         let (consents, start) = (Consents::at_most(4), Instant::now());
         let (busy, gone) = (TenantId::generate(), TenantId::generate());
         let busy_ones = [0; 3].map(|_| endpoint("https://a.test/"));
-        consents.of(gone, &endpoint("https://b.test/"), start).said(YES, start);
+        consents.of(gone, &endpoint("https://b.test/"), start).grant(YES, start);
         let later = start + limits::HANDSHAKE_TTL;
         for endpoint in &busy_ones {
-            consents.of(busy, endpoint, start).said(YES, start);
+            consents.of(busy, endpoint, start).grant(YES, start);
             consents.of(busy, endpoint, later);
         }
         consents.of(TenantId::generate(), &endpoint("https://c.test/"), later);
@@ -197,7 +197,7 @@ mod tests {
     fn another_url_and_other_headers_have_said_nothing() {
         let (consents, now, tenant) = (Consents::at_most(4), Instant::now(), TenantId::generate());
         let before = endpoint("https://a.test/");
-        consents.of(tenant, &before, now).said(YES, now);
+        consents.of(tenant, &before, now).grant(YES, now);
         assert!(has_consented(&consents, tenant, &before));
         let headers = vec![CustomHeader { name: "x-to".into(), value: "b".into() }];
         for after in [
@@ -208,7 +208,7 @@ mod tests {
             consents.of(tenant, &after, now);
             assert!(!has_consented(&consents, tenant, &after) && !has_consented(&consents, tenant, &before));
             assert_eq!(consents.table().count, 1, "it took the place of the other");
-            consents.of(tenant, &before, now).said(YES, now);
+            consents.of(tenant, &before, now).grant(YES, now);
         }
     }
 }

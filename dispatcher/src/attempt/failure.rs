@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use super::resolver::ResolveFailure;
 
 /// A failed attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) code: AttemptErrorCode,
     detail: String,
@@ -36,6 +36,10 @@ impl Failure {
 
     pub(super) fn handshake(detail: impl Into<String>) -> Self {
         Self::new(AttemptErrorCode::HandshakeRefused, detail)
+    }
+
+    pub(super) fn unanswered(detail: impl Into<String>) -> Self {
+        Self::new(AttemptErrorCode::Timeout, detail)
     }
 
     pub(super) fn status(status: StatusCode) -> Self {

@@ -1,12 +1,8 @@
 //! The handshake before the first delivery to an endpoint that wants one (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, §4):
-//! `OPTIONS` says who asks, the answer whether that one may send, and how much. Pure but for the lock.
+//! `OPTIONS` says who asks, the answer whether that one may send, and how much. Pure.
 //!
-//! What an endpoint granted is kept in [`Consents`](super::consents::Consents).
+//! What an endpoint granted is a [`Consent`](super::consent::Consent).
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
-
-use fairhook_common::limits;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName};
 
@@ -17,17 +13,6 @@ pub(super) const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-r
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
 
-/// What an endpoint has said.
-#[derive(Default)]
-pub(super) struct Consent(Mutex<Option<Granted>>);
-
-#[derive(Clone, Copy)]
-struct Granted {
-    rate: Allowed,
-    /// It is asked again then.
-    until: Instant,
-}
-
 /// How much may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Allowed {
@@ -37,58 +22,46 @@ pub(super) enum Allowed {
     PerMinute(u32),
 }
 
-impl Consent {
-    /// Whether an attempt at `now` has to ask first. One whose consent is to be renewed asks, while the others rely on what it said.
-    pub(super) fn must_ask(&self, now: Instant) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *said {
-            None => true,
-            Some(granted) if now >= granted.until => {
-                granted.until = now + limits::HANDSHAKE_RENEWAL_PAUSE;
-                true
-            }
-            Some(_) => false,
-        }
-    }
+/// Why there is no consent.
+#[derive(Debug)]
+pub(super) enum No {
+    /// The endpoint refuses.
+    Refused(Failure),
+    /// It says nothing clear: that it cannot answer now, or nothing at all. A consent that it gave before still holds.
+    Unanswered(Failure),
+}
 
-    /// It was asked, and said this.
-    pub(super) fn said(&self, answer: Option<Allowed>, now: Instant) {
-        let granted = answer.map(|rate| Granted { rate, until: now + limits::HANDSHAKE_TTL });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = granted;
-    }
-
-    /// Requests per minute at most; `None`: any number. Hardly any before it has said something.
-    pub(super) fn per_minute(&self) -> Option<u32> {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => Some(limits::HANDSHAKES_PER_MINUTE),
-            Some(Granted { rate: Allowed::PerMinute(rate), .. }) => Some(rate),
-            Some(Granted { rate: Allowed::Any, .. }) => None,
+impl No {
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Refused(failure) | Self::Unanswered(failure) => failure,
         }
     }
 }
 
 /// What the answer to `origin` says. A success alone is no consent: many servers answer any `OPTIONS` with one.
-pub(super) fn read(status: StatusCode, headers: &HeaderMap, origin: &str) -> Result<Allowed, Failure> {
+pub(super) fn read(status: StatusCode, headers: &HeaderMap, origin: &str) -> Result<Allowed, No> {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
     if !status.is_success() {
-        return Err(Failure::handshake(format!("the endpoint answered {status} to the handshake")));
+        let failure = Failure::handshake(format!("the endpoint answered {status} to the handshake"));
+        let clear = !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS;
+        return Err(if clear { No::Refused(failure) } else { No::Unanswered(failure) });
     }
+    let refused = |detail: String| Err(No::Refused(Failure::handshake(detail)));
     match text(&ALLOWED_ORIGIN) {
         Some(allowed) if allowed == "*" || allowed.eq_ignore_ascii_case(origin) => {}
         Some(_) => {
-            let detail = format!("the endpoint's WebHook-Allowed-Origin is neither `*` nor `{origin}`");
-            return Err(Failure::handshake(detail));
+            return refused(format!("the endpoint's WebHook-Allowed-Origin is neither `*` nor `{origin}`"));
         }
         None => {
-            let detail = format!("the endpoint answered without WebHook-Allowed-Origin to `{origin}`");
-            return Err(Failure::handshake(detail));
+            return refused(format!("the endpoint answered without WebHook-Allowed-Origin to `{origin}`"));
         }
     }
     match text(&ALLOWED_RATE) {
         None | Some("*") => Ok(Allowed::Any),
         // More digits than fit are more requests than there are.
         Some(rate) if is_positive(rate) => Ok(Allowed::PerMinute(rate.parse().unwrap_or(u32::MAX))),
-        Some(_) => Err(Failure::handshake("the endpoint's WebHook-Allowed-Rate is no positive number")),
+        Some(_) => refused("the endpoint's WebHook-Allowed-Rate is no positive number".into()),
     }
 }
 
@@ -98,8 +71,6 @@ fn is_positive(digits: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn answered(status: u16, headers: &[(&'static str, &str)]) -> Result<Allowed, String> {
@@ -108,7 +79,7 @@ mod tests {
             map.insert(*name, value.parse().expect("a value"));
         }
         let status = StatusCode::from_u16(status).expect("a status");
-        read(status, &map, "hooks.example.com").map_err(|failure| failure.into_error().detail)
+        read(status, &map, "hooks.example.com").map_err(|no| no.failure().into_error().detail)
     }
 
     #[test]
@@ -136,24 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn consent_is_asked_for_once_then_renewed_by_one_at_a_time() {
-        let (consent, start) = (Consent::default(), Instant::now());
-        assert!(consent.must_ask(start) && consent.must_ask(start), "nobody may send before it was given");
-        assert_eq!(consent.per_minute(), Some(limits::HANDSHAKES_PER_MINUTE));
-        consent.said(Some(Allowed::PerMinute(7)), start);
-        assert!(!consent.must_ask(start + limits::HANDSHAKE_TTL - Duration::from_millis(1)));
-        assert_eq!(consent.per_minute(), Some(7));
-        let later = start + limits::HANDSHAKE_TTL;
-        assert!(consent.must_ask(later));
-        assert!(!consent.must_ask(later), "the others go on meanwhile");
-        assert_eq!(consent.per_minute(), Some(7));
-        assert!(
-            consent.must_ask(later + limits::HANDSHAKE_RENEWAL_PAUSE),
-            "the one that asked got no answer"
-        );
-        consent.said(Some(Allowed::Any), later);
-        assert_eq!(consent.per_minute(), None);
-        consent.said(None, later);
-        assert!(consent.must_ask(later), "it was taken back");
+    fn one_that_cannot_answer_now_has_not_refused() {
+        for (status, refused) in
+            [(200, true), (302, true), (401, true), (404, true), (405, true), (410, true)]
+                .into_iter()
+                .chain([429, 500, 502, 503, 504].map(|status| (status, false)))
+        {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let no = read(status, &HeaderMap::new(), "hooks.example.com").expect_err("no consent");
+            assert_eq!(matches!(no, No::Refused(_)), refused, "{status}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! decided in [`crate::verdict`]. There are deliberately no redirects, proxies, decompression or cookies here.
 
 mod client;
+mod consent;
 mod consents;
 mod failure;
 mod handshake;
@@ -24,8 +25,10 @@ use reqwest::header::RETRY_AFTER;
 use uuid::Uuid;
 
 use client::{Clients, Dial};
+use consent::{Consent, Refusal, Standing, Turn};
 use consents::Consents;
 use failure::Failure;
+use handshake::{Allowed, No};
 use request::{Prepared, PreparedEndpoints};
 pub use resolver::ResolverSettings;
 
@@ -103,7 +106,7 @@ impl Attempter {
     /// byte of the answer's body. Never panics, never hangs.
     pub async fn attempt(&self, loaded: &Loaded, started_at: Timestamp) -> Attempted {
         let (id, clock) = (Uuid::now_v7(), Instant::now());
-        let timeout = loaded.endpoint.timeout.clamp(limits::ATTEMPT_TIMEOUT_MIN, limits::ATTEMPT_TIMEOUT_MAX);
+        let timeout = deadline(loaded);
         let mut progress = Progress::default();
         let exchange = self.exchange(loaded, started_at, &mut progress);
         let failure = match tokio::time::timeout(timeout, exchange).await {
@@ -158,17 +161,60 @@ impl Attempter {
             )
         })?;
         let consent = self.consents.of(loaded.tenant, &loaded.endpoint, Instant::now());
-        if !consent.must_ask(Instant::now()) {
-            return Ok(origin);
+        match consent.standing(Instant::now()) {
+            Standing::Granted => return Ok(origin),
+            Standing::Renew => self.renew(&consent, prepared, loaded, origin, started_at, progress).await?,
+            Standing::Unknown(asked) => match consent.turn(asked).await {
+                Turn::Heard(answer) => answer.map_err(|refusal| progress.refused(refusal))?,
+                Turn::Ask(asking) => {
+                    let answer = self.ask(prepared, origin, started_at, progress).await.map_err(No::failure);
+                    let heard = answer.as_ref().map_err(|failure| progress.refusal(failure));
+                    asking.heard(heard.copied(), Instant::now());
+                    answer?;
+                }
+            },
         }
-        let response = self.send(prepared, || prepared.question(origin), progress).await?;
-        let answer = handshake::read(response.status(), response.headers(), origin);
-        progress.heard(&response, started_at);
-        progress.read_body(response).await?;
-        consent.said(answer.as_ref().ok().copied(), Instant::now());
-        answer?;
         progress.begin_again();
         Ok(origin)
+    }
+
+    /// Asks an endpoint that has consented whether it still does. Without an answer, for which half of the attempt's time is
+    /// waited, what it said before holds.
+    async fn renew(
+        &self,
+        consent: &Consent,
+        prepared: &Prepared,
+        loaded: &Loaded,
+        origin: &str,
+        started_at: Timestamp,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
+        let question = self.ask(prepared, origin, started_at, progress);
+        match tokio::time::timeout(deadline(loaded) / 2, question).await {
+            Ok(Ok(rate)) => consent.grant(rate, Instant::now()),
+            Ok(Err(No::Refused(failure))) => {
+                consent.take_back();
+                return Err(failure);
+            }
+            Ok(Err(No::Unanswered(_))) | Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Asks the endpoint whether it wants what comes.
+    async fn ask(
+        &self,
+        prepared: &Prepared,
+        origin: &str,
+        started_at: Timestamp,
+        progress: &mut Progress,
+    ) -> Result<Allowed, No> {
+        let response = self.send(prepared, || prepared.question(origin), progress).await;
+        let response = response.map_err(No::Unanswered)?;
+        let answer = handshake::read(response.status(), response.headers(), origin);
+        progress.heard(&response, started_at);
+        progress.read_body(response).await.map_err(No::Unanswered)?;
+        answer
     }
 
     /// Sends a request. A receiver may close an idle connection at the very moment it is used again. That says nothing
@@ -190,6 +236,10 @@ impl Attempter {
     }
 }
 
+fn deadline(loaded: &Loaded) -> Duration {
+    loaded.endpoint.timeout.clamp(limits::ATTEMPT_TIMEOUT_MIN, limits::ATTEMPT_TIMEOUT_MAX)
+}
+
 /// What is known of an attempt so far; what is known when the deadline passes is kept.
 #[derive(Default)]
 struct Progress {
@@ -209,6 +259,17 @@ impl Progress {
     /// The handshake is over: what was heard in it is no answer to the delivery.
     fn begin_again(&mut self) {
         *self = Self { dialled_before: self.dialled(), ..Self::default() };
+    }
+
+    /// What another attempt has heard is what this one got.
+    fn refused(&mut self, refusal: Refusal) -> Failure {
+        (self.status, self.retry_after) = (refusal.status, refusal.retry_after);
+        refusal.failure
+    }
+
+    /// What others are told that would have asked too.
+    fn refusal(&self, failure: &Failure) -> Refusal {
+        Refusal { failure: failure.clone(), status: self.status, retry_after: self.retry_after }
     }
 
     fn heard(&mut self, response: &reqwest::Response, started_at: Timestamp) {
@@ -239,3 +300,6 @@ impl Progress {
         self.snippet.extend_from_slice(&chunk[..room.min(chunk.len())]);
     }
 }
+
+#[cfg(test)]
+mod tests;

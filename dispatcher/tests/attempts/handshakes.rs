@@ -8,7 +8,7 @@ use fairhook_common::delivery::AttemptErrorCode;
 use fairhook_common::egress::EgressPolicy;
 use fairhook_common::endpoint::CustomHeader;
 use fairhook_common::store::{EndpointSnapshot, Loaded};
-use fairhook_dispatcher::attempt::{Attempter, ResolverSettings};
+use fairhook_dispatcher::attempt::{Attempted, Attempter, ResolverSettings};
 
 use super::receiver::{Receiver, answer, answer_with};
 use super::{DEADLINE, ORIGIN, attempt, attempter, code, detail, endpoint, to};
@@ -80,6 +80,36 @@ async fn nothing_is_sent_to_one_that_does_not_consent() {
             assert!(receiver.next().await.line.starts_with("OPTIONS "), "{says}");
         }
     }
+}
+
+/// Attempts of the same moment: each has begun before the first one's question is out.
+async fn five(attempter: &Attempter, loaded: &Loaded) -> [Attempted; 5] {
+    let attempt = || attempt(attempter, loaded);
+    let (a, b, c, d, e) = tokio::join!(attempt(), attempt(), attempt(), attempt(), attempt());
+    [a, b, c, d, e]
+}
+
+#[tokio::test]
+async fn one_of_many_asks_and_the_others_heed_what_it_hears() {
+    let mut receiver = consenting(answer_with("200 OK", CONSENT, "")).await;
+    let (attempter, loaded) = (attempter(), asked(&receiver.url()));
+    assert_eq!(five(&attempter, &loaded).await.map(|attempted| code(&attempted)), [None; 5]);
+    assert!(receiver.next().await.line.starts_with("OPTIONS "));
+    for _ in 0..5 {
+        assert!(receiver.next().await.line.starts_with("POST "), "it was asked by more than one");
+    }
+
+    let mut busy = consenting(answer_with("503 Service Unavailable", "retry-after: 7\r\n", "later")).await;
+    let loaded = asked(&busy.url());
+    for refused in five(&attempter, &loaded).await {
+        assert_eq!(code(&refused), Some(AttemptErrorCode::HandshakeRefused));
+        assert_eq!(
+            (refused.record.status_code, refused.retry_after),
+            (Some(503), Some(Duration::from_secs(7)))
+        );
+    }
+    assert!(busy.next().await.line.starts_with("OPTIONS "));
+    assert!(busy.has_nothing_more(), "the others have asked too");
 }
 
 #[tokio::test]

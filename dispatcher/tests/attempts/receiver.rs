@@ -82,6 +82,11 @@ impl Receiver {
     pub async fn next(&mut self) -> Seen {
         tokio::time::timeout(PATIENCE, self.seen.recv()).await.expect("in time").expect("it lives")
     }
+
+    /// Whether nothing has come but what [`Self::next`] gave.
+    pub fn has_nothing_more(&mut self) -> bool {
+        self.seen.try_recv().is_err()
+    }
 }
 
 pub struct Connection {
