@@ -108,6 +108,15 @@ pub const PG_OUTCOME_CONNECTIONS: usize = 6;
 pub const PG_API_CONNECTIONS: usize = 6;
 /// So many of those read at once: however slow the lists of however many tenants are, a change finds a connection.
 pub const PG_API_READS: usize = PG_API_CONNECTIONS - 2;
+/// A migration waits for a table so long, while everybody else who wants it waits behind it. Less than Postgres' own
+/// `deadlock_timeout` of a second: of a deadlock it is the migration that gives way.
+pub const PG_SCHEMA_LOCK_WAIT: Duration = Duration::from_millis(500);
+/// The first pause before a migration that found no room is tried again: several times as long as others had to wait for it.
+pub const PG_SCHEMA_PAUSE_MIN: Duration = Duration::from_secs(2);
+/// The longest.
+pub const PG_SCHEMA_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How often, some two minutes in all. A dump may take longer: then the start fails and says so.
+pub const PG_SCHEMA_TRIES: usize = 14;
 /// Connections that read what every request and every dispatcher asks first.
 pub const PG_DOOR_CONNECTIONS: usize = 3;
 /// How long a transaction may take, the wait for its connection included: as long as whoever waits for an admission.

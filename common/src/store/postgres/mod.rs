@@ -43,6 +43,7 @@ mod removal;
 mod roster;
 mod routes;
 mod rows;
+mod schema;
 mod sources;
 mod survey;
 mod sweep;
@@ -54,12 +55,9 @@ mod watch;
 
 use std::sync::{Arc, Mutex};
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Row, SqlSafeStr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
 use super::event_ids::EventIds;
 use super::turns::Turns;
@@ -67,7 +65,6 @@ use super::{BoxFuture, Change, StoreError};
 use crate::ids::TenantId;
 use crate::limits;
 use crate::time::Timestamp;
-use error::store_error;
 use notices::Notices;
 use pools::Pool;
 use rows::LOOK_UP_JOINED;
@@ -94,7 +91,7 @@ impl PostgresStore {
             url.parse().map_err(|e: sqlx::Error| StoreError::Internal(e.to_string()))?;
         // That something is there already, which a start looks for, is no news.
         let options = options.options([("client_min_messages", "warning")]);
-        let greatest = migrate(&options).await?;
+        let greatest = schema::bring_up(&options).await?;
         let changes = broadcast::channel(limits::CHANGES_WAITING).0;
         let by_key = pools::by_key(&options);
         let store = Self {
@@ -252,39 +249,4 @@ impl super::Store for PostgresStore {
 fn begin_read(until: Instant) -> String {
     let milliseconds = until.saturating_duration_since(Instant::now()).as_millis().max(1);
     format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; {LOOK_UP_JOINED}")
-}
-
-/// Brings the schema up; whoever comes second waits for the first and finds it done. Returns the greatest event id, so that
-/// a process whose clock has stepped back goes on behind what it admitted before.
-async fn migrate(options: &PgConnectOptions) -> Result<Uuid, StoreError> {
-    let mut connection = options.clone().connect().await.map_err(store_error)?;
-    tenant_role::provide(&mut connection).await?;
-    migrations().run(&mut connection).await.map_err(|e| StoreError::Internal(e.to_string()))?;
-    let greatest =
-        sqlx::query("SELECT id FROM events ORDER BY id DESC LIMIT 1").fetch_optional(&mut connection);
-    let greatest = greatest.await.and_then(|row| row.map(|row| row.try_get(0)).transpose());
-    Ok(greatest.map_err(store_error)?.unwrap_or_default())
-}
-
-fn migrations() -> Migrator {
-    let files = [
-        (1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql")),
-        (2, "tenant role", include_str!("../../../../migrations/postgres/0002_tenant_role.sql")),
-        (
-            3,
-            "dead letters by event",
-            include_str!("../../../../migrations/postgres/0003_dead_letters_by_event.sql"),
-        ),
-        (4, "nodes behind", include_str!("../../../../migrations/postgres/0004_nodes_behind.sql")),
-        (5, "conditions", include_str!("../../../../migrations/postgres/0005_conditions.sql")),
-        (6, "plans", include_str!("../../../../migrations/postgres/0006_plans.sql")),
-        (7, "overrides", include_str!("../../../../migrations/postgres/0007_overrides.sql")),
-        (8, "limit minutes", include_str!("../../../../migrations/postgres/0008_limit_minutes.sql")),
-        (9, "sources", include_str!("../../../../migrations/postgres/0009_sources.sql")),
-        (10, "cloudevents", include_str!("../../../../migrations/postgres/0010_cloudevents.sql")),
-    ];
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(files.into_iter().map(migration).collect())
 }

@@ -54,6 +54,11 @@ impl Home {
         connect(&self.server, &self.database).await
     }
 
+    /// Runs a statement past the store.
+    pub async fn run(&self, sql: &str) {
+        statement(&mut self.connect().await, sql).await;
+    }
+
     /// Panics if the tables contradict one another.
     pub async fn assert_sound(&self) {
         let mut connection = connect(&self.server, &self.database).await;

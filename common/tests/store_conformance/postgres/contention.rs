@@ -98,6 +98,37 @@ async fn a_change_that_met_a_deadlock_is_made_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_migration_gives_way_to_whoever_serves_and_is_made_in_the_end() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    world.endpoint(acme).await;
+    let (mut dump, mut look) = (world.home.connect().await, world.home.connect().await);
+    // As a process of the version before leaves the schema, which goes on serving.
+    for undo in [
+        "DELETE FROM _sqlx_migrations WHERE version = 10",
+        "ALTER TABLE events DROP COLUMN cloudevent",
+        "ALTER TABLE endpoints DROP COLUMN handshake",
+    ] {
+        world.home.run(undo).await;
+    }
+    statement(&mut dump, "BEGIN; LOCK TABLE endpoints IN ACCESS SHARE MODE").await;
+    let mut opening = Box::pin(world.home.open());
+    tokio::select! {
+        _ = &mut opening => panic!("the migration needs the table that somebody has"),
+        () = until_one_waits(&mut look, "fairhook schema") => {}
+    }
+    // It has the events and waits for the endpoints. An admission comes, which the dump would let pass.
+    let admission = statement(&mut look, "BEGIN; LOCK TABLE events IN ROW EXCLUSIVE MODE; COMMIT");
+    tokio::select! {
+        _ = &mut opening => panic!("the migration went before"),
+        done = timeout(SOON, admission) => done.expect("the migration lets go of what it has"),
+    }
+    statement(&mut dump, "ROLLBACK").await;
+    let store = timeout(SOON, opening).await.expect("it is tried again");
+    assert!(store.list_endpoints(acme, &[], &first_page()).await.is_ok_and(|page| page.items.len() == 1));
+}
+
+#[tokio::test]
 async fn whoever_asks_and_hangs_up_has_one_turn_all_the_same() {
     let world = World::new().await;
     let acme = world.tenant("acme").await;
