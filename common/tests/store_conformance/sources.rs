@@ -179,6 +179,21 @@ async fn a_tenants_end_is_that_of_its_sources_at_once() {
 }
 
 #[tokio::test]
+async fn a_source_that_outlived_the_beginning_of_its_tenants_end_goes_with_the_rest() {
+    let world = World::new().await;
+    let store = &world.store;
+    let (acme, other) = (world.tenant("acme").await, world.tenant("other").await);
+    let made = make(&world, other).await;
+    let job = store.delete_tenant(acme, at(1)).await.expect("begun");
+    // As an ingest leaves it that knows of no sources.
+    world.home.run("UPDATE sources SET tenant = (SELECT id FROM tenants WHERE slug = 'acme')").await;
+    let left = store.find_source_by_token(made.token_hash).await.expect("read").expect("it is there");
+    assert_eq!(left.tenant, acme);
+    while store.advance_job(job.id, 100, at(2)).await.expect("a step").ended_at.is_none() {}
+    assert_eq!(store.find_source_by_token(made.token_hash).await.expect("read"), None);
+}
+
+#[tokio::test]
 async fn a_secret_that_is_rotated_is_kept_beside_the_new_one() {
     let world = World::new().await;
     let store = &world.store;

@@ -23,7 +23,7 @@ const WAITING: &str = "SELECT d.event, d.ordinal, d.tenant, d.attempts FROM sche
      ORDER BY d.event, d.ordinal LIMIT $2 FOR UPDATE OF d, s";
 
 /// The small tables of a tenant, in the order in which they go. Its counts go last: until then they are whole.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "DELETE FROM idempotency_keys WHERE (tenant, key) IN \
      (SELECT tenant, key FROM idempotency_keys WHERE tenant = $1 LIMIT $2)",
     "DELETE FROM schedule WHERE (event, ordinal) IN \
@@ -34,6 +34,8 @@ const TABLES: [&str; 9] = [
     "DELETE FROM in_flight WHERE (node, tenant) IN (SELECT node, tenant FROM in_flight WHERE tenant = $1 LIMIT $2)",
     "DELETE FROM lost_scans WHERE tenant = $1 AND $2 > 0",
     "DELETE FROM limit_overrides WHERE tenant = $1 AND $2 > 0",
+    // They went when it began, unless an ingest began it that knows of none yet.
+    "DELETE FROM sources WHERE tenant = $1 AND $2 > 0",
     "DELETE FROM delivery_counts WHERE tenant = $1 AND $2 > 0",
 ];
 

@@ -15,7 +15,7 @@ const QUEUED: &str = "SELECT event, ordinal, tenant, attempts FROM deliveries IN
      WHERE tenant = ?1 AND state = 'queued' LIMIT ?2";
 
 /// The small tables of a tenant, in the order in which they go. Its counts go last: until then they are whole.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "DELETE FROM idempotency_keys WHERE (tenant, key) IN \
      (SELECT tenant, key FROM idempotency_keys WHERE tenant = ?1 LIMIT ?2)",
     "DELETE FROM schedule WHERE (event, ordinal) IN \
@@ -25,6 +25,8 @@ const TABLES: [&str; 8] = [
     "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE tenant = ?1 AND kind <> 'delete_tenant' LIMIT ?2)",
     "DELETE FROM in_flight WHERE (node, tenant) IN (SELECT node, tenant FROM in_flight WHERE tenant = ?1 LIMIT ?2)",
     "DELETE FROM limit_overrides WHERE tenant = ?1 AND ?2 > 0",
+    // They went when it began, unless a version began it that knows of none yet.
+    "DELETE FROM sources WHERE tenant = ?1 AND ?2 > 0",
     "DELETE FROM delivery_counts WHERE tenant = ?1 AND ?2 > 0",
 ];
 

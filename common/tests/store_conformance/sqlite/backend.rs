@@ -1,6 +1,7 @@
 //! The embedded store: where it keeps its data, how it is opened, and how its tables are proved to agree with one another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairhook_common::store::SharedStore;
 use fairhook_common::store::sqlite::SqliteStore;
@@ -20,6 +21,14 @@ impl Home {
 
     pub async fn open(&self) -> SharedStore {
         Arc::new(SqliteStore::open(self.0.path()).await.expect("the store opens"))
+    }
+
+    /// Runs a statement past the store.
+    pub async fn run(&self, sql: &'static str) {
+        let options = SqliteConnectOptions::new().filename(self.0.path().join("fairhook.db"));
+        let options = options.busy_timeout(Duration::from_secs(20));
+        let mut connection: SqliteConnection = sqlx::ConnectOptions::connect(&options).await.expect("opens");
+        sqlx::query(sql).execute(&mut connection).await.expect(sql);
     }
 
     /// Panics if the tables contradict one another.
