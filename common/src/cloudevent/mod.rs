@@ -98,6 +98,19 @@ pub fn idempotency_key(source: &str, id: &str) -> String {
     format!("ce:sha256:{digits}")
 }
 
+/// Whether a key is one that [`idempotency_key`] makes of some CloudEvent.
+pub fn is_idempotency_key(key: &str) -> bool {
+    let Some((head, rest)) = key.strip_prefix("ce:").and_then(|key| key.split_once(':')) else {
+        return false;
+    };
+    if head == "sha256" {
+        return rest.len() == 64 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    }
+    let digits = head.bytes().all(|b| b.is_ascii_digit()) && (head == "0" || !head.starts_with('0'));
+    let colon = head.parse::<usize>().ok().and_then(|length| rest.as_bytes().get(length));
+    digits && colon == Some(&b':')
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -156,6 +169,35 @@ mod tests {
         assert!(REQUIRED.iter().all(|name| attributes.contains_key(*name)));
         assert_eq!(attributes["id"], Attribute::Text(event.to_string()));
         assert_eq!(attributes["time"], Attribute::Text("2022-04-07T21:39:13.123Z".into()));
+    }
+
+    #[test]
+    fn a_key_that_is_not_a_cloudevents_is_not_taken_for_one() {
+        let long = "x".repeat(limits::IDEMPOTENCY_KEY_CHARS);
+        for (source, id) in [("", ""), ("/a", "b"), ("a:b", "c:d"), ("ü", "€"), (&long, "b")] {
+            let key = idempotency_key(source, id);
+            assert!(is_idempotency_key(&key), "{key}");
+        }
+        let short = format!("ce:sha256:{}", "0".repeat(63));
+        let upper = format!("ce:sha256:{}", "A".repeat(64));
+        for key in [
+            "",
+            "ce",
+            "ce:",
+            "ce:order-1",
+            "ce:2:/ab",
+            "ce:2:/",
+            "ce:02:/a:b",
+            "ce:+2:/a:b",
+            "ce::a",
+            "ce:99999999999999999999:a:b",
+            "CE:2:/a:b",
+            "xce:2:/a:b",
+            &short,
+            &upper,
+        ] {
+            assert!(!is_idempotency_key(key), "{key}");
+        }
     }
 
     #[test]

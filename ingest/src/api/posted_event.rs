@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use fairhook_common::cloudevent;
 use fairhook_common::event::{EventType, Idempotency, NewEvent};
 use fairhook_common::ids::{SourceId, TenantId};
 use fairhook_common::limits;
@@ -55,11 +56,16 @@ pub(super) fn read(
     {
         fields.refuse("idempotency_key", "differs from the header Idempotency-Key");
     }
-    if key.as_deref().or(context.header_key).is_some_and(is_a_sources) {
-        fields.refuse(
+    match key.as_deref().or(context.header_key) {
+        Some(key) if is_a_sources(key) => fields.refuse(
             "idempotency_key",
             "begins as those do that sources make: with the id of one, and a colon",
-        );
+        ),
+        Some(key) if cloudevent::is_idempotency_key(key) => fields.refuse(
+            "idempotency_key",
+            "is one that a CloudEvent gets: `ce:`, the length of its source, a colon, its source, a colon and its id",
+        ),
+        _ => {}
     }
     fields.finish(|| {
         let (event_type, payload) = (event_type?, payload?);

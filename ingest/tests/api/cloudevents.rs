@@ -125,6 +125,28 @@ async fn source_and_id_are_its_key_in_whatever_form() {
 }
 
 #[tokio::test]
+async fn no_other_event_has_the_key_of_a_cloudevent() {
+    let rig = Rig::start().await;
+    let (_, key) = rig.tenant("acme").await;
+    let event = |key: &str| json!({"type": "order.paid", "payload": {}, "idempotency_key": key}).to_string();
+    let plain = [("content-type", "application/json")];
+    let hashed = format!("ce:sha256:{}", "0".repeat(64));
+    for taken in ["ce:5:/shop:1", &hashed] {
+        let refused = post(&rig, &key, "/v1/events", &plain, &event(taken)).await;
+        assert_eq!(
+            (refused.problem(), refused.places()),
+            ((400, "invalid_request"), vec!["/idempotency_key"])
+        );
+        let header = [("content-type", "application/json"), ("idempotency-key", taken)];
+        let refused = post(&rig, &key, "/v1/events", &header, r#"{"type":"a","payload":1}"#).await;
+        assert_eq!(refused.problem(), (400, "invalid_request"));
+    }
+    for free in ["ce:order-1", "ce:5:/shop", "ce:sha256:0"] {
+        post(&rig, &key, "/v1/events", &plain, &event(free)).await.is(202);
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_one_is_refused_with_every_attribute_that_is_wrong() {
     let rig = Rig::start().await;
     let (_, key) = rig.tenant("acme").await;

@@ -82,7 +82,7 @@ words! {
     /// Names and values of headers, at most 32, each of at most 4 KiB. A value is visible ASCII without spaces at its ends. What speaks of the
     /// connection or is the engine's to send (`host`, `content-type`, `webhook-*`, …) is refused.
     Headers = headers();
-    /// Whatever tells this event from every other of the tenant.
+    /// Whatever tells this event from every other of the tenant; none of those that sources and CloudEvents get.
     IdempotencyKey = text(limits::IDEMPOTENCY_KEY_CHARS, "order-1001-paid");
     /// What an operator counts by, such as an address or a name.
     CheckKey = text(limits::CHECK_KEY_CHARS, "203.0.113.7");
