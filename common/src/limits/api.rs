@@ -80,6 +80,13 @@ pub const SIGNATURE_TOLERANCE_MAX: Duration = Duration::from_secs(11 * 3600);
 pub const CONTROL_CACHE_TTL: Duration = Duration::from_millis(500);
 /// Keys, tenants, and sources, remembered by one ingest.
 pub const CONTROL_CACHE_ENTRIES: u64 = 20_000;
+/// Addresses known to be over a limit of strangers, some 100 bytes each. One without a place guesses as it likes.
+pub const GUESSERS: u64 = 20_000;
+/// For so long after it was last refused; each refusal is another begin.
+pub const GUESSING_TTL: Duration = Duration::from_secs(10);
+/// What all of them have looked up at once: of the two connections that look up ([`DOOR_READERS`](super::DOOR_READERS); with
+/// Postgres three) the others are for everybody else.
+pub const GUESSES_AT_ONCE: usize = 1;
 /// A rotated secret signs beside the new one for so long, unless said otherwise, and at most.
 pub const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// The longest grace of a rotation.

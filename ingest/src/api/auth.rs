@@ -1,5 +1,6 @@
 //! Who calls: `Authorization: Bearer KEY`, the configured operator key or a stored one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -103,11 +104,12 @@ impl From<StoreError> for Unknown {
     }
 }
 
-/// Finds out who calls. Every way to fail looks the same to a stranger.
+/// Finds out who calls from `from`. Every way to fail looks the same to a stranger.
 pub async fn authenticate(
     headers: &HeaderMap,
     root: &OperatorKey,
     memory: &Memory,
+    from: IpAddr,
     now: Timestamp,
 ) -> Result<Caller, Unknown> {
     let none = |problem| Unknown::Stranger { problem, gave_a_key: false };
@@ -120,7 +122,7 @@ pub async fn authenticate(
         return Ok(Caller::Root);
     }
     let given: KeyText = text.parse().map_err(|()| unknown())?;
-    let stored = memory.key(given.id).await?;
+    let stored = memory.key(given.id, from).await?;
     let key = stored.filter(|key| key::same_hash(&key.secret_hash, &given.hash())).ok_or_else(unknown)?;
     if key.revoked_at.is_some() {
         return Err(invalid("the API key is revoked"));

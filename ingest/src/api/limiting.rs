@@ -173,8 +173,8 @@ pub async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -
     let address = client::address(peer, request.headers(), &edge.settings.trusted_proxies);
     let root = &edge.settings.operator_key;
     let (mut whose, mut decided) = (None, Decided::default());
-    let mut response = match auth::authenticate(request.headers(), root, &edge.memory, Timestamp::now()).await
-    {
+    let known = auth::authenticate(request.headers(), root, &edge.memory, address, Timestamp::now());
+    let mut response = match known.await {
         Ok(caller) => {
             whose = caller.tenant();
             let identified = Identified { caller, address };
@@ -246,6 +246,7 @@ pub(super) async fn stranger(
     for policy in policies {
         let Configured::Rate(rate) = edge.limiter.rates.of(*policy) else { continue };
         if let Err(refused) = take_of(edge, *policy, &Key::address(address), rate, 1, decided).await {
+            edge.memory.guesses.note(address);
             return refused;
         }
     }

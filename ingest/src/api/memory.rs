@@ -5,6 +5,7 @@
 //! finds it in force. What was not found is remembered too: a stranger's guesses must not become reads of the store.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fairhook_common::ids::{KeyId, TenantId};
@@ -15,6 +16,8 @@ use fairhook_common::store::{Change, SharedStore, StoreError, TenantRef};
 use fairhook_common::tenant::Tenant;
 use moka::sync::Cache;
 use tokio::sync::broadcast::{self, error::TryRecvError};
+
+use super::guesses::Guesses;
 
 /// The state of the clock of changes when something was about to be read.
 type Stamp = u64;
@@ -29,21 +32,31 @@ pub struct Memory {
     tenants: Cache<TenantRef, (Stamp, Option<Arc<Tenant>>)>,
     sources: Cache<TokenHash, (Stamp, Option<Arc<Source>>)>,
     changes: Mutex<Changes>,
+    /// Who looks for what there is not.
+    pub(super) guesses: Guesses,
 }
 
 impl Memory {
     /// Nothing remembered yet.
     pub fn new(store: SharedStore) -> Self {
         let changes = Mutex::new(Changes::new(store.changes()));
-        Self { store, keys: bounded(), tenants: bounded(), sources: bounded(), changes }
+        let (keys, tenants, sources) = (bounded(), bounded(), bounded());
+        Self { store, keys, tenants, sources, changes, guesses: Guesses::new() }
     }
 
-    /// The key of this id, revoked and expired ones too.
-    pub async fn key(&self, id: KeyId) -> Result<Option<Arc<ApiKey>>, StoreError> {
-        let stamp = match self.still(self.keys.get(&id), |key| key.tenant) {
+    /// The key of this id, revoked and expired ones too, for a caller at `from`.
+    pub async fn key(&self, id: KeyId, from: IpAddr) -> Result<Option<Arc<ApiKey>>, StoreError> {
+        let remembered = || self.still(self.keys.get(&id), |key| key.tenant);
+        let stamp = match remembered() {
             Ok(key) => return Ok(key),
             Err(stamp) => stamp,
         };
+        let place = self.guesses.place(from).await;
+        if place.is_some()
+            && let Ok(key) = remembered()
+        {
+            return Ok(key);
+        }
         let key = self.store.find_key(id).await?.map(Arc::new);
         self.keys.insert(id, (stamp, key.clone()));
         Ok(key)
@@ -60,12 +73,19 @@ impl Memory {
         Ok(tenant)
     }
 
-    /// The source whose token has this hash, a paused one too.
-    pub async fn source(&self, token: TokenHash) -> Result<Option<Arc<Source>>, StoreError> {
-        let stamp = match self.still(self.sources.get(&token), |source| Some(source.tenant)) {
+    /// The source whose token has this hash, a paused one too, for a caller at `from`.
+    pub async fn source(&self, token: TokenHash, from: IpAddr) -> Result<Option<Arc<Source>>, StoreError> {
+        let remembered = || self.still(self.sources.get(&token), |source| Some(source.tenant));
+        let stamp = match remembered() {
             Ok(source) => return Ok(source),
             Err(stamp) => stamp,
         };
+        let place = self.guesses.place(from).await;
+        if place.is_some()
+            && let Ok(source) = remembered()
+        {
+            return Ok(source);
+        }
         let source = self.store.find_source_by_token(token).await?.map(Arc::new);
         self.sources.insert(token, (stamp, source.clone()));
         Ok(source)
@@ -147,6 +167,12 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use fairhook_common::key::KeyText;
+    use fairhook_common::source::SourceToken;
+    use fairhook_common::store::sqlite::SqliteStore;
+
     use super::*;
 
     #[test]
@@ -208,5 +234,34 @@ mod tests {
         let after = changes.observe();
         assert!(!changes.still_holds(before, Some(Some(TenantId::generate()))));
         assert!(changes.still_holds(after, Some(Some(TenantId::generate()))));
+    }
+
+    #[tokio::test]
+    async fn who_guesses_looks_up_one_at_a_time_and_everybody_else_goes_on() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SqliteStore::open(dir.path()).await.expect("a store");
+        let memory = Memory::new(Arc::new(store));
+        let [bad, worse, good] =
+            ["192.0.2.1", "2001:db8::1", "192.0.2.2"].map(|a| a.parse().expect("an address"));
+        let guess = || KeyText::generate().id;
+        assert!(matches!(memory.key(guess(), bad).await, Ok(None)));
+        memory.guesses.note(bad);
+        memory.guesses.note(worse);
+        let place = memory.guesses.place(bad).await.expect("it has to have one");
+        let token = SourceToken::generate().hash();
+        let neighbour = "2001:db8::2".parse().expect("an address");
+        let mut waiting = pin!(memory.key(guess(), worse));
+        let mut waiting_too = pin!(memory.source(token, neighbour));
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("another guess is looked up"),
+            _ = &mut waiting_too => panic!("it has the same network"),
+            found = async { (memory.key(guess(), good).await, memory.source(token, good).await) } => {
+                assert!(matches!(found, (Ok(None), Ok(None))));
+            }
+        }
+        drop(place);
+        let found = tokio::join!(waiting, waiting_too);
+        assert!(matches!(found, (Ok(None), Ok(None))), "nobody is refused");
     }
 }

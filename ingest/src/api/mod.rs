@@ -18,6 +18,7 @@ mod endpoints;
 mod event_batch;
 mod events;
 mod gate;
+mod guesses;
 mod health;
 mod jobs;
 pub mod json;

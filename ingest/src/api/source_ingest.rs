@@ -4,6 +4,7 @@
 //! before its body is read, and what its tenant may send counts only for what is signed: whoever knows the URL and not the
 //! secret uses up the source's rate and nothing else.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request, State};
@@ -92,7 +93,9 @@ struct Sent {
 )]
 pub(super) async fn take(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let (mut whose, mut decided, at) = (None, Decided::default(), Timestamp::now());
-    let mut response = match known(&edge, request.uri().path()).await {
+    let peer = request.extensions().get().copied().unwrap_or(Peer::NONE);
+    let address = client::address(peer, request.headers(), &edge.settings.trusted_proxies);
+    let mut response = match known(&edge, request.uri().path(), address).await {
         Ok(Some((source, tenant))) => {
             whose = Some(tenant.id);
             let most = edge.settings.concurrent_requests;
@@ -102,8 +105,6 @@ pub(super) async fn take(State(edge): State<Arc<Edge>>, request: Request) -> Res
             }
         }
         Ok(None) => {
-            let peer = request.extensions().get().copied().unwrap_or(Peer::NONE);
-            let address = client::address(peer, request.headers(), &edge.settings.trusted_proxies);
             let unknown = Problem::not_found("source");
             limiting::stranger(&edge, address, unknown, false, &mut decided).await.into_response()
         }
@@ -114,10 +115,10 @@ pub(super) async fn take(State(edge): State<Arc<Edge>>, request: Request) -> Res
 }
 
 /// The source that the path names, with its tenant. What cannot be a token is not looked up.
-async fn known(edge: &Edge, path: &str) -> Result<Option<(Arc<Source>, Arc<Tenant>)>, Problem> {
+async fn known(edge: &Edge, path: &str, from: IpAddr) -> Result<Option<(Arc<Source>, Arc<Tenant>)>, Problem> {
     let token = path.strip_prefix(BEGIN).and_then(|token| token.parse::<SourceToken>().ok());
     let Some(token) = token else { return Ok(None) };
-    let Some(source) = edge.memory.source(token.hash()).await? else { return Ok(None) };
+    let Some(source) = edge.memory.source(token.hash(), from).await? else { return Ok(None) };
     let tenant = edge.memory.tenant(&TenantRef::Id(source.tenant)).await?;
     let tenant = tenant.filter(|tenant| tenant.status == TenantStatus::Active);
     Ok(tenant.map(|tenant| (source, tenant)))
