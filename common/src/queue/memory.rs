@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -102,7 +103,7 @@ impl Consumer for MemoryConsumer {
         let (tenant, place, message) = self.shared.lock().take(self.id)?;
         let shared = Some(Arc::clone(&self.shared));
         let receipt = Box::new(MemoryReceipt { shared, consumer: self.id, tenant, place });
-        Some(Received { tenant, message, receipt })
+        Some(Received { tenant, message, waited: Duration::ZERO, receipt })
     }
 }
 

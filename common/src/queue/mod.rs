@@ -7,6 +7,7 @@ pub mod memory;
 pub mod rabbit;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -51,7 +52,8 @@ pub struct QueueAddress {
 /// One queue per tenant.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Publishes `messages` in order, each to its tenant's queue, and returns what became of each, in the same order.
+    /// Publishes `messages` in order, each to its tenant's queue, and returns what became of each, in the same order. Those of a
+    /// tenant in one call may travel together: if one of them comes back, so may others that were acked.
     /// Bounded in time; never fails as a whole: what could not be published is [`Published::Refused`].
     async fn publish(&self, messages: &[(QueueAddress, Message)]) -> Vec<Published>;
 
@@ -61,7 +63,8 @@ pub trait Queue: Send + Sync + 'static {
     /// Deletes a deleted tenant's queue and whatever is in it. Idempotent.
     async fn delete(&self, address: &QueueAddress) -> Result<(), QueueDown>;
 
-    /// How many messages of this tenant's queue are ready: handed to nobody. Makes the queue if need be.
+    /// How much of this tenant's queue is ready, handed to nobody: 0 if nothing is, else at most as many as there are messages,
+    /// for some may travel together. Makes the queue if need be.
     async fn depth(&self, address: &QueueAddress) -> Result<u64, QueueDown>;
 
     /// What could not be routed to any tenant's queue: every message is of the tenant whose queue is missing, and is to be
@@ -111,6 +114,8 @@ pub struct Received {
     pub tenant: TenantId,
     /// What it says.
     pub message: Message,
+    /// How long it waited at this consumer before it was handed out: its queue has been without it for as long.
+    pub waited: Duration,
     /// How it is acked.
     pub receipt: Box<dyn Receipt>,
 }

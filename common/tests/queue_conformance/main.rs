@@ -37,6 +37,8 @@ macro_rules! backend {
             [
                 it_answers_a_ping,
                 messages_arrive_whole_and_in_order,
+                what_was_published_together_arrives_whole_and_in_order_within_the_prefetch,
+                nothing_of_what_was_published_together_is_lost_with_its_consumer,
                 what_was_published_before_the_subscription_arrives,
                 each_tenant_has_a_queue_of_its_own,
                 no_more_than_the_prefetch_is_handed_out,

@@ -96,7 +96,7 @@ impl Core {
 
     /// A message came. One of a tenant that is not served here goes back to its queue.
     pub fn received(&mut self, received: Received, now: Moment) {
-        let Received { tenant, message, receipt } = received;
+        let Received { tenant, message, waited, receipt } = received;
         let ticket = Ticket { delivery: message.delivery, generation: message.generation };
         let Some(receipt) = self.twins.take(ticket, receipt) else {
             self.metrics.twins.inc();
@@ -106,7 +106,7 @@ impl Core {
         if !self.tenants.message(tenant, here, now) {
             return;
         }
-        let item = Held { ticket, since: now, receipt: Some(receipt) };
+        let item = Held { ticket, since: now.before(waited), receipt: Some(receipt) };
         let endpoint = message.endpoint;
         self.offer(Waiting { tenant, lane: Lane::First, endpoint, released: false, item }, now);
     }

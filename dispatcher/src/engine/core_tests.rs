@@ -1,5 +1,6 @@
 use fairhook_common::ids::{DeliveryId, EventId};
 use fairhook_common::metrics::Families;
+use fairhook_common::queue::{Message, Receipt};
 use fairhook_common::store::book::Book;
 use fairhook_common::store::{Heartbeat, Roles, RosterTenant};
 use fairhook_common::tenant::Dispatch;
@@ -93,6 +94,29 @@ fn what_is_claimed_ahead_is_bounded_by_the_slots_whatever_the_quota() {
     core.roster(&roster(tenant, 1_000_000_000, false), ms(0), WALL);
     let waits = claim_all(&mut core, tenant, endpoint);
     assert!((100..=200).contains(&waits), "{waits}");
+}
+
+struct Ignored;
+
+#[async_trait::async_trait]
+impl Receipt for Ignored {
+    async fn ack(self: Box<Self>) {}
+}
+
+#[test]
+fn what_a_message_waited_before_it_was_handed_out_counts_as_held() {
+    let (tenant, endpoint, mut core) = (TenantId::generate(), EndpointId::generate(), core(100));
+    core.roster(&roster(tenant, 10, false), ms(0), WALL);
+    let (handed_out, early) = (ms(500_000), Duration::from_secs(1));
+    for waited in [limits::MESSAGE_HOLD - early, Duration::ZERO] {
+        let delivery = DeliveryId { event: EventId::generate(), ordinal: 0 };
+        let message = Message { delivery, endpoint, generation: 0 };
+        core.received(Received { tenant, message, waited, receipt: Box::new(Ignored) }, handed_out);
+    }
+    core.park_overdue(handed_out.after(early), WALL);
+    assert_eq!(core.outbound.len(), 0);
+    core.park_overdue(handed_out.after(early * 2), WALL);
+    assert_eq!(core.outbound.len(), 1, "the one whose queue has been without it for so long");
 }
 
 #[test]

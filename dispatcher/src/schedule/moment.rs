@@ -22,6 +22,11 @@ impl Moment {
         Self(self.0.saturating_add(micros(span)))
     }
 
+    /// `span` earlier, but not before the origin.
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(span)))
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

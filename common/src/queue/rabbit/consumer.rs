@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::courier::{Courier, Order};
 use super::desks::Ticket;
 use super::dial;
-use super::inbox::{Arrival, Inbox, Tag};
+use super::inbox::{Arrival, Inbox, Share};
 use super::serving::Parts;
 use crate::ids::TenantId;
 use crate::queue::{Consumer, QueueAddress, QueueDown, Receipt, Received};
@@ -48,6 +48,12 @@ impl RabbitConsumer {
         self.orders.send(order(answer)).await.map_err(|_| over())?;
         answered.await.map_err(|_| over())?
     }
+
+    fn hand_out(&self, (ticket, arrival): (Ticket, Arrival)) -> Received {
+        let Arrival { tenant, message, share, since } = arrival;
+        let receipt = RabbitReceipt { inbox: self.inbox.clone(), ticket, share: Some(share) };
+        Received { tenant, message, waited: since.elapsed(), receipt: Box::new(receipt) }
+    }
 }
 
 #[async_trait]
@@ -61,10 +67,12 @@ impl Consumer for RabbitConsumer {
     }
 
     async fn next(&self) -> Result<Received, QueueDown> {
-        let (ticket, Arrival { tenant, message, tag }) = self.inbox.next().await?;
-        let inbox = self.inbox.clone();
-        let receipt = Box::new(RabbitReceipt { inbox, ticket, tag, acked: false });
-        Ok(Received { tenant, message, receipt })
+        Ok(self.hand_out(self.inbox.next().await?))
+    }
+
+    fn ready(&self) -> Option<Received> {
+        // That it is over, the next `next` says.
+        self.inbox.ready().ok().flatten().map(|taken| self.hand_out(taken))
     }
 }
 
@@ -80,23 +88,20 @@ impl Drop for RabbitConsumer {
 struct RabbitReceipt {
     inbox: Arc<Inbox>,
     ticket: Ticket,
-    tag: Tag,
-    acked: bool,
+    /// `None` once acked.
+    share: Option<Share>,
 }
 
 #[async_trait]
 impl Receipt for RabbitReceipt {
     async fn ack(mut self: Box<Self>) {
-        self.acked = true;
-        self.tag.ack();
+        self.share.take().into_iter().for_each(Share::ack);
     }
 }
 
 impl Drop for RabbitReceipt {
     fn drop(&mut self) {
-        if !self.acked {
-            self.tag.give_back();
-        }
+        self.share.take().into_iter().for_each(Share::give_back);
         self.inbox.settle(self.ticket);
     }
 }

@@ -82,14 +82,14 @@ impl<T> Desks<T> {
         self.tidy(tenant);
     }
 
-    /// A message has come. It is given back if nobody is subscribed.
-    pub fn accept(&mut self, tenant: TenantId, message: T) -> Result<(), T> {
+    /// Messages have come. Returns whether anybody is subscribed; if not, none was kept.
+    pub fn accept(&mut self, tenant: TenantId, messages: impl IntoIterator<Item = T>) -> bool {
         match self.desks.get_mut(&tenant) {
-            Some(desk) if desk.prefetch > 0 => desk.waiting.push_back(message),
-            _ => return Err(message),
+            Some(desk) if desk.prefetch > 0 => desk.waiting.extend(messages),
+            _ => return false,
         }
         self.offer(tenant);
-        Ok(())
+        true
     }
 
     /// The next message of the tenant whose turn it is.
@@ -156,7 +156,7 @@ mod tests {
         let mut desks = Desks::default();
         desks.open(tenant, prefetch);
         for message in waiting {
-            desks.accept(tenant, message).unwrap();
+            assert!(desks.accept(tenant, [message]));
         }
         desks
     }
@@ -176,8 +176,8 @@ mod tests {
         let (one, other) = (TenantId::generate(), TenantId::generate());
         let mut desks = desks(one, 9, 0..2);
         desks.open(other, 9);
-        desks.accept(other, 10).unwrap();
-        desks.accept(other, 11).unwrap();
+        assert!(desks.accept(other, [10]));
+        assert!(desks.accept(other, [11]));
         assert_eq!(taken(&mut desks), [0, 10, 1, 11]);
     }
 
@@ -198,10 +198,10 @@ mod tests {
         let mut desks = desks(tenant, 2, 0..2);
         let (held, _) = desks.take().unwrap();
         assert_eq!(desks.close(tenant), [1]);
-        assert_eq!(desks.accept(tenant, 1), Err(1));
+        assert!(!desks.accept(tenant, [1]));
         desks.open(tenant, 2);
-        desks.accept(tenant, 1).unwrap();
-        desks.accept(tenant, 2).unwrap();
+        assert!(desks.accept(tenant, [1]));
+        assert!(desks.accept(tenant, [2]));
         assert_eq!(taken(&mut desks), [1]);
         assert!(desks.settle(held));
         assert_eq!(taken(&mut desks), [2]);
@@ -213,9 +213,9 @@ mod tests {
         let mut desks = desks(tenant, 1, 0..2);
         let (held, _) = desks.take().unwrap();
         desks.forget(tenant);
-        desks.accept(tenant, 5).unwrap();
+        assert!(desks.accept(tenant, [5]));
         assert_eq!(taken(&mut desks), [5]);
-        desks.accept(tenant, 6).unwrap();
+        assert!(desks.accept(tenant, [6]));
         assert!(!desks.settle(held), "it makes no room");
         assert!(taken(&mut desks).is_empty());
     }

@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 use std::future::{Future, ready};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use lapin::message::{Delivery, DeliveryResult};
 use lapin::options::{BasicAckOptions, BasicNackOptions};
@@ -19,6 +21,7 @@ use crate::ids::TenantId;
 use crate::queue::{Message, QueueDown};
 
 /// The right to ack one message of a channel.
+#[derive(Clone)]
 pub struct Tag {
     channel: Arc<Channel>,
     number: u64,
@@ -48,11 +51,48 @@ pub fn begin(sending: impl Future) {
     let _ = pin!(sending).as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
-/// A message that waits to be taken.
+/// One delivery's part in a message that names several. The message is acked once all of them are; if one is given back, all
+/// of it goes back, but not before the others have come to their end: nobody else is to attempt what is attempted here.
+pub struct Share(Arc<Bundle>);
+
+struct Bundle {
+    tag: Tag,
+    left: AtomicUsize,
+    goes_back: AtomicBool,
+}
+
+impl Share {
+    /// The parts of a message that names so many deliveries.
+    fn of(tag: Tag, deliveries: usize) -> impl Iterator<Item = Self> {
+        let (left, goes_back) = (AtomicUsize::new(deliveries), AtomicBool::new(false));
+        let bundle = Arc::new(Bundle { tag, left, goes_back });
+        std::iter::repeat_with(move || Self(bundle.clone())).take(deliveries)
+    }
+
+    /// This delivery is done with.
+    pub fn ack(self) {
+        // All that others did before is seen by whoever is the last.
+        let is_last = self.0.left.fetch_sub(1, Ordering::AcqRel) == 1;
+        match self.0.goes_back.load(Ordering::Acquire) {
+            _ if !is_last => {}
+            true => self.0.tag.give_back(),
+            false => self.0.tag.ack(),
+        }
+    }
+
+    /// This delivery is to come again.
+    pub fn give_back(self) {
+        self.0.goes_back.store(true, Ordering::Release);
+        self.ack();
+    }
+}
+
+/// A delivery that waits to be taken.
 pub struct Arrival {
     pub tenant: TenantId,
     pub message: Message,
-    pub tag: Tag,
+    pub share: Share,
+    pub since: Instant,
 }
 
 /// Bytes that nobody can read.
@@ -86,19 +126,22 @@ struct State {
 }
 
 impl Inbox {
-    /// The next message. Cancel safe: nothing is awaited once one is taken.
+    /// The next delivery. Cancel safe: nothing is awaited once one is taken.
     pub async fn next(&self) -> Result<(Ticket, Arrival), QueueDown> {
         loop {
-            {
-                let mut state = self.state();
-                if let Some(end) = &state.end {
-                    return Err(end.clone());
-                }
-                if let Some(taken) = state.desks.take() {
-                    return Ok(taken);
-                }
+            if let Some(taken) = self.ready()? {
+                return Ok(taken);
             }
             self.arrived.notified().await;
+        }
+    }
+
+    /// The next delivery if there is one.
+    pub fn ready(&self) -> Result<Option<(Ticket, Arrival)>, QueueDown> {
+        let mut state = self.state();
+        match &state.end {
+            Some(end) => Err(end.clone()),
+            None => Ok(state.desks.take()),
         }
     }
 
@@ -156,7 +199,7 @@ impl Inbox {
 
 fn give_back(arrivals: VecDeque<Arrival>) {
     for arrival in arrivals {
-        arrival.tag.give_back();
+        arrival.share.give_back();
     }
 }
 
@@ -193,7 +236,7 @@ impl Sink {
         let tag = Tag { channel: self.channel.clone(), number: delivery.delivery_tag };
         let read = body::decode(&delivery.data);
         let ours = read.filter(|(tenant, _)| self.tenant.is_none_or(|wanted| wanted == *tenant));
-        let Some((tenant, message)) = ours else {
+        let Some((tenant, messages)) = ours else {
             self.metrics.poison.inc();
             tracing::warn!(queue.desk = %self.desk, bytes = delivery.data.len(), "a message that cannot be read is put aside");
             self.inbox.state().spoiled.push(Spoiled { body: delivery.data, tag });
@@ -201,16 +244,16 @@ impl Sink {
             return None;
         };
         if self.tenant.is_none() {
-            self.metrics.unrouted.inc();
+            self.metrics.unrouted.inc_by(messages.len() as u64);
         }
-        let accepted = self.inbox.state().desks.accept(self.desk, Arrival { tenant, message, tag });
-        match accepted {
-            Ok(()) => {
-                self.inbox.arrived.notify_one();
-                None
-            }
-            Err(unwanted) => Some(unwanted.tag),
+        let (shares, since) = (Share::of(tag.clone(), messages.len()), Instant::now());
+        let arrivals =
+            messages.into_iter().zip(shares).map(|(message, share)| Arrival { tenant, message, share, since });
+        if !self.inbox.state().desks.accept(self.desk, arrivals) {
+            return Some(tag);
         }
+        self.inbox.arrived.notify_one();
+        None
     }
 
     fn ended(&self) -> Option<Tag> {

@@ -1,4 +1,5 @@
-//! Publishing with confirms, over a few channels; a tenant's messages always go through the same one, in order.
+//! Publishing with confirms, over a few channels; a tenant's messages always go through the same one, in order. Those of one
+//! call travel together, a few in each message of the broker's: a message costs it, and us, far more than what is in it.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -60,19 +61,19 @@ impl Publisher {
         let mut published = vec![Published::Refused; messages.len()];
         let Some(publishing) = self.usable(messages.len()) else { return published };
         let unknown = self.declare(&publishing, messages, deadline).await;
-        let mut lines: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut lines: HashMap<usize, Vec<Bundle>> = HashMap::new();
         let mut undeclared = 0;
-        for (place, (address, _)) in messages.iter().enumerate() {
-            if unknown.contains(&address.tenant) {
-                undeclared += 1;
+        for bundle in bundles(messages) {
+            if unknown.contains(&bundle.tenant) {
+                undeclared += bundle.places.len();
             } else {
-                lines.entry(line_of(address.tenant)).or_default().push(place);
+                lines.entry(line_of(bundle.tenant)).or_default().push(bundle);
             }
         }
         self.metrics.refuse("undeclared", undeclared);
-        let through = lines.into_iter().map(|(line, places)| {
+        let through = lines.into_iter().map(|(line, bundles)| {
             let line = &publishing.lines[line];
-            async move { confirmed(line, messages, places, deadline).await }
+            async move { confirmed(line, messages, bundles, deadline).await }
         });
         for place in join_all(through).await.into_iter().flatten() {
             published[place] = Published::Confirmed;
@@ -139,29 +140,52 @@ impl Publisher {
     }
 }
 
+/// What travels in one message: the places of some deliveries of a tenant.
+struct Bundle {
+    tenant: TenantId,
+    places: Vec<usize>,
+}
+
+/// Puts together what is of the same tenant, in its order.
+fn bundles(messages: &[(QueueAddress, Message)]) -> Vec<Bundle> {
+    let mut bundles: Vec<Bundle> = Vec::new();
+    let mut open: HashMap<TenantId, usize> = HashMap::new();
+    for (place, (address, _)) in messages.iter().enumerate() {
+        let tenant = address.tenant;
+        match open.get(&tenant).map(|at| &mut bundles[*at]) {
+            Some(bundle) if bundle.places.len() < limits::AMQP_BUNDLE => bundle.places.push(place),
+            _ => {
+                open.insert(tenant, bundles.len());
+                bundles.push(Bundle { tenant, places: vec![place] });
+            }
+        }
+    }
+    bundles
+}
+
 /// The places of what was confirmed in time.
 async fn confirmed(
     line: &mpsc::Sender<Job>,
     messages: &[(QueueAddress, Message)],
-    places: Vec<usize>,
+    bundles: Vec<Bundle>,
     deadline: Instant,
 ) -> Vec<usize> {
-    let mut sent = Vec::with_capacity(places.len());
-    for place in places {
-        let (address, message) = &messages[place];
+    let mut sent = Vec::with_capacity(bundles.len());
+    for Bundle { tenant, places } in bundles {
         let (sender, confirmed) = oneshot::channel();
-        let (exchange, key) = (topology::DELIVERIES, ShortString::from(address.tenant.to_string()));
-        let job = Job { exchange, key, body: body::encode(address.tenant, message), confirmed: sender };
+        let (exchange, key) = (topology::DELIVERIES, ShortString::from(tenant.to_string()));
+        let body = body::encode(tenant, places.iter().map(|place| &messages[*place].1));
+        let job = Job { exchange, key, body, confirmed: sender };
         match timeout_at(deadline, line.send(job)).await {
-            Ok(Ok(())) => sent.push((place, confirmed)),
+            Ok(Ok(())) => sent.push((places, confirmed)),
             // The rest would be as late, or has no line either.
             _ => break,
         }
     }
-    let mut done = Vec::with_capacity(sent.len());
-    for (place, confirmed) in sent {
+    let mut done = Vec::new();
+    for (places, confirmed) in sent {
         if let Ok(Ok(())) = timeout_at(deadline, confirmed).await {
-            done.push(place);
+            done.extend(places);
         }
     }
     done
@@ -199,5 +223,25 @@ impl Session for Publishing {
 
     fn look(&self) {
         self.metrics.blocked.set(i64::from(self.connection.status().blocked()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{DeliveryId, EndpointId, EventId};
+
+    #[test]
+    fn what_is_of_one_tenant_travels_together_and_in_order() {
+        let of = |name: &str| QueueAddress { tenant: TenantId::generate(), name: name.into() };
+        let (one, other) = (of("one"), of("other"));
+        let delivery = DeliveryId { event: EventId::generate(), ordinal: 0 };
+        let message = Message { delivery, endpoint: EndpointId::generate(), generation: 0 };
+        let mut messages = vec![(one.clone(), message), (other.clone(), message)];
+        messages.extend(vec![(one.clone(), message); limits::AMQP_BUNDLE]);
+        let made: Vec<_> = bundles(&messages).into_iter().map(|made| (made.tenant, made.places)).collect();
+        let first = [0].into_iter().chain(2..limits::AMQP_BUNDLE + 1).collect();
+        let rest = vec![limits::AMQP_BUNDLE + 1];
+        assert_eq!(made, [(one.tenant, first), (other.tenant, vec![1]), (one.tenant, rest)]);
     }
 }

@@ -1,6 +1,7 @@
 //! The suite over RabbitMQ, and what only a broker can do to a queue.
 
 mod broker;
+mod bundles;
 mod chaos;
 mod many;
 mod outages;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::broker::Vhost;
 use super::outages::until;
-use crate::suite::{SOON, ack_all, consumer, next, publish, said, silent, take, tenant};
+use crate::suite::{SOON, ack_all, consumer, next, publish, publish_together, said, silent, take, tenant};
 
 /// Two processes' queues at one vhost.
 async fn two() -> (Arc<dyn Queue>, Arc<dyn Queue>, Vhost) {
@@ -42,7 +42,7 @@ async fn what_finds_no_queue_is_handed_out_as_unrouted_and_the_queue_can_be_made
     let address = tenant();
     publish(&queue, &address, 1).await;
     other.delete(&address).await.expect("deletes");
-    let sent = publish(&queue, &address, 3).await;
+    let sent = publish_together(&queue, &address, 3).await;
     let mut unrouted = other.unrouted().await.expect("a consumer");
     let received = take(&mut unrouted, 3).await;
     assert_eq!(said(&received), sent);
