@@ -92,7 +92,9 @@ pub async fn messages_arrive_whole_and_in_order(queue: Arc<dyn Queue>) {
     silent(&mut consumer).await;
 }
 
-pub async fn what_was_published_together_arrives_whole_and_in_order_within_the_prefetch(queue: Arc<dyn Queue>) {
+pub async fn what_was_published_together_arrives_whole_and_in_order_within_the_prefetch(
+    queue: Arc<dyn Queue>,
+) {
     let address = tenant();
     let mut consumer = consumer(&queue, &address, 5).await;
     let sent = publish_together(&queue, &address, 50).await;

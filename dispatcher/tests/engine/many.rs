@@ -207,7 +207,8 @@ async fn what_found_no_queue_is_delivered_all_the_same() {
         let delivery = DeliveryId { event: *event, ordinal: 0 };
         let message = Message { delivery, endpoint: endpoint.id, generation: 0 };
         let receipt = Box::new(Acked(acked.clone()));
-        give.send(Received { tenant: tenant.id, message, waited: Duration::ZERO, receipt }).expect("it is open");
+        give.send(Received { tenant: tenant.id, message, waited: Duration::ZERO, receipt })
+            .expect("it is open");
     }
     let queue = Unroutable { queue: MemoryQueue::new(), unrouted: Mutex::new(Some(unrouted)) };
     let running = rig.launch(Arc::new(queue));

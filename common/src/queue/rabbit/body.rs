@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let tenant = TenantId::generate();
-        for messages in [vec![message(u16::MAX, u32::MAX)], vec![message(0, 1), message(1, 0), message(2, 7)]] {
+        for messages in [vec![message(u16::MAX, u32::MAX)], vec![message(0, 1), message(1, 0), message(2, 7)]]
+        {
             assert_eq!(decode(&encode(tenant, &messages)), Some((tenant, messages)));
         }
     }

@@ -247,8 +247,12 @@ impl Sink {
             self.metrics.unrouted.inc_by(messages.len() as u64);
         }
         let (shares, since) = (Share::of(tag.clone(), messages.len()), Instant::now());
-        let arrivals =
-            messages.into_iter().zip(shares).map(|(message, share)| Arrival { tenant, message, share, since });
+        let arrivals = messages.into_iter().zip(shares).map(|(message, share)| Arrival {
+            tenant,
+            message,
+            share,
+            since,
+        });
         if !self.inbox.state().desks.accept(self.desk, arrivals) {
             return Some(tag);
         }

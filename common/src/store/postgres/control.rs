@@ -134,7 +134,11 @@ impl Control for PostgresStore {
 
     async fn find_tenant(&self, tenant: &TenantRef) -> Result<Option<Tenant>, StoreError> {
         let tenant = tenant.clone();
-        self.look_up(move |db| Box::pin(async move { tenants::find(db, &tenant).await })).await
+        self.look_up(move |db| {
+            let tenant = tenant.clone();
+            Box::pin(async move { tenants::find(db, &tenant).await })
+        })
+        .await
     }
 
     async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {

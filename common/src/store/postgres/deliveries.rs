@@ -23,7 +23,6 @@ use crate::tenant::DeliveryCounts;
 use crate::time::Timestamp;
 
 const BEGIN: &str = "BEGIN";
-const BEGIN_READ: &str = "BEGIN READ ONLY";
 /// Begins what a crash of the server may take back, for it is then done again: claims, settled outbox rows. Everything else is
 /// durable when it is answered, outcomes too: a message is acked because of it, and what is neither acked nor recorded would
 /// wait until its message counts as lost.
@@ -68,10 +67,10 @@ impl Deliveries for PostgresStore {
     }
 
     async fn load(&self, tickets: &[Ticket], now: Timestamp) -> Result<Vec<Load>, StoreError> {
-        let tickets = tickets.to_vec();
-        let until = self.outcome.until();
+        let tickets: Arc<[Ticket]> = tickets.into();
         self.outcome
-            .run(BEGIN_READ.into(), until, move |db| {
+            .ask(move |db| {
+                let tickets = Arc::clone(&tickets);
                 Box::pin(async move { load::load(db, &tickets, now).await })
             })
             .await
@@ -91,8 +90,7 @@ impl Deliveries for PostgresStore {
     }
 
     async fn due_work(&self, now: Timestamp) -> Result<DueWork, StoreError> {
-        let until = self.outcome.until();
-        self.outcome.run(BEGIN_READ.into(), until, move |db| Box::pin(waiting::due_work(db, now))).await
+        self.outcome.ask(move |db| Box::pin(waiting::due_work(db, now))).await
     }
 
     async fn claim(
@@ -257,6 +255,10 @@ impl PostgresStore {
 
     /// Whether an empty report of this node changes anything.
     async fn reported(&self, node: String, now: Timestamp) -> Result<bool, StoreError> {
-        self.look_up(move |db| Box::pin(async move { roster::anything_reported(db, &node, now).await })).await
+        self.look_up(move |db| {
+            let node = node.clone();
+            Box::pin(async move { roster::anything_reported(db, &node, now).await })
+        })
+        .await
     }
 }

@@ -205,9 +205,9 @@ impl PostgresStore {
     pub(in crate::store::postgres) async fn look_up<T, F>(&self, job: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + Sync + 'static,
     {
-        self.doors.run("BEGIN READ ONLY".into(), self.doors.until(), job).await
+        self.doors.ask(job).await
     }
 
     /// Runs a change of the small tables that every process asks about each second: never behind a list. It is run again

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fairhook_common::delivery::DeliveryState;
 use fairhook_common::plan::{PlanChanges, PlanName};
-use fairhook_common::store::{Admission, EventFilter, Replayed, StoreError};
+use fairhook_common::store::{Admission, EventFilter, Replayed, StoreError, TenantRef};
 use fairhook_common::tenant::{Dispatch, QuotaChanges};
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
@@ -126,6 +126,22 @@ async fn a_migration_gives_way_to_whoever_serves_and_is_made_in_the_end() {
     statement(&mut dump, "ROLLBACK").await;
     let store = timeout(SOON, opening).await.expect("it is tried again");
     assert!(store.list_endpoints(acme, &[], &first_page()).await.is_ok_and(|page| page.items.len() == 1));
+}
+
+#[tokio::test]
+async fn what_is_looked_up_over_a_connection_that_the_server_has_ended_is_looked_up_again() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let mut db = world.home.connect().await;
+    let ends = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+        WHERE application_name IN ('fairhook look up', 'fairhook outcome') AND datname = current_database()";
+    for _ in 0..2 {
+        world.store.due_work(at(1)).await.expect("reads");
+        let found = world.store.find_tenant(&TenantRef::Id(acme)).await.expect("reads");
+        assert_eq!(found.map(|tenant| tenant.id), Some(acme));
+        let ended: Vec<bool> = sqlx::query_scalar(ends).fetch_all(&mut db).await.expect("ends them");
+        assert!(ended.len() >= 2 && ended.iter().all(|ended| *ended), "{ended:?}");
+    }
 }
 
 #[tokio::test]
