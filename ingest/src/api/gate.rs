@@ -53,15 +53,8 @@ async fn let_pass(
     now: Timestamp,
     decided: &mut Decided,
 ) -> Result<(), Problem> {
-    let quotas = &edge.limiter.events;
     if let Err(problem) = open(edge, tenant).await {
-        decided.add(
-            Policy::Events,
-            match tenant.override_of(Policy::Events, now) {
-                Some(rate) => edge.limiter.windows.peek(Policy::Events, &Key::tenant(tenant.id), rate),
-                None => quotas.peek(tenant.id, &tenant.limits(), quotas.now()),
-            },
-        );
+        decided.add(Policy::Events, left(edge, tenant, now).0);
         return Err(problem);
     }
     // The longest window last: what one refuses has cost nothing of it.
@@ -71,6 +64,17 @@ async fn let_pass(
         limiting::take(edge, Policy::BytesPerMinute, tenant, cost, now, decided).await?;
     }
     limiting::take(edge, Policy::EventsPerDay, tenant, 1, now, decided).await
+}
+
+/// What is left of the events that the tenant may send, when none is sent, and how many would pass at once.
+pub(super) fn left(edge: &Edge, tenant: &Tenant, now: Timestamp) -> (Decision, u32) {
+    if let Some(rate) = tenant.override_of(Policy::Events, now) {
+        let decision = edge.limiter.windows.peek(Policy::Events, &Key::tenant(tenant.id), rate);
+        return (decision, decision.remaining);
+    }
+    let (quotas, limits) = (&edge.limiter.events, tenant.limits());
+    let now = quotas.now();
+    (quotas.peek(tenant.id, &limits, now), quotas.at_once(tenant.id, &limits, now))
 }
 
 /// One event per second of those that the tenant may send.

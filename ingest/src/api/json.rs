@@ -121,6 +121,11 @@ impl<'a> Fields<'a> {
         self.members.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
     }
 
+    /// Whether there is a value of `name`, a `null` too. It is not asked for by that.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|(member, _)| member == name)
+    }
+
     /// A field that must be there. `None`: it is not, or not as it has to be, and [`Fields::finish`] will say so.
     pub fn required<T>(
         &mut self,

@@ -23,14 +23,30 @@ pub(super) enum Null {
     Refused,
 }
 
-/// The limits that `fields` name, beside each other or under `limits` as they are shown.
+const NAMES: [&str; 7] = [
+    "max_events_per_sec",
+    "burst",
+    "max_concurrent_deliveries",
+    "max_dlq_size",
+    "max_backlog",
+    "max_endpoints",
+    "dlq_overflow",
+];
+
+/// The limits that `fields` name, beside each other or under `limits` as they are shown; none in both places.
 pub(super) fn read(fields: &mut Fields<'_>, null: Null) -> QuotaPatch {
     let mut quota = QuotaPatch::default();
     merge(fields, null, &mut quota);
+    let beside = NAMES.map(|name| fields.has(name));
     let nested = fields.set("limits", |value| {
         let mut limits = Fields::nested(value, String::new())?;
         let mut under_limits = quota;
         merge(&mut limits, null, &mut under_limits);
+        for (name, beside) in NAMES.into_iter().zip(beside) {
+            if beside && limits.has(name) {
+                limits.refuse(name, "stands beside `limits` too: say it once");
+            }
+        }
         limits.finish_nested(|| Some(under_limits))
     });
     nested.unwrap_or(quota)

@@ -14,7 +14,7 @@ use super::limit_fields::Null;
 use super::openapi::requests;
 use super::problem::Problem;
 use super::tenant::Asked;
-use super::{audit, limit_fields, overrides, read};
+use super::{audit, gate, limit_fields, overrides, read};
 
 /// Read what a tenant may use and uses
 ///
@@ -60,10 +60,9 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Standing, Problem> {
     let limits = tenant.limits();
     let usage = asked.edge.store.usage(tenant.id).await?;
     let quotas = &asked.edge.limiter.events;
-    let now = quotas.now();
-    let rate = quotas.peek(tenant.id, &limits, now);
+    let (rate, at_once) = gate::left(&asked.edge, tenant, asked.at);
     let left = |limit: u32, used: u64| u64::from(limit).saturating_sub(used);
-    let sent = quotas.events_sent(tenant.id, now);
+    let sent = quotas.events_sent(tenant.id, quotas.now());
     let (in_flight, endpoints) = (u64::from(usage.in_flight), u64::from(usage.endpoints));
     let (dead, backlog) = (usage.counts.dead, usage.counts.backlog);
     Ok(Standing {
@@ -83,6 +82,7 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Standing, Problem> {
         },
         remaining: Remaining {
             events: rate.remaining,
+            burst: at_once,
             deliveries: left(limits.max_concurrent_deliveries, in_flight),
             dlq: left(limits.max_dlq_size, dead),
             backlog: left(limits.max_backlog, backlog),
@@ -105,7 +105,7 @@ async fn standing(asked: &Asked, tenant: &Tenant) -> Result<Standing, Problem> {
         "api_requests": {"limit": 1000, "window": "1 min"}
     },
     "current_usage": {"events_sent": 3, "concurrent_deliveries": 1, "dlq_count": 0, "backlog": 2, "endpoints": 1},
-    "remaining": {"events": 997, "deliveries": 49, "dlq": 100, "backlog": 99998, "endpoints": 49},
+    "remaining": {"events": 97, "burst": 997, "deliveries": 49, "dlq": 100, "backlog": 99998, "endpoints": 49},
     "overrides": []
 }))]
 struct Standing {
@@ -136,8 +136,11 @@ struct Usage {
 /// What is left of the limits.
 #[derive(Serialize, ToSchema)]
 struct Remaining {
-    /// Events that could be sent at once.
+    /// Of a second's events, as `RateLimit` shows it. What is sent beyond them comes out of the burst, one second's events after
+    /// another: at 0 nothing would pass.
     events: u32,
+    /// Events that would pass at once, those that were saved for a burst among them.
+    burst: u32,
     deliveries: u64,
     dlq: u64,
     backlog: u64,

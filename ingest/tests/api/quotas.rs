@@ -26,6 +26,8 @@ async fn quotas_are_shown_changed_and_given_back_to_the_plan() {
     assert_eq!((&usage["dlq_count"], &usage["concurrent_deliveries"]), (&json!(0), &json!(0)));
     let (sent, events) = (usage["events_sent"].as_u64(), left["events"].as_u64());
     assert_eq!(sent.zip(events).map(|(sent, left)| sent + left), Some(100));
+    let burst = left["burst"].as_u64().expect("a number");
+    assert!((998..=1_000).contains(&burst), "{burst} of 1,000 after two");
 
     let changes = json!({ "max_dlq_size": 5, "burst": 20, "dlq_overflow": "reject_new" });
     let changed = rig.call(ROOT, "PATCH /v1/quotas/acme", changes).await.is(200);
@@ -104,6 +106,12 @@ async fn bad_limits_change_nothing() {
         (json!({ "dlq_overflow": "drop" }), "/dlq_overflow"),
         (json!({ "max_dlq": 1, "burst": 1 }), "/max_dlq"),
         (json!({ "limits": { "bursts": 1 } }), "/limits/bursts"),
+        (json!({ "burst": 1, "limits": { "burst": 2 } }), "/limits/burst"),
+        (json!({ "burst": 1, "limits": { "burst": null } }), "/limits/burst"),
+        (
+            json!({ "dlq_overflow": "reject_new", "limits": { "dlq_overflow": "drop_oldest" } }),
+            "/limits/dlq_overflow",
+        ),
         (json!({ "policies": { "tiers": null } }), "/policies/tiers"),
         (json!({ "policies": { "events": { "limit": 1, "window": "1 s" } } }), "/policies/events"),
         (json!({ "policies": { "tier": { "limit": 0, "window": "1 s" } } }), "/policies/tier/limit"),

@@ -204,8 +204,13 @@ impl Allowance {
     /// What a caller is shown when nothing is taken; `leased`: limits are kept for all ingests together.
     pub fn peek(&mut self, leased: bool, now: Now) -> Decision {
         self.turn_second(now);
+        self.shown(now, self.at_once(leased, now))
+    }
+
+    /// Events that would pass at once, as far as is known here.
+    pub fn at_once(&self, leased: bool, now: Now) -> u32 {
         let known = leased.then(|| self.lease.left(now.monotonic)).flatten();
-        self.shown(now, known.unwrap_or_else(|| self.left(now)))
+        known.unwrap_or_else(|| self.left(now))
     }
 
     /// Events sent in the current second.
@@ -233,17 +238,20 @@ impl Allowance {
             let _ = filled.take(self.time.now());
         }
         self.second.1 = self.second.1.saturating_add(1);
-        self.shown(now, self.lease.left(now.monotonic).unwrap_or_default())
+        self.shown(now, self.at_once(true, now))
     }
 
     fn left(&self, now: Now) -> u32 {
         self.filled.as_ref().map_or(0, |filled| filled.left(now.monotonic))
     }
 
+    /// What is sent beyond a second's events comes out of the burst, one second's events after another: so nothing is left only
+    /// where nothing would pass.
     fn shown(&self, now: Now, tokens: u32) -> Decision {
-        let left = self.rate.per_second.saturating_sub(self.second.1);
+        let limit = self.rate.per_second;
+        let left = limit - self.second.1.checked_rem(limit).unwrap_or(0);
         let reset = Timestamp((now.wall.unix_seconds() + 1) * 1_000);
-        let (limit, remaining) = (self.rate.per_second, left.min(tokens));
+        let remaining = left.min(tokens);
         Decision {
             allowed: true,
             limit,

@@ -86,8 +86,18 @@ impl Quotas {
 
     /// What a caller is shown when nothing is taken.
     pub fn peek(&self, tenant: TenantId, limits: &QuotaLimits, now: Now) -> Decision {
-        let leased = self.shared.as_ref().is_some_and(|shared| shared.answers());
+        let leased = self.is_shared();
         self.with(tenant, Rate::from(limits), now, |allowance| allowance.peek(leased, now))
+    }
+
+    /// Events of `tenant` that would pass at once, as far as is known here.
+    pub fn at_once(&self, tenant: TenantId, limits: &QuotaLimits, now: Now) -> u32 {
+        let leased = self.is_shared();
+        self.with(tenant, Rate::from(limits), now, |allowance| allowance.at_once(leased, now))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.answers())
     }
 
     /// Events that `tenant` sent to this ingest in the current second.

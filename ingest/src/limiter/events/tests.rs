@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::super::shared::Sharing;
+use super::super::windows::counter::Counter;
 use super::*;
 use std::time::Duration;
 
@@ -36,7 +37,9 @@ fn a_quota_is_reached_and_recovers() {
     for sent in 1..=20u32 {
         let decision = allowance.take(at(0));
         assert!(decision.allowed);
-        assert_eq!((decision.limit, decision.remaining), (10, 10u32.saturating_sub(sent)));
+        // The second's ten, then the ten that were saved.
+        assert_eq!((decision.limit, decision.remaining), (10, if sent < 10 { 10 - sent } else { 20 - sent }));
+        assert_eq!(allowance.at_once(false, at(0)), 20 - sent);
         assert_eq!((decision.reset, decision.reset_seconds()), (Timestamp(ORIGIN + 1_000), 1));
     }
     let refused = allowance.take(at(0));
@@ -54,6 +57,23 @@ fn a_quota_is_reached_and_recovers() {
     assert_eq!(allowance.sent(at(1_000)), 0);
     // And it is full again after a quiet time.
     assert_eq!((0..100).filter(|_| allowance.take(at(60_000)).allowed).count(), 20);
+}
+
+/// A burst of ten seconds is sent from, as one batch would: who obeys what it is shown stops only where it would be refused.
+#[test]
+fn nothing_is_left_only_where_nothing_would_pass() {
+    let (mut alone, mut leased) = (allowance(100, 1_000), allowance(100, 1_000));
+    let rate = Rate { per_second: 100, burst: 1_000 };
+    let (window, mut counter) = (Window::from(rate), Counter::default());
+    for sent in 1..=1_000 {
+        let here = alone.take(at(0)).remaining;
+        let grant = counter.grant_whole(&window, 1, at(0).monotonic);
+        let of_all = leased.take_granted(&grant, at(0).monotonic, at(0)).remaining;
+        assert_eq!(here, of_all, "the same with Redis, after {sent}");
+        assert_eq!(here == 0, sent == 1_000, "{here} are left after {sent}");
+        assert!(here <= 100, "never more than the limit beside which it stands");
+        assert_eq!((alone.at_once(false, at(0)), leased.at_once(true, at(0))), (1_000 - sent, 1_000 - sent));
+    }
 }
 
 #[test]
