@@ -52,6 +52,13 @@ impl EventType {
         Ok(Self(text.to_owned()))
     }
 
+    /// What others call an event, with a dot for whatever a type cannot have: `orders/create` is `orders.create`. Empty, if nothing
+    /// else is in it.
+    pub fn dotted(text: &str) -> String {
+        let parts = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -55,7 +55,7 @@ pub fn pointer(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The type of the event that a request is.
+/// The type of the event that a request is. What is found is written with dots where a type has no other character for it.
 pub fn event_type(rule: &TypeRule, headers: &HeaderMap, body: &RawValue) -> Result<EventType, Unsaid> {
     let text = match rule {
         TypeRule::Fixed { fixed } => fixed.clone(),
@@ -64,7 +64,12 @@ pub fn event_type(rule: &TypeRule, headers: &HeaderMap, body: &RawValue) -> Resu
                 Place::Header(name) => only(headers, name).map(str::to_owned),
                 Place::Pointer(pointer) => at(body, pointer).and_then(text),
             };
-            format!("{}{}", prefix.as_deref().unwrap_or_default(), found.ok_or(Unsaid::Nothing)?)
+            let found = found.ok_or(Unsaid::Nothing)?;
+            match EventType::dotted(&found) {
+                // As it was found, so that it is said what is wrong with it.
+                nothing if nothing.is_empty() => found,
+                dotted => format!("{}{dotted}", prefix.as_deref().unwrap_or_default()),
+            }
         }
     };
     EventType::parse(&text).map_err(|why| Unsaid::NoType { text, why })
@@ -192,7 +197,9 @@ mod tests {
     fn a_type_is_fixed_or_found() {
         let mut headers = HeaderMap::new();
         headers.insert("x-event", "issues".parse().expect("a value"));
-        let body = raw(r#"{"type": "user.made", "n": 5, "odd": "a b", "no": null}"#);
+        let body = raw(
+            r#"{"type": "user.made", "n": 5, "odd": "orders/line items: made", "bad": "/ /", "no": null}"#,
+        );
         let found = |place, prefix: Option<&str>| {
             let rule = TypeRule::Found { place, prefix: prefix.map(str::to_owned) };
             event_type(&rule, &headers, &body).map(|t| t.as_str().to_owned())
@@ -204,7 +211,10 @@ mod tests {
         for nothing in [header("x-other"), pointer("/n"), pointer("/no"), pointer("/none"), pointer("")] {
             assert_eq!(found(nothing, Some("a.")), Err(Unsaid::Nothing));
         }
-        assert!(matches!(found(pointer("/odd"), None), Err(Unsaid::NoType { .. })));
+        assert_eq!(found(pointer("/odd"), Some("shop.")), Ok("shop.orders.line.items.made".into()));
+        assert!(
+            matches!(found(pointer("/bad"), Some("shop")), Err(Unsaid::NoType { text, .. }) if text == "/ /")
+        );
         let fixed = TypeRule::Fixed { fixed: "a.b".into() };
         assert_eq!(event_type(&fixed, &headers, &body).expect("a type").as_str(), "a.b");
         headers.append("x-event", "push".parse().expect("a value"));
