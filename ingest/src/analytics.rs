@@ -22,6 +22,21 @@ const MINUTE_MS: i64 = 60_000;
 #[derive(Debug, Clone, Copy)]
 pub struct Violated(pub &'static str);
 
+/// An extension of the answer to a batch, whatever its status: how many of its events were refused over which limit.
+#[derive(Debug, Clone)]
+pub struct RefusedEvents(BTreeMap<&'static str, u64>);
+
+impl RefusedEvents {
+    /// By the names of what refused each; `None`: nothing was refused.
+    pub fn of(names: impl Iterator<Item = &'static str>) -> Option<Self> {
+        let mut counts = BTreeMap::<_, u64>::new();
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+        (!counts.is_empty()).then_some(Self(counts))
+    }
+}
+
 /// What is counted of an answer.
 #[derive(Debug)]
 pub struct Seen<'a> {
@@ -30,15 +45,17 @@ pub struct Seen<'a> {
     tenant: Option<TenantId>,
     /// The name of what refused it.
     blocked: Option<&'static str>,
+    /// Of a batch, which counts under a policy as many times as events of it were refused.
+    events: Option<&'a RefusedEvents>,
 }
 
 impl<'a> Seen<'a> {
     /// The answer to a request of this method to this route.
-    pub fn of<B>(method: &'static str, route: &'a str, response: &Response<B>) -> Self {
+    pub fn of<B>(method: &'static str, route: &'a str, response: &'a Response<B>) -> Self {
         let extensions = response.extensions();
         let policy = || extensions.get::<Violated>().map_or("other", |violated| violated.0);
         let blocked = (response.status() == StatusCode::TOO_MANY_REQUESTS).then(policy);
-        Self { method, route, tenant: extensions.get().copied(), blocked }
+        Self { method, route, tenant: extensions.get().copied(), blocked, events: extensions.get() }
     }
 }
 
@@ -145,8 +162,15 @@ impl Minute {
                 methods.entry(method).or_default().count(blocked);
             }
         }
-        if let Some(policy) = seen.blocked {
-            self.policies.entry(policy).or_default().count(true);
+        match (seen.events, seen.blocked) {
+            (Some(RefusedEvents(counts)), _) => {
+                for (policy, count) in counts {
+                    let tally = self.policies.entry(*policy).or_default();
+                    *tally = tally.plus(Tally { total: *count, blocked: *count });
+                }
+            }
+            (None, Some(policy)) => self.policies.entry(policy).or_default().count(true),
+            (None, None) => {}
         }
         if let Some(tenant) = seen.tenant
             && (self.tenants.len() < limits::LIMIT_TENANTS_COUNTED || self.tenants.contains_key(&tenant))

@@ -18,7 +18,7 @@ use crate::analytics::minute_of;
 
 /// Read what limits did
 ///
-/// Requests of whole minutes, and which of them were refused. It is kept for 7 days; a request counts for the tenant of its key.
+/// Requests of whole minutes, and which of them were refused. It is kept for 7 days; a request counts for the tenant that it acts for.
 #[utoipa::path(
     get, path = "/analytics/limits", operation_id = "getLimitAnalytics", tag = "Limits",
     security(("key" = ["events:read"])),
@@ -71,7 +71,7 @@ struct Report {
     total_requests: u64,
     /// Answered with 429.
     blocked_requests: u64,
-    /// The same by what `violated-policies` named.
+    /// By what `violated-policies` named: such answers, and events of batches that were read, each of which counts.
     blocked_by_policy: BTreeMap<String, u64>,
     /// The 10 with the most requests.
     top_tenants: Vec<TenantTally>,

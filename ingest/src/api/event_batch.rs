@@ -1,7 +1,7 @@
 //! `POST /events/batch`: many events in one request, each of which stands alone.
 
 use axum::extract::{FromRequest, Request};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use fairhook_common::ids::EventId;
 use fairhook_common::key::Scope;
@@ -24,6 +24,7 @@ use super::problem::{Code, Problem};
 use super::tenant::{Acting, Asked};
 use super::{gate, read};
 use crate::admission::Ticket;
+use crate::analytics::RefusedEvents;
 
 /// Send many events
 ///
@@ -71,7 +72,13 @@ async fn admit_all(asked: &Asked, request: Request, decided: &mut Decided) -> An
     }
     let paid = of_all.is_some();
     let batch = Batch { asked, body: &body.bytes, of_all, kind, paid, decided };
-    answer_for(batch.outcomes(events).await)
+    let results = batch.outcomes(events).await;
+    let refused = RefusedEvents::of(results.iter().filter_map(|(_, problem)| problem.as_ref()?.violated()));
+    let mut response = answer_for(results).unwrap_or_else(IntoResponse::into_response);
+    if let Some(refused) = refused {
+        response.extensions_mut().insert(refused);
+    }
+    Ok(response)
 }
 
 type BatchBody = Posted<{ limits::BATCH_BODY_BYTES }>;

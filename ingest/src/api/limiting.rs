@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -35,6 +35,19 @@ pub struct Identified {
     pub caller: Caller,
     /// From where.
     pub address: IpAddr,
+    /// For whom, if it is an operator.
+    pub acts_for: ActsFor,
+}
+
+/// For which tenant an operator's request acts, from when that is known on; the first of several.
+#[derive(Debug, Clone, Default)]
+pub struct ActsFor(Arc<OnceLock<TenantId>>);
+
+impl ActsFor {
+    /// For this one.
+    pub fn note(&self, tenant: TenantId) {
+        let _ = self.0.set(tenant);
+    }
 }
 
 /// What was decided about a request; an extension of its answer.
@@ -176,9 +189,11 @@ pub async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -
     let known = auth::authenticate(request.headers(), root, &edge.memory, address, Timestamp::now());
     let mut response = match known.await {
         Ok(caller) => {
-            whose = caller.tenant();
-            let identified = Identified { caller, address };
-            answer(&guard, identified, request, next, &mut decided).await
+            let (own, acts_for) = (caller.tenant(), ActsFor::default());
+            let identified = Identified { caller, address, acts_for: acts_for.clone() };
+            let response = answer(&guard, identified, request, next, &mut decided).await;
+            whose = own.or_else(|| acts_for.0.get().copied());
+            response
         }
         Err(Unknown::Stranger { problem, gave_a_key }) => {
             stranger(edge, address, problem, gave_a_key, &mut decided).await.into_response()

@@ -209,6 +209,11 @@ impl Problem {
         self.0.code
     }
 
+    /// The policy over whose limit it was.
+    pub fn violated(&self) -> Option<&'static str> {
+        self.0.violated
+    }
+
     /// The sentence for people.
     pub fn detail(&self) -> &str {
         &self.0.detail

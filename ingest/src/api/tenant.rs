@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::Edge;
 use super::auth::{self, Caller};
 use super::json::Fields;
-use super::limiting::Identified;
+use super::limiting::{ActsFor, Identified};
 use super::page::Params;
 use super::problem::{Code, Fault, Problem};
 use super::read;
@@ -40,6 +40,7 @@ pub struct Asked {
     pub headers: HeaderMap,
     /// When it came.
     pub at: Timestamp,
+    acts_for: ActsFor,
     uri: Uri,
     path: Vec<(String, String)>,
     subdomain: Option<String>,
@@ -136,6 +137,7 @@ impl Asked {
                 "name the tenant: /v1/tenants/{tenant}/…, the header X-Tenant-ID, or tenant_id in the body";
             Problem::new(Code::TenantRequired, detail)
         })?;
+        self.acts_for.note(tenant.id);
         Ok(Acting { tenant, by_operator: true })
     }
 
@@ -177,7 +179,7 @@ impl FromRequestParts<Arc<Edge>> for Asked {
     async fn from_request_parts(parts: &mut request::Parts, edge: &Arc<Edge>) -> Result<Self, Problem> {
         let at = Timestamp::now();
         let identified = parts.extensions.get::<Identified>().cloned();
-        let Identified { caller, address } = identified.ok_or_else(|| {
+        let Identified { caller, address, acts_for } = identified.ok_or_else(|| {
             tracing::error!("a route is not `guarded`");
             Problem::new(Code::Internal, "the request could not be answered; the log says why")
         })?;
@@ -189,7 +191,7 @@ impl FromRequestParts<Arc<Edge>> for Asked {
         let subdomain =
             edge.settings.base_domain.as_deref().zip(host).and_then(|(base, host)| subdomain(host, base));
         let (headers, uri) = (parts.headers.clone(), parts.uri.clone());
-        Ok(Self { edge: edge.clone(), caller, address, headers, at, uri, path, subdomain })
+        Ok(Self { edge: edge.clone(), caller, address, headers, at, acts_for, uri, path, subdomain })
     }
 }
 

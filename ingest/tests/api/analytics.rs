@@ -24,7 +24,7 @@ async fn what_was_just_refused_is_seen_with_its_route() {
     let seen = rig.call(ROOT, LIMITS, Value::Null).await.is(200);
     assert_eq!((&seen.body["total_requests"], &seen.body["blocked_requests"]), (&json!(7), &json!(4)));
     assert_eq!(seen.body["blocked_by_policy"], json!({ "backlog": 4 }));
-    let tenants = json!([{ "tenant_id": acme, "slug": "acme", "total": 4, "blocked": 4 }]);
+    let tenants = json!([{ "tenant_id": acme, "slug": "acme", "total": 5, "blocked": 4 }]);
     assert_eq!(seen.body["top_tenants"], tenants);
     let routes = seen.body["top_routes"].as_array().expect("a list");
     let first = json!({ "route": "POST /v1/tenants/{tenant}/events", "total": 3, "blocked": 3 });
@@ -32,6 +32,31 @@ async fn what_was_just_refused_is_seen_with_its_route() {
     assert!(routes.contains(&json!({ "route": "POST /v1/events", "total": 1, "blocked": 1 })), "{routes:?}");
     let refused = rig.call(&key, LIMITS, Value::Null).await;
     assert_eq!(refused.problem(), (403, "operator_required"));
+}
+
+/// One key for all customers is how a backend begins: what it is refused is seen with the tenant for which it asked.
+#[tokio::test]
+async fn an_operators_request_counts_for_its_tenant_and_a_batchs_events_for_the_policy() {
+    let rig = Rig::start().await;
+    let (acme, _) = rig.tenant("acme").await;
+    let slow = json!({ "max_events_per_sec": 1, "burst": 2 });
+    rig.call(ROOT, "PATCH /v1/quotas/acme", slow).await.is(200);
+    let event = json!({ "type": "a.b", "payload": 1 });
+    let batch = json!({ "tenant_id": "acme", "events": vec![event.clone(); 900] });
+    rig.call(ROOT, "POST /v1/events/batch", batch).await.is(202);
+    let named = json!({ "tenant_id": "acme", "type": "a.b", "payload": 1 });
+    let (mut refused, mut asked) = (0, 2);
+    while refused < 2 {
+        refused += u64::from(rig.call(ROOT, "POST /v1/events", named.clone()).await.status == 429);
+        asked += 1;
+    }
+    let seen = rig.call(ROOT, LIMITS, Value::Null).await.is(200);
+    assert_eq!(seen.body["blocked_requests"], 2, "the batch was taken in part");
+    let events = seen.body["blocked_by_policy"]["events"].as_u64().expect("a number");
+    // Every second of a slow machine lets one more pass.
+    assert!((850..=900).contains(&events), "{events} of 900, but for one a second");
+    let tenants = json!([{ "tenant_id": acme, "slug": "acme", "total": asked, "blocked": 2 }]);
+    assert_eq!(seen.body["top_tenants"], tenants);
 }
 
 #[tokio::test]
