@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::{Bytes, BytesMut};
 use fairhook_common::limits;
 use tokio::time::{Instant, timeout_at};
@@ -38,6 +39,7 @@ impl<S: Sync, const LIMIT: usize> FromRequest<S> for Posted<LIMIT> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (mut parts, mut body) = request.into_parts();
+        plain(&parts.headers)?;
         let uploader = parts.extensions.remove::<Uploader>();
         let mut room = uploader.expect("`Asked`, behind which a body is read, leaves it").begin();
         let deadline = Instant::now() + limits::REQUEST_BODY_DEADLINE;
@@ -54,6 +56,17 @@ impl<S: Sync, const LIMIT: usize> FromRequest<S> for Posted<LIMIT> {
             Err(_) => Err(Problem::new(Code::RequestTimeout, "the body did not arrive in time")),
         }
     }
+}
+
+/// Refuses a body that is encoded: it would be kept, and sent, as what it is not.
+fn plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_plain =
+        |value: &HeaderValue| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+        return Ok(());
+    }
+    let detail = "bodies with a Content-Encoding are not taken: send it as it is, without that header";
+    Err(Problem::new(Code::UnsupportedMediaType, detail))
 }
 
 enum Unread {

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::json::{Fields, step};
 use super::posted_event::{self, fingerprint};
-use super::problem::{Code, Fault, Problem};
+use super::problem::{Code, Fault, Problem, said_of};
 
 /// What the payload of a CloudEvent without data is.
 const NO_DATA: &[u8] = b"null";
@@ -159,7 +159,7 @@ impl<F: Fn(&str) -> Fault> Draft<F> {
     fn refuse(&mut self, name: &str, detail: &str) {
         self.attributes.insert(name.to_owned(), None);
         let shown: String = name.chars().take(limits::SHOWN_NAME_CHARS).collect();
-        self.faults.push(Fault { detail: format!("`{shown}` {detail}"), ..(self.at)(name) });
+        self.faults.push(Fault { detail: said_of(&shown, detail), ..(self.at)(name) });
     }
 
     fn finish(

@@ -149,6 +149,8 @@ pub(super) struct Shown {
     #[schema(nullable = false)]
     attempts: Option<Vec<ShownAttempt>>,
     next_attempt_at: Option<Timestamp>,
+    /// When its event was taken, of a repetition too, which is found in lists by that time. When that was asked for is told by
+    /// `created_at` of its job, if it has one, and its first attempt by `started_at`.
     created_at: Timestamp,
     expires_at: Timestamp,
     finished_at: Option<Timestamp>,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
+use fairhook_common::delivery::DeliveryState;
 use fairhook_common::event::{EventType, NewEvent};
 use fairhook_common::ids::{DeliveryId, EventId};
 use fairhook_common::key::Scope;
@@ -75,7 +76,7 @@ async fn test(asked: &Asked, body: &Posted, decided: &mut Decided) -> Answer {
 struct Tested {
     event_id: EventId,
     delivery_id: DeliveryId,
-    /// With `wait_s`, once its first attempt is recorded.
+    /// With `wait_s`: as it stands once its first attempt is recorded, it is held, or the time is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     delivery: Option<Shown>,
@@ -100,12 +101,12 @@ async fn admit(asked: &Asked, acting: &Acting, event: NewEvent) -> Result<Delive
     {
         return Ok(DeliveryId { event: accepted.id, ordinal: only.ordinal });
     }
-    gate::taken(event_type.as_str(), admitted)?;
+    gate::taken(event_type.as_str(), admitted, gate::KnownBy::Key)?;
     tracing::error!("a test event was admitted without its one delivery");
     Err(Problem::new(Code::Internal, "the test could not be sent; the log says why"))
 }
 
-/// Looks until an attempt is recorded or none will be made, at most for `wait`.
+/// Looks until an attempt is recorded or none will be made for now, at most for `wait`; how it stands then.
 async fn first_attempt(
     asked: &Asked,
     acting: &Acting,
@@ -113,17 +114,18 @@ async fn first_attempt(
     wait: Duration,
 ) -> Result<Option<DeliveryView>, Problem> {
     let deadline = Instant::now() + wait;
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut last) = (FIRST_PAUSE, None);
     while Instant::now() < deadline {
         sleep_until(deadline.min(Instant::now() + pause)).await;
         pause = (pause * 2).min(LAST_PAUSE);
         let found = asked.edge.store.find_delivery(acting.id(), delivery).await?;
-        let settled = |view: &DeliveryView| view.attempt_count > 0 || !view.state.is_unfinished();
-        match found {
-            Some(view) if settled(&view) => return Ok(Some(view)),
-            Some(_) => {}
-            None => return Ok(None),
+        let Some(view) = found else { return Ok(None) };
+        let held = view.state == DeliveryState::Held;
+        let settled = held || view.attempt_count > 0 || !view.state.is_unfinished();
+        last = Some(view);
+        if settled {
+            break;
         }
     }
-    Ok(None)
+    Ok(last)
 }

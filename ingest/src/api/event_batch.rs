@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::answer::{self, Answer};
 use super::body::Posted;
 use super::cloudevent::{self, Form};
-use super::gate::Accepted;
+use super::gate::{Accepted, KnownBy};
 use super::json::{Faults, Fields, Read};
 use super::limiting::Decided;
 use super::openapi::answers::ProblemShape;
@@ -147,6 +147,7 @@ struct Batch<'a> {
 struct Offered {
     event_type: String,
     ticket: Ticket,
+    known_by: KnownBy,
 }
 
 impl Batch<'_> {
@@ -198,13 +199,19 @@ impl Batch<'_> {
         }
         let event_type = event.event_type.as_str().to_owned();
         let ticket = self.asked.edge.admission.offer(event, gate::queue_of(&acting.tenant))?;
-        Ok(Offered { event_type, ticket })
+        let known_by = match self.kind {
+            Kind::Ours => KnownBy::Key,
+            Kind::CloudEvents => KnownBy::CloudEvent,
+        };
+        Ok(Offered { event_type, ticket, known_by })
     }
 }
 
 async fn outcome(index: usize, offered: Result<Offered, Problem>) -> (Outcome, Option<Problem>) {
     let taken = match offered {
-        Ok(Offered { event_type, ticket }) => gate::taken(&event_type, ticket.answer().await),
+        Ok(Offered { event_type, ticket, known_by }) => {
+            gate::taken(&event_type, ticket.answer().await, known_by)
+        }
         Err(problem) => Err(problem),
     };
     match taken {

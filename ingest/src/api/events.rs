@@ -16,13 +16,14 @@ use super::answer::{self, Answer};
 use super::body::Posted;
 use super::cloudevent::{self, Form};
 use super::deliveries::Shown as ShownDelivery;
+use super::gate::{self, KnownBy};
 use super::limiting::Decided;
 use super::openapi::requests;
+use super::page;
 use super::page::Listed;
 use super::posted_event::{self, Context};
 use super::problem::Problem;
 use super::tenant::{Acting, Asked};
-use super::{gate, page};
 
 /// Send an event
 ///
@@ -51,13 +52,13 @@ async fn admit(asked: &Asked, request: Request, decided: &mut Decided) -> Answer
     if let Some(acting) = &known {
         gate::pass_first(asked, acting, limits::REQUEST_BODY_BYTES, decided).await?;
     }
-    let (acting, event) = match Form::of(&asked.headers)? {
-        Form::Ours => ours(asked, request, known, decided).await?,
-        form => of_cloudevent(asked, request, known, form).await?,
+    let ((acting, event), known_by) = match Form::of(&asked.headers)? {
+        Form::Ours => (ours(asked, request, known, decided).await?, KnownBy::Key),
+        form => (of_cloudevent(asked, request, known, form).await?, KnownBy::CloudEvent),
     };
     let event_type = event.event_type.clone();
     let admitted = asked.edge.admission.admit(event, gate::queue_of(&acting.tenant)).await;
-    Ok(gate::taken(event_type.as_str(), admitted)?.answer())
+    Ok(gate::taken(event_type.as_str(), admitted, known_by)?.answer())
 }
 
 /// Reads an event in the JSON of this API, and the tenant that it may name.

@@ -161,8 +161,39 @@ impl Taken {
     }
 }
 
+/// By what an event is known when it comes again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum KnownBy {
+    /// An idempotency key of the caller's.
+    Key,
+    /// A CloudEvent's `source` and `id`.
+    CloudEvent,
+    /// What a source's provider calls the delivery.
+    Delivery,
+}
+
+impl KnownBy {
+    fn conflict(self) -> &'static str {
+        match self {
+            Self::Key => {
+                "the idempotency key was used within 24 hours for an event of another type, payload or deliver_at"
+            }
+            Self::CloudEvent => {
+                "a CloudEvent with this `source` and `id` was taken within 24 hours, with another type or data"
+            }
+            Self::Delivery => {
+                "a delivery with this id was taken within 24 hours, of another type or with another body"
+            }
+        }
+    }
+}
+
 /// What became of an event, for its caller.
-pub(super) fn taken(event_type: &str, admitted: Result<Admission, AdmitError>) -> Result<Taken, Problem> {
+pub(super) fn taken(
+    event_type: &str,
+    admitted: Result<Admission, AdmitError>,
+    known_by: KnownBy,
+) -> Result<Taken, Problem> {
     let shown =
         |id, created_at, deliveries| Accepted { id, r#type: event_type.to_owned(), created_at, deliveries };
     match admitted? {
@@ -173,10 +204,7 @@ pub(super) fn taken(event_type: &str, admitted: Result<Admission, AdmitError>) -
         Admission::Replayed { id, created_at, deliveries } => {
             Ok(Taken { shown: shown(id, created_at, deliveries), replayed: true })
         }
-        Admission::IdempotencyConflict => Err(Problem::new(
-            Code::IdempotencyConflict,
-            "the idempotency key was used within 24 hours for an event of another type, payload or deliver_at",
-        )),
+        Admission::IdempotencyConflict => Err(Problem::new(Code::IdempotencyConflict, known_by.conflict())),
         Admission::NoSuchTenant => {
             Err(Problem::new(Code::UnknownTenant, "the tenant is unknown or being deleted"))
         }
@@ -216,14 +244,16 @@ mod tests {
             AdmitError::Store(StoreError::Unavailable("disk full at /data".into())),
             AdmitError::Store(StoreError::TooSlow),
         ] {
-            let problem = taken("a", Err(busy)).err().expect("refused");
+            let problem = taken("a", Err(busy), KnownBy::Key).err().expect("refused");
             assert_eq!(problem.code(), Code::Unavailable);
             assert!(!problem.to_json().to_string().contains("/data"), "the store's words stay in the log");
             assert_eq!(problem.into_response().headers()[header::RETRY_AFTER], "1");
         }
-        let failed = taken("a", Err(AdmitError::Failed)).err().map(|problem| problem.code());
+        let failed = taken("a", Err(AdmitError::Failed), KnownBy::Key).err().map(|problem| problem.code());
         assert_eq!(failed, Some(Code::Internal));
-        let refused = taken("a", Ok(Admission::Refused("datatype mismatch".into()))).err().expect("refused");
+        let refused = taken("a", Ok(Admission::Refused("datatype mismatch".into())), KnownBy::Key)
+            .err()
+            .expect("refused");
         assert_eq!(refused.code(), Code::InvalidRequest);
         assert!(!refused.to_json().to_string().contains("mismatch"));
     }

@@ -99,7 +99,8 @@ pub(super) async fn revoke_operators(asked: Asked) -> Answer {
 /// Makes a key of this tenant, or an operator's.
 async fn make(asked: &Asked, owner: Option<&Tenant>, mut fields: Fields<'_>) -> Answer {
     let name = fields.optional("name", read::text(limits::NAME_CHARS));
-    let scopes = fields.optional("scopes", read::list(Scope::ALL.len(), scope));
+    let scopes =
+        fields.optional("scopes", read::list(Scope::ALL.len(), |value| scope(value, owner.is_some())));
     let expires_at = fields.optional("expires_at", read::timestamp);
     let suits = |scope: &Scope| owner.is_none() || scope.is_for_tenants();
     if scopes.as_ref().is_some_and(Vec::is_empty) {
@@ -157,7 +158,9 @@ async fn end(asked: &Asked, owner: Option<&Tenant>) -> Answer {
     Ok(answer::nothing())
 }
 
-fn scope(value: &RawValue) -> Read<Scope> {
+fn scope(value: &RawValue, of_tenant: bool) -> Read<Scope> {
+    const TENANTS: usize = 7;
+    // Those of tenants, then those of operators.
     const NAMES: &[&str] = &[
         "events:write",
         "events:read",
@@ -170,5 +173,6 @@ fn scope(value: &RawValue) -> Read<Scope> {
         "quotas:write",
     ];
     let named = |name: &str| Scope::ALL.iter().find(|(_, known)| *known == name).map(|(scope, _)| *scope);
-    read::one_of(NAMES, named)(value)
+    let told = if of_tenant { NAMES.split_at(TENANTS).0 } else { NAMES };
+    read::one_of(told, named)(value)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer;
-use super::problem::{Fault, Problem};
+use super::problem::{Fault, Problem, said_of};
 
 /// The parameters of a query, each of which is asked for once.
 pub struct Params {
@@ -41,7 +41,7 @@ impl Params {
             None if value.contains('\0') => Err("holds the character U+0000".to_owned()),
             None => parse(value).map_err(|e| e.to_string()),
         };
-        read.map_err(|detail| self.faults.push(Fault::of_parameter(name, format!("`{name}` {detail}")))).ok()
+        read.map_err(|detail| self.faults.push(Fault::of_parameter(name, said_of(name, &detail)))).ok()
     }
 
     /// A parameter that lists values between commas; empty if it is absent.
@@ -66,13 +66,18 @@ impl Params {
             "desc" => Ok(Order::Descending),
             _ => Err("must be asc or desc"),
         });
+        let cursor = |text: &str| parse_cursor(text).ok_or("is not a cursor that an earlier page gave");
+        let after = self.take("cursor", cursor);
+        let (from, to) = (self.take("from", time), self.take("to", time));
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
+            self.faults.push(Fault::of_parameter("from", "`from` must not be after `to`"));
+        }
         PageRequest {
             limit: limit.unwrap_or(limits::PAGE_ITEMS_DEFAULT),
             order: order.unwrap_or_default(),
-            after: self
-                .take("cursor", |text| parse_cursor(text).ok_or("is not a cursor that an earlier page gave")),
-            from: self.take("from", time),
-            to: self.take("to", time),
+            after,
+            from,
+            to,
         }
     }
 
@@ -154,6 +159,16 @@ mod tests {
             body["errors"].as_array().expect("a list").iter().map(|e| e["parameter"].as_str()).collect();
         assert_eq!(named, [Some("limit"), Some("order"), Some("cursor"), Some("from"), Some("limt")]);
         assert!(body.to_string().contains("did you mean `limit`?"));
+        let mut params = Params::of(Some("to=2026-01-31T12:00:00Z&from=2026-01-31T12:00:01Z&x=a/b"));
+        params.page();
+        params.take("x", fairhook_common::event::EventType::parse);
+        let told: Vec<_> =
+            params.finish().expect_err("two").to_json()["errors"].as_array().expect("a list").clone();
+        assert_eq!(told[0]["detail"], "`from` must not be after `to`");
+        assert_eq!(
+            told[1]["detail"],
+            "`x`: an event type is made of letters, digits, `_`, `-` and `.`; found '/'"
+        );
     }
 
     #[test]

@@ -98,6 +98,13 @@ codes! {
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Not available right now";
 }
 
+/// A sentence about what has this name: what is said of it, or beside it.
+pub fn said_of(name: &str, detail: &str) -> String {
+    const VERBS: [&str; 7] = ["must", "is", "has", "holds", "names", "belongs", "does"];
+    let about = detail.split(' ').next().is_some_and(|word| VERBS.contains(&word));
+    format!("`{name}`{} {detail}", if about { "" } else { ":" })
+}
+
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Fault {

@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 use super::answer::Answer;
 use super::body::Posted;
 use super::client::{self, Peer};
+use super::gate::KnownBy;
 use super::limiting::{self, Decided, UnderWay};
 use super::posted_event;
 use super::problem::{Code, Fault, Problem};
@@ -148,7 +149,7 @@ impl Sent {
         gate::pass(edge, tenant, body.bytes.len(), *at, decided).await?;
         let event_type = event.event_type.clone();
         let admitted = edge.admission.admit(event, gate::queue_of(tenant)).await;
-        Ok(gate::taken(event_type.as_str(), admitted)?.answer())
+        Ok(gate::taken(event_type.as_str(), admitted, KnownBy::Delivery)?.answer())
     }
 
     /// The event that a request is, whose sender is known.

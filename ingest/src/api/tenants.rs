@@ -4,7 +4,7 @@ use fairhook_common::ids::TenantId;
 use fairhook_common::key::{ApiKey, KeyText, Scope};
 use fairhook_common::limits;
 use fairhook_common::slug::check_slug;
-use fairhook_common::store::{NewTenant, TenantChanges};
+use fairhook_common::store::{ControlError, NewTenant, TenantChanges};
 use fairhook_common::tenant::{Dispatch, Ingest, QuotaPatch};
 
 use super::answer::{self, Answer};
@@ -12,7 +12,7 @@ use super::body::Posted;
 use super::json::Fields;
 use super::openapi::requests;
 use super::page::Listed;
-use super::problem::{Fault, Problem};
+use super::problem::{Code, Fault, Problem};
 use super::show::TenantView;
 use super::tenant::{Acting, Asked};
 use super::{audit, jobs, page, read};
@@ -73,7 +73,15 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     }
     let named = settable(&mut fields);
     let new = fields.finish(|| named.map(|(name, rest)| NewTenant { slug, name, ..rest }))?;
-    let (tenant, made) = asked.edge.store.put_tenant(new, asked.at).await?;
+    let put = asked.edge.store.put_tenant(new, asked.at).await;
+    let (tenant, made) = put.map_err(|error| match error {
+        // One that is there is changed, so only one that is on its way out is in the way.
+        ControlError::SlugTaken => Problem::new(
+            Code::AlreadyExists,
+            "the tenant with this slug is being deleted; it is free again when its job has ended",
+        ),
+        other => other.into(),
+    })?;
     match made {
         true => audit::tenant_made(&asked.caller, &tenant, None),
         false => audit::tenant_changed(&asked.caller, &tenant),

@@ -119,6 +119,7 @@ async fn source_and_id_are_its_key_in_whatever_form() {
     assert_ne!(other.text("id"), first.text("id"));
     let differs = structured(&rig, &key, &body.replace("\"n\":1", "\"n\":2")).await;
     assert_eq!(differs.problem(), (422, "idempotency_conflict"));
+    assert!(differs.text("detail").contains("`source` and `id`"), "in its own words: {differs:?}");
     let long = body.replace("/shop", &format!("/{}", "x".repeat(1_000)));
     let first = structured(&rig, &key, &long).await.is(202);
     assert_eq!(structured(&rig, &key, &long).await.is(202).text("id"), first.text("id"));

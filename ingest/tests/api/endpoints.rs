@@ -204,8 +204,17 @@ async fn a_test_goes_to_its_endpoint_whatever_it_subscribes_to() {
     let deliveries = event.body["deliveries"].as_array().expect("a list");
     assert_eq!(deliveries.len(), 1);
     assert_eq!(deliveries[0]["id"], sent.text("delivery_id"));
-    // Nobody attempts anything here: the wait ends, and the answer is the same.
-    rig.call(&key, "POST /v1/endpoints/b/test?wait_s=1", Value::Null).await.is(202).text("delivery_id");
+    // Nobody attempts anything here: the wait ends, and the answer says so.
+    let waited = rig.call(&key, "POST /v1/endpoints/b/test?wait_s=1", Value::Null).await.is(202);
+    let delivery = &waited.body["delivery"];
+    assert_eq!((&delivery["status"], &delivery["attempt_count"]), (&json!("queued"), &json!(0)));
+    // Nor will anybody while it is paused, which is said before the wait is over.
+    rig.call(&key, "PATCH /v1/endpoints/b", json!({ "status": "paused" })).await.is(200);
+    let began = std::time::Instant::now();
+    let held = rig.call(&key, "POST /v1/endpoints/b/test?wait_s=20", Value::Null).await.is(202);
+    assert_eq!(held.body["delivery"]["status"], "held");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+    rig.call(&key, "PATCH /v1/endpoints/b", json!({ "status": "active" })).await.is(200);
     for bad in ["wait_s=21", "wait_s=x", "wait=1"] {
         let refused = rig.call(&key, &format!("POST /v1/endpoints/b/test?{bad}"), Value::Null).await;
         assert_eq!(refused.problem(), (400, "invalid_request"), "{bad}");

@@ -207,7 +207,9 @@ async fn an_hmac_in_any_header_is_verified_and_an_id_at_any_place_is_compared_wi
     let again = send(r#"{"order":{"id":7},"n":1}"#).await.is(202);
     assert_eq!((again.header("idempotency-replayed"), again.text("id")), ("true", taken.text("id")));
     // What was taken for an id of the delivery is none: events must not be swallowed in silence.
-    assert_eq!(send(r#"{"order":{"id":7},"n":2}"#).await.problem(), (422, "idempotency_conflict"));
+    let differs = send(r#"{"order":{"id":7},"n":2}"#).await;
+    assert_eq!(differs.problem(), (422, "idempotency_conflict"));
+    assert!(differs.text("detail").contains("a delivery with this id"), "in its own words: {differs:?}");
     assert_eq!(send(r#"{"order":{}}"#).await.places(), ["/order/id"]);
     assert_eq!(door.events().await, ["shop.orders.create"]);
 }

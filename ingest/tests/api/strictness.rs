@@ -232,3 +232,45 @@ async fn a_field_given_twice_is_refused_instead_of_guessed() {
         assert!(refused.text("detail").contains("twice"), "{call}: {refused:?}");
     }
 }
+
+/// A body is kept and sent as it came: one that says it is something else is no JSON, whatever it holds.
+#[tokio::test]
+async fn an_encoded_body_is_of_a_media_type_that_is_not_taken() {
+    let rig = Rig::start().await;
+    let (_, key) = rig.tenant("acme").await;
+    let bearer = format!("Bearer {key}");
+    let event = r#"{"type":"a.b","payload":1}"#;
+    let send = async |encoding| {
+        let headers = [("authorization", bearer.as_str()), ("content-encoding", encoding)];
+        rig.send("POST /v1/events", &headers, event).await
+    };
+    for encoding in ["gzip", "identity, br", "x"] {
+        let refused = send(encoding).await;
+        assert_eq!(refused.problem(), (415, "unsupported_media_type"), "{encoding}");
+        assert!(refused.text("detail").contains("Content-Encoding"));
+    }
+    send("Identity").await.is(202);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_a_sentence() {
+    let rig = Rig::start().await;
+    let (_, key) = rig.tenant("acme").await;
+    let detail = async |call: &str| rig.call(&key, call, Value::Null).await.is(400).text("detail");
+    assert_eq!(
+        detail("GET /v1/events?type=a/b").await,
+        "`type`: an event type is made of letters, digits, `_`, `-` and `.`; found '/'"
+    );
+    let unread = detail("GET /v1/deliveries?endpoint_id=x").await;
+    assert!(unread.starts_with("`endpoint_id`: not an id of the form "), "{unread}");
+    assert_eq!(detail("GET /v1/events?limit=0").await, "`limit` must be a whole number from 1 to 250");
+    assert_eq!(
+        detail("GET /v1/events?from=2026-01-31T12:00:01Z&to=2026-01-31T12:00:00Z").await,
+        "`from` must not be after `to`"
+    );
+    let unknown = json!({ "scopes": ["events:reed"] });
+    let refused = rig.call(&key, "POST /v1/keys", unknown.clone()).await.is(400).text("detail");
+    assert!(refused.contains("keys:write") && !refused.contains("tenants:write"), "{refused}");
+    let operators = rig.call(ROOT, "POST /v1/operator-keys", unknown).await.is(400).text("detail");
+    assert!(operators.contains("quotas:write"), "{operators}");
+}

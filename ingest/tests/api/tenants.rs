@@ -35,6 +35,9 @@ async fn a_tenant_is_made_shown_changed_and_deleted() {
     assert_eq!(job.body["kind"], "delete_tenant");
     let again = rig.call(ROOT, &format!("DELETE /v1/tenants/{slug}"), Value::Null).await.is(202);
     assert_eq!(again.text("id"), job.text("id"), "deleting again answers the same job");
+    let put = rig.call(ROOT, &format!("PUT /v1/tenants/{slug}"), json!({ "name": "again" })).await;
+    assert_eq!(put.problem(), (409, "already_exists"));
+    assert!(put.text("detail").contains("being deleted"), "{put:?}");
     rig.call(ROOT, &format!("GET /v1/jobs/{}", job.text("id")), Value::Null).await.is(200);
     assert_eq!(rig.call(&key, "GET /v1/endpoints", Value::Null).await.problem(), (401, "unauthorized"));
 }

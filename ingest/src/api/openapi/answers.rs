@@ -97,7 +97,10 @@ impl Traits {
                     Code::Unavailable,
                 ],
             ),
-            (self.body, &[Code::MalformedJson, Code::RequestTimeout, Code::TooLarge]),
+            (
+                self.body,
+                &[Code::MalformedJson, Code::RequestTimeout, Code::TooLarge, Code::UnsupportedMediaType],
+            ),
             (
                 self.tenant || self.tenant_in_path,
                 &[Code::TenantConflict, Code::WrongTenant, Code::UnknownTenant],
