@@ -61,6 +61,13 @@ async fn run(roles: Roles, told: Effective) -> ExitCode {
         Err(error) => return failed(&error.to_string()),
     };
     say(&banner(&told.config, roles, &engine));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        mode = if told.config.is_distributed() { "distributed" } else { "embedded" },
+        roles = spell(roles),
+        node = %engine.node,
+        "started"
+    );
     if let Some(sentence) = engine.found.as_ref().and_then(Found::sentence) {
         say(&format!("{sentence}\n"));
     }
@@ -111,6 +118,7 @@ async fn stop(engine: Engine, mut signals: Signals, signal: &str, deadline: Dura
         "{signal}: taking nothing new; what is under way has {} s; again stops at once\n",
         deadline.as_secs()
     ));
+    tracing::info!(signal, drain.deadline_s = deadline.as_secs(), "stopping: nothing new is taken");
     let mut stopping = std::pin::pin!(engine.stop(deadline));
     let in_time = loop {
         tokio::select! {
@@ -123,9 +131,11 @@ async fn stop(engine: Engine, mut signals: Signals, signal: &str, deadline: Dura
         }
     };
     if in_time {
+        tracing::info!("stopped");
         say("stopped; everything under way came to its end\n");
         return ExitCode::SUCCESS;
     }
+    tracing::warn!("stopped before everything under way had come to its end");
     say("stopped before everything under way had come to its end; the next start goes on with it\n");
     ExitCode::FAILURE
 }

@@ -31,7 +31,7 @@ pub struct Blocked {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
     /// It cannot be read.
-    #[error("not an absolute URL: {0}")]
+    #[error("the URL cannot be read: {0}")]
     Unreadable(String),
     /// Neither http nor https.
     #[error("the scheme must be http or https, not {0}")]

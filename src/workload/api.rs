@@ -44,7 +44,7 @@ pub struct StreamSetup {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiFailure {
     /// No answer.
-    #[error("{0}")]
+    #[error("{}", innermost(.0))]
     Unreachable(#[from] reqwest::Error),
     /// Another answer.
     #[error("{method} {path} was answered with {status}: {body}")]
@@ -58,6 +58,12 @@ pub enum ApiFailure {
         /// The body.
         body: String,
     },
+}
+
+/// Why, in the words of whatever failed first: the client's own say only where it noticed.
+fn innermost(error: &reqwest::Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.last().map_or_else(String::new, ToString::to_string)
 }
 
 impl ApiClient {

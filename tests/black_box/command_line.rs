@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{Engine, Options, fairhook};
@@ -103,6 +104,26 @@ fn check_config_shows_where_each_value_comes_from_and_no_secret() {
 }
 
 #[test]
+fn check_config_shows_the_limits_that_are_in_force() {
+    let output = run(&["check-config"], &[]);
+    assert!(text(&output.stdout).contains("limits = \"api_requests=1000/1min, anonymous=10/10s, "));
+}
+
+#[test]
+fn who_cannot_be_asked_is_said_with_the_reason() {
+    let nowhere =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port");
+    let key = [("FAIRHOOK_OPERATOR_KEY", "a-key-of-sixteen-characters-or-more")];
+    for (url, why) in
+        [(format!("http://{nowhere}"), "Connection refused"), ("nonsense".into(), "relative URL")]
+    {
+        let output = run(&["top", "--once", "--url", &url], &key);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn migrate_makes_the_schema_and_can_be_run_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let data = directory.path().join("data");
@@ -165,10 +186,23 @@ async fn health_and_metrics_are_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_logs_are_json() {
-    let engine =
+async fn json_logs_are_json_from_the_start_to_the_stop() {
+    let mut engine =
         Engine::start_with(Options::args(&["--log-format", "json", "--log", "fairhook=debug"])).await;
     let line = engine.prints("took up what was left behind").await;
     let line: Value = serde_json::from_str(line.trim_start_matches("stderr: ")).expect("JSON");
     assert_eq!(line["level"], "DEBUG");
+    let logged = |line: String| -> Value {
+        serde_json::from_str(line.strip_prefix("stderr: ").expect("logged")).expect("JSON")
+    };
+    let started = logged(engine.prints(r#""message":"started""#).await);
+    assert_eq!(
+        (&started["mode"], &started["version"]),
+        (&"embedded".into(), &env!("CARGO_PKG_VERSION").into())
+    );
+    engine.signal(Signal::TERM);
+    let stopping = logged(engine.prints(r#""message":"stopping: "#).await);
+    assert_eq!(stopping["signal"], "SIGTERM");
+    assert_eq!(engine.exit().await.code(), Some(0));
+    logged(engine.prints(r#""message":"stopped""#).await);
 }

@@ -20,7 +20,7 @@ async fn a_blocked_tenant_is_refused_within_a_second_and_others_are_not() {
     let since = Instant::now();
     let told = engine.prints("kill switch was set").await;
     for part in
-        ["WARN", "caller=operator_key", "tenant=\"bad\"", "ingest=\"blocked\"", "reason=\"floods us\""]
+        ["WARN", "caller=operator_key", "tenant.slug=\"bad\"", "ingest=\"blocked\"", "reason=\"floods us\""]
     {
         assert!(told.contains(part), "{told} lacks {part}");
     }

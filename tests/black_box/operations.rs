@@ -59,8 +59,8 @@ async fn who_changes_endpoints_and_begins_jobs_is_told_without_their_secrets() {
     engine.api.delete(&path).await.expect(204);
     for (what, names) in [
         ("an endpoint was made", [id, "host=\"127.0.0.1\""]),
-        ("an endpoint was changed", [id, "status=\"paused\""]),
-        ("an endpoint's secret was rotated", [id, "tenant=\"acme\""]),
+        ("an endpoint was changed", [id, "status=\"paused\" set=\"status\""]),
+        ("an endpoint's secret was rotated", [id, "tenant.slug=\"acme\""]),
         ("a job was begun", [job, "kind=\"purge\""]),
         ("an endpoint was deleted", [id, "caller=operator_key"]),
     ] {

@@ -88,6 +88,8 @@ fn parts(text: &str) -> Option<Duration> {
     while !rest.is_empty() || text.trim().is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let (number, tail) = rest.split_at(digits);
+        // As the windows of limits are written.
+        let tail = tail.trim_start();
         let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         let (_, ms) = UNITS.iter().find(|(name, _)| *name == unit)?;
@@ -131,9 +133,14 @@ mod tests {
     #[test]
     fn lengths_of_time_are_read() {
         let read = |text| duration(text, Duration::ZERO, DAY * 3_650);
-        for (text, seconds) in
-            [("30d", 2_592_000.0), ("20s", 20.0), ("1h30m", 5_400.0), ("500ms", 0.5), ("0s", 0.0)]
-        {
+        for (text, seconds) in [
+            ("30d", 2_592_000.0),
+            ("30 d", 2_592_000.0),
+            ("20s", 20.0),
+            ("1h30m", 5_400.0),
+            ("500ms", 0.5),
+            ("0s", 0.0),
+        ] {
             assert_eq!(read(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
         }
         for bad in [

@@ -152,7 +152,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "limits",
         value: "POLICIES",
-        default: None,
+        default: Some(
+            "api_requests=1000/1min, anonymous=10/10s, auth_failures=10/15min, source_ingest=100/1min, public_form=5/1h, events_per_day=off, bytes_per_minute=off",
+        ),
         help: "What may be asked of the API, as `name=number / window` or `name=off`, separated by commas: api_requests, anonymous, auth_failures, source_ingest, public_form, events_per_day, bytes_per_minute; tier=off",
         secrecy: Secrecy::Public,
         read: |text, config| set(&mut config.limits, text.parse().map_err(|e: BadRates| e.to_string())),

@@ -81,7 +81,7 @@ pub(super) fn of(error: &reqwest::Error) -> Failure {
         return (*failure).into();
     }
     if let Some(tls) = causes().find_map(|e| e.downcast_ref::<rustls::Error>()) {
-        return Failure::new(AttemptErrorCode::Tls, format!("the TLS connection failed: {tls}"));
+        return Failure::new(AttemptErrorCode::Tls, format!("the TLS connection failed: {}", of_tls(tls)));
     }
     // The HTTP implementation does not give this error a type that can be named here; a test holds the words.
     if causes().any(|e| e.to_string() == "message head is too large") {
@@ -99,6 +99,17 @@ pub(super) fn of(error: &reqwest::Error) -> Failure {
         _ => "the connection broke before an answer, or what came is not HTTP",
     };
     Failure::new(AttemptErrorCode::Connect, detail)
+}
+
+/// What went wrong within TLS, where the library's words are names of its own.
+fn of_tls(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".to_owned(),
+        rustls::Error::InvalidCertificate(why) if format!("{why:?}").contains("CaUsedAsEndEntity") => {
+            "the certificate is that of an authority, not of a server".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 fn of_io(io: &io::Error, error: &reqwest::Error) -> Failure {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fairhook_common::ids::JobId;
 use fairhook_common::limits;
 use fairhook_common::shutdown::Shutdown;
-use fairhook_common::store::{Job, Recovery, SharedStore, StoreError, Sweep};
+use fairhook_common::store::{Job, Recovery, SharedStore, StoreError, Sweep, TenantRef};
 use fairhook_common::time::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -98,8 +98,11 @@ impl Housekeeping {
         }
         if now.ended_at.is_some() {
             let (done, skipped, failed) = (now.done, now.skipped, now.failed);
+            // A tenant that is gone by now has no name any more.
+            let tenant = self.store.find_tenant(&TenantRef::Id(job.tenant)).await.ok().flatten();
+            let slug = tenant.as_ref().map(|tenant| tenant.slug.as_str());
             tracing::info!(
-                job.id = %job.id, tenant.id = %job.tenant, status = now.status.name(), done, skipped, failed,
+                job.id = %job.id, tenant.slug = slug, tenant.id = %job.tenant, status = now.status.name(), done, skipped, failed,
                 "job ended"
             );
         }

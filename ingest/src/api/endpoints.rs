@@ -64,6 +64,7 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
     }
     let secret = fields.optional("secret", read::parsed(limits::NAME_CHARS, SigningSecret::parse));
     let settings = endpoint_fields::of_new(&mut fields, &asked.edge);
+    let set = fields.names();
     let settings = fields.finish(|| Some(settings))?.of_defaults()?;
     let new = NewEndpoint { tenant: acting.id(), uid: Some(uid), settings, secret };
     let (endpoint, made) = asked.edge.store.put_endpoint(new, asked.at).await?;
@@ -71,7 +72,7 @@ pub(super) async fn put(asked: Asked, body: Posted) -> Answer {
         audit::endpoint_made(&asked.caller, &acting.tenant, &endpoint);
         return Ok(answer::created(&EndpointView::with_secret(&endpoint)));
     }
-    audit::endpoint_changed(&asked.caller, &acting.tenant, &endpoint);
+    audit::endpoint_changed(&asked.caller, &acting.tenant, &endpoint, &set);
     Ok(answer::ok(&EndpointView::of(&endpoint)))
 }
 
@@ -124,6 +125,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     };
     let status = fields.set("status", read::one_of(&["active", "paused"], settable));
     let settings = endpoint_fields::of_known(&mut fields, &asked.edge);
+    let set = fields.names();
     let settings = fields.finish(|| Some(settings))?;
     for _ in 0..CHANGE_TRIES {
         let endpoint = named(&asked, &acting).await?;
@@ -137,7 +139,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
             Err(ControlError::Conflict) => continue,
             changed => {
                 let changed = changed?;
-                audit::endpoint_changed(&asked.caller, &acting.tenant, &changed);
+                audit::endpoint_changed(&asked.caller, &acting.tenant, &changed, &set);
                 return Ok(answer::ok(&EndpointView::of(&changed)));
             }
         }

@@ -175,6 +175,11 @@ impl<'a> Fields<'a> {
         self.faults.0.is_empty()
     }
 
+    /// The names of what there is, in order, for the log; whoever posted chose them, until they are all known.
+    pub fn names(&self) -> String {
+        self.members.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",")
+    }
+
     /// The members of an object whose names are the caller's own.
     pub fn into_members(self) -> impl Iterator<Item = (String, &'a RawValue)> {
         self.members.into_iter()

@@ -62,11 +62,14 @@ impl AtSources {
     }
 
     /// Counts a refusal, and tells it: whoever set the source up looks for it. A source's rate bounds how often.
-    fn refuse(&self, source: &Source, reason: &'static str) {
+    fn refuse(&self, sent: &Sent, reason: &'static str) {
+        let Sent { source, tenant, address, .. } = sent;
         let scheme = source.settings.verification.scheme().name();
         self.refused.with_label_values(&[scheme, reason]).inc();
-        let (tenant, id) = (source.tenant, source.id);
-        tracing::info!(tenant.id = %tenant, source.id = %id, scheme, reason, "a source refused a request");
+        tracing::info!(
+            tenant.slug = tenant.slug, tenant.id = %tenant.id, source.id = %source.id, client.address = %address, scheme, reason,
+            "a source refused a request"
+        );
     }
 }
 
@@ -75,6 +78,8 @@ struct Sent {
     edge: Arc<Edge>,
     source: Arc<Source>,
     tenant: Arc<Tenant>,
+    /// From where.
+    address: IpAddr,
     at: Timestamp,
 }
 
@@ -101,7 +106,7 @@ pub(super) async fn take(State(edge): State<Arc<Edge>>, request: Request) -> Res
             whose = Some(tenant.id);
             let most = edge.settings.concurrent_requests;
             match edge.at_sources.under_way.begin(tenant.id, most) {
-                Some(_place) => Sent { edge, source, tenant, at }.taken(request).await,
+                Some(_place) => Sent { edge, source, tenant, address, at }.taken(request).await,
                 None => limiting::too_many_at_once(most).into_response(),
             }
         }
@@ -133,7 +138,7 @@ impl Sent {
     }
 
     async fn admit(&self, mut request: Request, decided: &mut Decided) -> Answer {
-        let Self { edge, source, tenant, at } = self;
+        let Self { edge, source, tenant, at, .. } = self;
         if let Configured::Rate(rate) = edge.limiter.rates.of(Policy::SourceIngest) {
             limiting::take_of(edge, Policy::SourceIngest, &Key::source(source.id), rate, 1, decided).await?;
         }
@@ -190,7 +195,7 @@ impl Sent {
     }
 
     fn refused(&self, reason: &'static str, problem: Problem) -> Problem {
-        self.edge.at_sources.refuse(&self.source, reason);
+        self.edge.at_sources.refuse(self, reason);
         problem
     }
 }
