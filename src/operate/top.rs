@@ -151,6 +151,7 @@ pub fn render(url: &str, top: &Top) -> String {
 /// Who, what, whom, and what to do.
 fn meaning(top: &Top) -> String {
     let culprits = top.culprits();
+    let hurt: Vec<_> = top.tenants.iter().filter(|row| row.hurt && !row.is_culprit()).collect();
     let mut text = String::new();
     for row in culprits.iter().take(CONDITIONS) {
         let (slug, used, fair) = (&row.tenant, percent(row.slot_share), percent(row.fair_share));
@@ -161,13 +162,15 @@ fn meaning(top: &Top) -> String {
         match row.is_paused() {
             true => text
                 .push_str(&format!("REMEDY   it is paused; to let it go: fairhook tenant resume {slug}\n")),
+            false if hurt.is_empty() => text.push_str(&format!(
+                "REMEDY   none is needed while nobody is hurt; to pause it: fairhook tenant pause {slug}\n"
+            )),
             false => text.push_str(&format!("REMEDY   fairhook tenant pause {slug}\n")),
         }
     }
     if culprits.is_empty() {
         text.push_str("Nobody uses more than its share.\n");
     }
-    let hurt: Vec<_> = top.tenants.iter().filter(|row| row.hurt && !row.is_culprit()).collect();
     for row in hurt.iter().take(CONDITIONS) {
         let why = row.held_back.map_or("waits for its turn", HeldBack::text);
         let delay =
@@ -225,7 +228,7 @@ mod tests {
             "25.5 of 2000 slots in use",
             "endpoint busy",
             "CULPRIT  bad: uses 97 % of the slot time in use, its fair share is 25 %; it holds 25 slots, 1340 deliveries wait",
-            "REMEDY   fairhook tenant pause bad",
+            "REMEDY   none is needed while nobody is hurt; to pause it: fairhook tenant pause bad",
             "Nobody else is hurt",
             "ALSO     good has 60 dead letters",
         ] {
@@ -238,6 +241,10 @@ mod tests {
     fn who_is_paused_can_be_let_go_and_who_waits_because_of_others_is_named() {
         let paused = render("http://x", &top(json!({"dispatch": "paused"})));
         assert!(paused.contains("fairhook tenant resume bad"), "{paused}");
+        let mut beside = top(json!({}));
+        beside.tenants[1].hurt = true;
+        let beside = render("http://x", &beside);
+        assert!(beside.contains("REMEDY   fairhook tenant pause bad\nHURT     good"), "{beside}");
         let hurt = json!({"loudness": 0.5, "conditions": [], "hurt": true, "held_back": "no_slot"});
         let hurt = render("http://x", &top(hurt));
         assert!(hurt.contains("HURT     bad: 1340 deliveries wait, no free slot"), "{hurt}");

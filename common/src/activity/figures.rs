@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Board, HeldBack, Seen};
+use super::{Board, HeldBack, Seen, Standing};
 use crate::store::Surveyed;
 use crate::time::Timestamp;
 
@@ -69,9 +69,10 @@ pub struct Drain {
 impl Figures {
     /// A tenant that the store has; `seen`: what the processes tell of it.
     pub fn of(stored: &Surveyed, board: &Board, now: Timestamp) -> Self {
-        let nothing = Seen::default();
-        let seen = board.tenant(stored.tenant);
-        let known = seen.unwrap_or(&nothing);
+        let standing = Standing { weight: stored.weight, ..Standing::default() };
+        let unseen = Seen { standing, ..Seen::default() };
+        // Shares are parts of what the processes tell, so with the weight that they tell of: a change reaches them a moment later.
+        let known = board.tenant(stored.tenant).unwrap_or(&unseen);
         let unfinished = stored.counts.waiting();
         let in_flight = u64::from(stored.in_flight).min(unfinished);
         let stored_since = stored.waiting_since.map_or(0.0, |since| now.since(since).as_secs_f64());
@@ -80,12 +81,8 @@ impl Figures {
         figures.waiting = unfinished - in_flight;
         figures.oldest_age_s = stored_since.max(known.standing.oldest_ms as f64 / 1_000.0);
         figures.slot_share = board.slot_share(known);
-        let weighed = Seen {
-            standing: super::Standing { weight: stored.weight, ..known.standing.clone() },
-            ..known.clone()
-        };
-        figures.fair_share = board.fair_share(&weighed);
-        figures.loudness = board.loudness(&weighed);
+        figures.fair_share = board.fair_share(known);
+        figures.loudness = board.loudness(known);
         figures.dead_letters = stored.counts.dead;
         figures.circuits_open = u64::from(stored.circuits);
         figures.endpoints_disabled = stored.disabled.len() as u64;

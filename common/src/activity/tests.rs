@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::limits;
+use crate::store::Surveyed;
+use crate::tenant::{DeliveryCounts, Dispatch, DlqOverflow, QuotaLimits};
+use crate::time::Timestamp;
 
 fn tenant(number: u128) -> TenantId {
     TenantId::from_uuid(Uuid::from_u128(number))
@@ -98,6 +101,38 @@ fn a_tenant_is_seen_over_all_processes() {
     assert_eq!(seen.error_rate(), 0.25);
     assert_eq!(seen.dispatch_delay(), Some(Duration::from_millis(250)));
     assert_eq!((board.slots, board.slot_share(seen), board.fair_share(seen)), (30, 1.0, 1.0));
+}
+
+#[test]
+fn shares_are_of_one_telling_while_a_weight_changes() {
+    let mut meters = Meters::default();
+    let standing = Standing { weight: 1, in_flight: 1, ..Standing::default() };
+    meters.of(tenant(1)).slots += 5.0;
+    let told = meters.tick(TICK, HashMap::from([(tenant(1), standing)]));
+    // Its plan was changed a moment ago: the store knows, the processes do not yet.
+    let stored = Surveyed {
+        tenant: tenant(1),
+        slug: "acme".into(),
+        weight: 4,
+        dispatch: Dispatch::Open,
+        limits: QuotaLimits {
+            max_events_per_sec: 1,
+            burst: 1,
+            max_concurrent_deliveries: 1,
+            max_dlq_size: 1,
+            max_backlog: 1,
+            max_endpoints: 1,
+            dlq_overflow: DlqOverflow::DropOldest,
+        },
+        counts: DeliveryCounts::default(),
+        in_flight: 1,
+        endpoints: 1,
+        circuits: 0,
+        disabled: Vec::new(),
+        waiting_since: None,
+    };
+    let figures = Figures::of(&stored, &Board::of(&[told]), Timestamp(1_700_000_000_000));
+    assert_eq!((figures.slot_share, figures.fair_share), (1.0, 1.0));
 }
 
 #[test]

@@ -211,6 +211,10 @@ impl Core {
             self.pass(started, Verdict::Park, now, wall);
             return None;
         }
+        if !self.scheduler.may_go_on(now, &started.slot) {
+            self.pass(started, Verdict::Park, now, wall);
+            return None;
+        }
         self.count_begun(&started, &loaded, wall);
         let slug =
             self.tenants.get(started.tenant).map(|tenant| Arc::clone(&tenant.slug)).unwrap_or_default();

@@ -91,6 +91,8 @@ pub(super) struct Gate {
     /// Whether one of its deliveries was loaded: until then one attempt at a time, for it may have a rate limit.
     known: bool,
     rate: Option<Rate>,
+    /// Since when: what started before has not counted in it.
+    rate_since: Moment,
     state: State,
     /// The learnt part of the concurrency limit.
     allowed: u32,
@@ -115,6 +117,7 @@ impl Gate {
         Self {
             known: false,
             rate: None,
+            rate_since: Moment::default(),
             state: State::Closed,
             allowed: u32::MAX,
             threshold: u32::MAX,
@@ -128,12 +131,24 @@ impl Gate {
     }
 
     /// Returns whether this was news.
-    pub fn learn(&mut self, facts: EndpointFacts) -> bool {
+    pub fn learn(&mut self, now: Moment, facts: EndpointFacts) -> bool {
         let rate_changed = self.rate.map(|r| r.per_minute()) != facts.rate_per_minute.map(|r| r.max(1));
         if rate_changed {
             self.rate = facts.rate_per_minute.map(Rate::new);
+            self.rate_since = now;
         }
         rate_changed | !std::mem::replace(&mut self.known, true)
+    }
+
+    /// Whether the rate lets go on what has started, maybe before the rate was known: then it counts in it now.
+    pub fn goes_on(&mut self, now: Moment, slot: u64) -> bool {
+        let has_counted = self.flights.get(&slot).is_none_or(|started| *started >= self.rate_since);
+        let Some(rate) = self.rate.as_mut().filter(|_| !has_counted) else { return true };
+        let goes = rate.room(now, Duration::ZERO) > 0;
+        if goes {
+            rate.start(now);
+        }
+        goes
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -224,7 +239,7 @@ impl Gate {
     pub fn finish(&mut self, now: Moment, slot: u64, end: SlotEnd, ceiling: u32, settings: &Settings) {
         let Some(started) = self.flights.remove(&slot) else { return };
         match end {
-            SlotEnd::NotAttempted => self.not_attempted(now, slot),
+            SlotEnd::NotAttempted => self.not_attempted(now, slot, started),
             SlotEnd::Attempted { class, .. } => {
                 self.known = true;
                 self.average(micros(now.since(started)));
@@ -250,8 +265,8 @@ impl Gate {
         self.in_reserve = false;
     }
 
-    fn not_attempted(&mut self, now: Moment, slot: u64) {
-        if let Some(rate) = &mut self.rate {
+    fn not_attempted(&mut self, now: Moment, slot: u64, started: Moment) {
+        if let Some(rate) = self.rate.as_mut().filter(|_| started >= self.rate_since) {
             rate.give_back();
         }
         if let State::Probing { slot: probe, pause } = self.state

@@ -176,11 +176,26 @@ impl<T> Scheduler<T> {
         let Some(owner) = self.owners.get(&endpoint).copied() else { return };
         self.with_tenant(owner, |tenant, around| {
             if let Some(known) = tenant.endpoints.get_mut(&endpoint)
-                && known.gate.learn(facts)
+                && known.gate.learn(now, facts)
             {
                 tenant.settle(endpoint, around);
             }
         });
+    }
+
+    /// Whether what has started may be attempted as far as its endpoint's rate goes: what the endpoint takes is known for sure when
+    /// a delivery is loaded, which is after it has started. What may not is to be finished without an attempt.
+    pub fn may_go_on(&mut self, now: Moment, slot: &SlotId) -> bool {
+        self.look_at(now);
+        let flight = self.flights.get(&slot.0).and_then(|flight| Some((flight.tenant, flight.endpoint?)));
+        let Some((tenant, endpoint)) = flight else { return true };
+        let goes = self.with_tenant(tenant, |tenant, around| {
+            let goes =
+                tenant.endpoints.get_mut(&endpoint).is_none_or(|known| known.gate.goes_on(now, slot.0));
+            tenant.settle(endpoint, around);
+            goes
+        });
+        goes.unwrap_or(true)
     }
 
     /// Gives a slot back.

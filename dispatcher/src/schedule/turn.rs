@@ -14,7 +14,7 @@ use super::{HeldBack, Scheduler, SlotEnd, SlotId, Step, TenantSnapshot};
 pub(super) struct Flight {
     pub tenant: TenantId,
     /// `None`: it is being parked.
-    endpoint: Option<EndpointId>,
+    pub endpoint: Option<EndpointId>,
     pub started: Moment,
     /// By how much the tenant's virtual time was advanced.
     charged: Virtual,

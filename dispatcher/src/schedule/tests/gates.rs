@@ -66,6 +66,24 @@ fn a_new_endpoint_gets_one_attempt_until_its_rate_limit_is_known() {
     assert!((39..=51).contains(&started.len()), "{} in 10 s at 5 per second", started.len());
 }
 
+#[test]
+fn what_started_before_its_endpoints_rate_was_lowered_counts_in_the_new_one() {
+    let mut scheduler = with_cap(50);
+    offer(&mut scheduler, ms(0), 1, 20);
+    let slots = starts(&mut scheduler, ms(0));
+    assert_eq!(slots.len(), 20);
+    let facts = EndpointFacts { rate_per_minute: Some(2 * 60), timeout: Duration::from_secs(1) };
+    scheduler.endpoint_known(ms(10), endpoint(1, 1), facts);
+    let (go, stay): (Vec<_>, Vec<_>) = slots.into_iter().partition(|slot| scheduler.may_go_on(ms(10), slot));
+    assert_eq!((go.len(), stay.len()), (1, 19));
+    stay.into_iter().for_each(|slot| scheduler.finish(ms(10), slot, SlotEnd::NotAttempted));
+    assert!(scheduler.offer(ms(11), waiting(1, 1, 0)).is_ok());
+    assert!(starts(&mut scheduler, ms(400)).is_empty(), "what never counted is not given back");
+    let next = starts(&mut scheduler, ms(520));
+    assert_eq!(next.len(), 1);
+    assert!(scheduler.may_go_on(ms(521), &next[0]), "it has counted when it started");
+}
+
 /// Lets everything in flight succeed.
 fn run_answers(scheduler: &mut Scheduler<u32>, now: Moment) {
     let slots: Vec<u64> = scheduler.flights.keys().copied().collect();
