@@ -133,8 +133,9 @@ pub const PARTITION_DAYS_AHEAD: i64 = 7;
 pub const ADMISSIONS_WAIT: Duration = Duration::from_millis(500);
 /// How long the making or dropping of a partition waits for whoever uses the tables, and others behind it.
 pub const PARTITION_LOCK_WAIT: Duration = Duration::from_millis(500);
-/// A connection that has heard no change of the control plane for so long is asked whether it still is one.
-pub const NOTICES_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How often the connection that hears of changes is asked whether it has heard of all: several times within
+/// [`CONTROL_CACHE_TTL`], so that a slow answer or two change nothing.
+pub const NOTICES_ASKED: Duration = Duration::from_millis(CONTROL_CACHE_TTL.as_millis() as u64 / 4);
 /// Statements that a connection keeps prepared: every one of ours has one text, whatever its batch.
 pub const PG_STATEMENTS_CACHED: usize = 256;
 

@@ -16,6 +16,7 @@ mod distributed {
     mod cap;
     mod chaos;
     mod cut_off;
+    mod kill_switch;
     mod killed;
     mod rolling;
     mod seen;

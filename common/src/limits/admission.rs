@@ -76,6 +76,12 @@ pub const OVERRIDE_CEILING: u32 = 1_000_000;
 pub const OVERRIDE_TTL: Duration = Duration::from_secs(24 * 3600);
 /// The longest: what is to hold for longer is a plan or a quota.
 pub const OVERRIDE_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Tenants whose use is read in one statement: as many as commonly wait while the one before is under way, and few enough that it
+/// takes milliseconds.
+pub const USAGE_TENANTS: usize = 256;
+/// Such reads under way at once: one that hangs does not hold up the others, and beyond that more tenants wait for a read that
+/// asks for all of them together.
+pub const USAGE_READERS: usize = 2;
 /// A tenant's backlog is known at most this late.
 pub const BACKLOG_AGE_MAX: Duration = Duration::from_secs(1);
 /// From this age on it is read again beside the requests, so that none of them waits for it.

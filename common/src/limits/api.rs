@@ -76,8 +76,12 @@ pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3600);
 pub const SIGNATURE_TOLERANCE: Duration = Duration::from_secs(300);
 /// The farthest, before and after our time: until then a repetition is known by its idempotency key.
 pub const SIGNATURE_TOLERANCE_MAX: Duration = Duration::from_secs(11 * 3600);
-/// How long what was read about keys, tenants and sources may be used: the kill switch is in force within a second.
+/// How long what was read about keys, tenants and sources may be used without knowing of every change since: the kill switch is in
+/// force within a second.
 pub const CONTROL_CACHE_TTL: Duration = Duration::from_millis(500);
+/// How long it may be used while every change is heard of: a tenant that posts now and then is read once a minute; and so long
+/// what somebody writes into the database by hand, of which nobody is told, may go unseen.
+pub const CONTROL_CACHE_HELD: Duration = Duration::from_secs(60);
 /// Keys, tenants, and sources, remembered by one ingest.
 pub const CONTROL_CACHE_ENTRIES: u64 = 20_000;
 /// Addresses known to be over a limit of strangers, some 100 bytes each. One without a place guesses as it likes.

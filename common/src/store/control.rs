@@ -168,8 +168,13 @@ pub trait Control: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// What tenants use, in their order; one that there is not uses nothing.
+    async fn usages(&self, tenants: &[TenantId]) -> Result<Vec<Usage>, StoreError>;
+
     /// What a tenant uses.
-    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError>;
+    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
+        Ok(self.usages(&[tenant]).await?.pop().unwrap_or_default())
+    }
 }
 
 /// Why a change of the control plane was not made.
@@ -223,6 +228,16 @@ pub enum KeyOwner {
     Tenant(TenantId),
     /// An operator's.
     Operator,
+}
+
+impl KeyOwner {
+    /// The tenant, if it is one's.
+    pub fn tenant(self) -> Option<TenantId> {
+        match self {
+            Self::Tenant(tenant) => Some(tenant),
+            Self::Operator => None,
+        }
+    }
 }
 
 /// A tenant to be made, or what replaces one.

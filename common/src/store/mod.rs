@@ -29,6 +29,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 pub use admission::{AcceptedEvent, Admission, Admitted, NewDelivery, OutboxId, Settled};
 pub use browse::{
@@ -50,9 +51,14 @@ use crate::ids::TenantId;
 
 /// A whole backend.
 pub trait Store: Deliveries + Control + Browse + Nodes + Watch {
-    /// What changes in the control plane, as far as this process can know at once. A receiver that lags must forget
-    /// everything it remembers; so must one that remembers anything longer than `limits::CONTROL_CACHE_TTL`.
+    /// What changes in the control plane, as soon as this process knows of it, each at least once. A receiver that lags must
+    /// forget everything it remembers.
     fn changes(&self) -> broadcast::Receiver<Change>;
+
+    /// Everything that was changed before this, here or elsewhere, has been told to all receivers of
+    /// [`changes`](Self::changes). It stands still while that cannot be known; what was remembered is then good for
+    /// `limits::CONTROL_CACHE_TTL` from here on, or from when it was read.
+    fn heard_until(&self) -> Instant;
 }
 
 /// A store shared by the parts of a process.

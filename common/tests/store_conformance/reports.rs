@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use fairhook_common::endpoint::Circuit;
+use fairhook_common::ids::TenantId;
 use fairhook_common::limits;
 use fairhook_common::plan::PlanName;
-use fairhook_common::store::{Report, TenantChanges};
+use fairhook_common::store::{Report, TenantChanges, Usage};
 use fairhook_common::tenant::{DeliveryCounts, Dispatch, Ingest, QuotaPatch};
 
 use super::given::made;
@@ -93,6 +94,33 @@ async fn a_report_replaces_the_one_before() {
     let much_later = at(2).after(limits::REPORT_TTL);
     store.report("a", Report::default(), much_later).await.expect("reported");
     assert_eq!(in_flight().await, (0, 0));
+}
+
+#[tokio::test]
+async fn what_many_use_is_read_together_in_their_order() {
+    let world = World::new().await;
+    let mut tenants = vec![];
+    for n in 0..4 {
+        let tenant = world.tenant(&format!("tenant-{n}")).await;
+        for _ in 0..n {
+            world.endpoint(tenant).await;
+        }
+        world.deliveries(tenant, n).await;
+        let in_flight = vec![(tenant, n as u32)];
+        let report = Report { in_flight, ..Report::default() };
+        world.store.report(&format!("node-{n}"), report, START).await.expect("reported");
+        tenants.push(tenant);
+    }
+    let stranger = TenantId::generate();
+    let asked = [tenants[3], stranger, tenants[0], tenants[2], tenants[3], tenants[1]];
+    let usages = world.store.usages(&asked).await.expect("usages");
+    for (tenant, usage) in asked.into_iter().zip(&usages) {
+        assert_eq!(*usage, world.store.usage(tenant).await.expect("usage"), "as each by itself");
+    }
+    let shown = |usage: &Usage| (usage.endpoints, usage.counts.backlog, usage.in_flight);
+    let expected = [(3, 9, 3), (0, 0, 0), (0, 0, 0), (2, 4, 2), (3, 9, 3), (1, 1, 1)];
+    assert_eq!(usages.iter().map(shown).collect::<Vec<_>>(), expected);
+    assert_eq!(world.store.usages(&[]).await.expect("usages"), []);
 }
 
 #[tokio::test]

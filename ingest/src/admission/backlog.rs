@@ -1,4 +1,4 @@
-//! How much of a tenant waits, at most a second old, read by one caller for all.
+//! How much of a tenant waits, at most a second old, read by one caller for all, and for many tenants together.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,14 +7,15 @@ use fairhook_common::limits;
 use fairhook_common::store::{StoreError, Usage};
 use moka::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::Ledger;
+use super::usages::Usages;
 
 /// What the tenants use, remembered for a moment.
 #[derive(Clone)]
 pub struct Backlog {
-    ledger: Arc<dyn Ledger>,
+    usages: Usages,
     tenants: Cache<TenantId, Arc<Slot>>,
 }
 
@@ -43,7 +44,7 @@ impl Backlog {
             .max_capacity(limits::CONTROL_CACHE_ENTRIES)
             .time_to_idle(limits::QUOTA_IDLE)
             .build();
-        Self { ledger, tenants }
+        Self { usages: Usages::new(ledger), tenants }
     }
 
     /// What `tenant` uses, at most `limits::BACKLOG_AGE_MAX` old while the store answers.
@@ -60,13 +61,14 @@ impl Backlog {
             known.map(|(usage, _)| usage)
         };
         // One reads, the others wait for it: as long as a read may take, not for one read after the other.
-        let Ok(_reading) = timeout(limits::READ_DEADLINE, slot.reading.lock()).await else {
+        let until = Instant::now() + limits::READ_DEADLINE;
+        let Ok(_reading) = timeout_at(until, slot.reading.lock()).await else {
             return stale().ok_or(StoreError::TooSlow);
         };
         if let Some((usage, _)) = slot.known(now).filter(|(_, age)| *age < limits::BACKLOG_AGE_MAX) {
             return Ok(usage);
         }
-        match self.ledger.usage(tenant).await {
+        match self.usages.read(tenant, until).await {
             Ok(usage) => {
                 slot.learn(usage, now);
                 Ok(usage)
@@ -84,10 +86,11 @@ impl Backlog {
     /// Reads again without anybody waiting, unless somebody reads already.
     fn refresh_beside(&self, tenant: TenantId, slot: &Arc<Slot>, now: Instant) {
         let Ok(reading) = slot.reading.clone().try_lock_owned() else { return };
-        let (ledger, slot) = (self.ledger.clone(), slot.clone());
+        let (usages, slot) = (self.usages.clone(), slot.clone());
         tokio::spawn(async move {
             // A failure is seen by whoever needs the value when it is too old.
-            if let Ok(usage) = ledger.usage(tenant).await {
+            let until = Instant::now() + limits::READ_DEADLINE;
+            if let Ok(usage) = usages.read(tenant, until).await {
                 slot.learn(usage, now);
             }
             drop(reading);

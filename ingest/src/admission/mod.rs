@@ -12,6 +12,7 @@ mod counting;
 mod gathering;
 mod lineup;
 mod publisher;
+mod usages;
 
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ use publisher::Publisher;
 pub(crate) trait Ledger: Send + Sync + 'static {
     async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError>;
     async fn settle_outbox(&self, settled: &[Settled], now: Timestamp) -> Result<(), StoreError>;
-    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError>;
+    async fn usages(&self, tenants: &[TenantId]) -> Result<Vec<Usage>, StoreError>;
 }
 
 #[async_trait]
@@ -53,8 +54,8 @@ impl Ledger for SharedStore {
         self.as_ref().settle_outbox(settled, now).await
     }
 
-    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
-        self.as_ref().usage(tenant).await
+    async fn usages(&self, tenants: &[TenantId]) -> Result<Vec<Usage>, StoreError> {
+        self.as_ref().usages(tenants).await
     }
 }
 

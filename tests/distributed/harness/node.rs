@@ -88,6 +88,15 @@ impl Node {
         assert_eq!(self.process.exit().await.signal(), Some(9));
     }
 
+    /// Nothing of it runs until it [goes on](Self::go_on).
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
     /// SIGTERM; the exit code.
     pub async fn terminate(mut self) -> i32 {
         self.process.signal(Signal::TERM);
@@ -100,5 +109,9 @@ async fn line_to(server: &Url) -> (Proxy, Url) {
     let proxy = Proxy::to(format!("{host}:{port}").parse().expect("an address")).await;
     let mut url = server.clone();
     url.set_port(Some(proxy.address.port())).expect("a URL with a host");
+    if url.scheme().starts_with("postgres") {
+        // A connection's first words are to say what it is for.
+        url.query_pairs_mut().append_pair("sslmode", "disable");
+    }
     (proxy, url)
 }

@@ -22,6 +22,8 @@ enum Line {
     Cut,
     /// Nothing comes through and nobody is told, as when a cable is pulled.
     Silent,
+    /// The same for connections that say this as they begin.
+    SilentTo(&'static str),
 }
 
 impl Proxy {
@@ -40,6 +42,11 @@ impl Proxy {
 
     pub fn silence(&self) {
         self.line.send_replace(Line::Silent);
+    }
+
+    /// Silences the connections that say `word` as they begin, a connection to Postgres for its purpose.
+    pub fn silence_only(&self, word: &'static str) {
+        self.line.send_replace(Line::SilentTo(word));
     }
 
     /// New connections come through again. Those that were silent end: their bytes are lost.
@@ -61,14 +68,23 @@ async fn accept(listener: TcpListener, server: SocketAddr, line: Arc<watch::Send
 }
 
 async fn carry(mut client: TcpStream, server: SocketAddr, mut line: watch::Receiver<Line>) {
-    if *line.borrow_and_update() == Line::Open {
+    let mut head = vec![0; 1_024];
+    let read = client.peek(&mut head).await.unwrap_or_default();
+    let says = |word: &str| head[..read].windows(word.len()).any(|part| part == word.as_bytes());
+    let is_open = |line: &Line| match line {
+        Line::Open => true,
+        Line::SilentTo(word) => !says(word),
+        Line::Cut | Line::Silent => false,
+    };
+    let open = is_open(&line.borrow_and_update());
+    if open {
         let Ok(mut upstream) = TcpStream::connect(server).await else { return };
         let _ = (client.set_nodelay(true), upstream.set_nodelay(true));
         tokio::select! {
             _ = copy_bidirectional(&mut client, &mut upstream) => return,
-            _ = line.changed() => {}
+            _ = line.wait_for(|line| !is_open(line)) => {}
         }
     }
     // While the line is silent nobody is told; the proxy's end ends this too.
-    let _ = line.wait_for(|line| *line != Line::Silent).await;
+    let _ = line.wait_for(|line| *line == Line::Cut || is_open(line)).await;
 }

@@ -16,7 +16,8 @@ use crate::plan::{Plan, PlanChanges, PlanName};
 use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
 use crate::source::{Source, TokenHash};
-use crate::store::shared::Answer;
+use crate::store::shared::told::{if_found, of, of_key, of_opened};
+use crate::store::shared::{store_failed, sure};
 use crate::store::{
     BoxFuture, Change, Control, ControlError, EndpointChanges, EndpointRef, Job, KeyOwner, NewEndpoint,
     NewSource, NewTenant, Page, PageRequest, SourceChanges, StoreError, TenantChanges, TenantRef, Usage,
@@ -29,7 +30,7 @@ impl PostgresStore {
     pub(super) async fn change<T, F>(
         &self,
         job: F,
-        told: impl Fn(&T) -> Vec<Change> + Clone + Send + Sync + 'static,
+        told: impl Fn(&T) -> Vec<Change> + Send + Sync + 'static,
     ) -> Result<T, ControlError>
     where
         T: Send + 'static,
@@ -38,20 +39,20 @@ impl PostgresStore {
             + Sync
             + 'static,
     {
-        let (origin, tell) = (self.notices.origin, told.clone());
-        let job = Arc::new(job);
+        let (voice, change) = (Arc::clone(&self.voice), Arc::new((job, told)));
         let answer = self.write(move |db| {
-            let (job, tell) = (Arc::clone(&job), tell.clone());
+            let (voice, change) = (Arc::clone(&voice), Arc::clone(&change));
             Box::pin(async move {
+                let (job, told) = &*change;
                 let answer = job(&mut *db).await?;
-                let changes = answer.as_ref().map(tell).unwrap_or_default();
-                notices::announce(db, origin, &changes).await?;
-                Ok(answer)
+                let notices = voice.notices(answer.as_ref().map(told).unwrap_or_default());
+                notices::announce(db, &notices).await?;
+                Ok((answer, notices))
             })
         });
-        let value = answer.await??;
-        told(&value).into_iter().for_each(|change| self.announce(change));
-        Ok(value)
+        let (answer, notices) = answer.await?;
+        notices.into_iter().for_each(|notice| self.voice.tell(notice));
+        answer
     }
 
     /// The same on a tenant's behalf, one at a time for each.
@@ -59,7 +60,7 @@ impl PostgresStore {
         &self,
         tenant: TenantId,
         job: F,
-        told: impl Fn(&T) -> Vec<Change> + Clone + Send + Sync + 'static,
+        told: impl Fn(&T) -> Vec<Change> + Send + Sync + 'static,
     ) -> Result<T, ControlError>
     where
         T: Send + 'static,
@@ -78,40 +79,6 @@ impl PostgresStore {
             told,
         )
         .await
-    }
-}
-
-/// What is told of a tenant's change.
-fn of<T>(tenant: TenantId) -> impl Fn(&T) -> Vec<Change> + Clone + Send + Sync + 'static {
-    move |_| vec![Change::Tenant(tenant)]
-}
-
-/// The same; and if deliveries may go on from now on, that too.
-fn of_opened<T>(
-    tenant: TenantId,
-    opened: bool,
-) -> impl Fn(&T) -> Vec<Change> + Clone + Send + Sync + 'static {
-    move |_| {
-        let due = opened.then_some(Change::Due(tenant));
-        [Change::Tenant(tenant)].into_iter().chain(due).collect()
-    }
-}
-
-/// What is told of a change that may have found nothing.
-fn if_found(change: Change) -> impl Fn(&bool) -> Vec<Change> + Clone + Send + Sync + 'static {
-    move |found| found.then_some(change).into_iter().collect()
-}
-
-/// A change that refuses nothing, as an answer.
-async fn sure<T>(found: impl Future<Output = Result<T, sqlx::Error>>) -> Answer<T> {
-    found.await.map(Ok)
-}
-
-/// The error of a verb that refuses nothing.
-fn store_failed(error: ControlError) -> StoreError {
-    match error {
-        ControlError::Store(error) => error,
-        refusal => StoreError::Internal(format!("refused: {refusal}")),
     }
 }
 
@@ -212,10 +179,7 @@ impl Control for PostgresStore {
     }
 
     async fn revoke_key(&self, owner: KeyOwner, key: KeyId, now: Timestamp) -> Result<bool, StoreError> {
-        let told = if_found(match owner {
-            KeyOwner::Tenant(tenant) => Change::Tenant(tenant),
-            KeyOwner::Operator => Change::OperatorKeys,
-        });
+        let told = if_found(of_key(owner.tenant()));
         let revoked = self.change(move |db| Box::pin(sure(keys::revoke(db, owner, key, now))), told);
         revoked.await.map_err(store_failed)
     }
@@ -361,7 +325,8 @@ impl Control for PostgresStore {
         deleted.await.map_err(store_failed)
     }
 
-    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
-        self.look_up(move |db| Box::pin(tenants::usage(db, tenant))).await
+    async fn usages(&self, tenants: &[TenantId]) -> Result<Vec<Usage>, StoreError> {
+        let tenants: Vec<_> = tenants.iter().map(|tenant| tenant.uuid()).collect();
+        self.look_up(move |db| Box::pin(tenants::usages(db, tenants.clone()))).await
     }
 }

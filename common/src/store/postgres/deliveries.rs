@@ -182,23 +182,24 @@ impl Deliveries for PostgresStore {
     }
 
     async fn advance_job(&self, job: JobId, limit: u32, now: Timestamp) -> Result<Job, StoreError> {
-        let origin = self.notices.origin;
+        let voice = Arc::clone(&self.voice);
         let advanced = self.write(move |db| {
+            let voice = Arc::clone(&voice);
             Box::pin(async move {
                 let Some((job, due)) = jobs::advance(&mut *db, job, limit, now).await? else {
                     return Ok(None);
                 };
                 let gone = job.kind == JobKind::DeleteTenant && job.ended_at.is_some();
                 let due = due.then_some(Change::Due(job.tenant));
-                let told = due.or(gone.then_some(Change::Tenant(job.tenant)));
-                announce(db, origin, told.as_slice()).await?;
-                Ok(Some((job, told)))
+                let notices = voice.notices(due.or(gone.then_some(Change::Tenant(job.tenant))));
+                announce(db, &notices).await?;
+                Ok(Some((job, notices)))
             })
         });
-        let Some((job, told)) = advanced.await? else {
+        let Some((job, notices)) = advanced.await? else {
             return Err(StoreError::Internal(format!("there is no {job}")));
         };
-        told.into_iter().for_each(|change| self.announce(change));
+        notices.into_iter().for_each(|notice| self.voice.tell(notice));
         Ok(job)
     }
 
@@ -241,12 +242,11 @@ impl PostgresStore {
     /// Tells everybody of tenants whose endpoints an outcome has stopped. Others are told in a transaction of its own, for
     /// whoever commits a notice waits for all who do; if that goes wrong, they see it within moments by themselves.
     async fn tell_stopped(&self, tenants: Vec<TenantId>) {
-        let changes: Arc<[Change]> = tenants.into_iter().map(Change::Tenant).collect();
-        changes.iter().for_each(|change| self.announce(*change));
-        let origin = self.notices.origin;
+        let notices: Arc<[_]> = self.voice.notices(tenants.into_iter().map(Change::Tenant)).into();
+        notices.iter().for_each(|notice| self.voice.tell(*notice));
         let told = self.outcome.run_again(BEGIN_REPEATABLE, move |db| {
-            let changes = Arc::clone(&changes);
-            Box::pin(async move { announce(db, origin, &changes).await })
+            let notices = Arc::clone(&notices);
+            Box::pin(async move { announce(db, &notices).await })
         });
         if let Err(error) = told.await {
             tracing::debug!(%error, "others were not told of a stopped endpoint");

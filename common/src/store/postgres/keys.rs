@@ -93,10 +93,7 @@ pub(super) async fn revoke(
     key: KeyId,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
-    let owner = match owner {
-        KeyOwner::Tenant(tenant) => Some(tenant.uuid()),
-        KeyOwner::Operator => None,
-    };
+    let owner = owner.tenant().map(|tenant| tenant.uuid());
     let done = sqlx::query(
         "UPDATE api_keys SET revoked_at = coalesce(revoked_at, $1) \
          WHERE id = $2 AND tenant IS NOT DISTINCT FROM $3",

@@ -65,7 +65,7 @@ use super::{BoxFuture, Change, StoreError};
 use crate::ids::TenantId;
 use crate::limits;
 use crate::time::Timestamp;
-use notices::Notices;
+use notices::{Notices, Voice};
 use pools::Pool;
 use rows::LOOK_UP_JOINED;
 
@@ -81,6 +81,7 @@ pub struct PostgresStore {
     expiring: Mutex<partitions::Walk>,
     event_ids: Arc<Mutex<EventIds>>,
     changes: broadcast::Sender<Change>,
+    voice: Arc<Voice>,
     notices: Notices,
 }
 
@@ -93,6 +94,7 @@ impl PostgresStore {
         let options = options.options([("client_min_messages", "warning")]);
         let greatest = schema::bring_up(&options).await?;
         let changes = broadcast::channel(limits::CHANGES_WAITING).0;
+        let voice = Voice::new(changes.clone());
         let by_key = pools::by_key(&options);
         let store = Self {
             admit: Pool::new(&by_key, "admit", limits::PG_ADMIT_CONNECTIONS, limits::PG_WRITE_DEADLINE),
@@ -104,7 +106,8 @@ impl PostgresStore {
             reading: Arc::new(Semaphore::new(limits::PG_API_READS)),
             expiring: Mutex::default(),
             event_ids: Arc::new(Mutex::new(EventIds::behind(greatest))),
-            notices: Notices::start(&options, changes.clone()).await?,
+            notices: Notices::start(&options, Arc::clone(&voice)).await?,
+            voice,
             changes,
         };
         store.make_partitions(Timestamp::now()).await?;
@@ -242,6 +245,10 @@ impl PostgresStore {
 impl super::Store for PostgresStore {
     fn changes(&self) -> broadcast::Receiver<Change> {
         self.subscribe()
+    }
+
+    fn heard_until(&self) -> Instant {
+        self.notices.heard_until()
     }
 }
 

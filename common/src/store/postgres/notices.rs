@@ -1,17 +1,21 @@
 //! What changes in the control plane is told to all processes by `NOTIFY`, in the transaction that makes the change, and
 //! comes to each by a connection that listens and does nothing else. What this process changes it tells its own listeners
-//! itself, at once, and passes over when it comes back.
+//! itself, at once, and passes over when it comes back; what it does not come to tell (nobody waits any more, the commit's
+//! answer was lost) they hear when it comes back.
 //!
-//! Whatever is told while that connection is away is lost: when it is back, everything may have changed.
+//! Whatever is told while that connection is away is lost: when it is back, everything may have changed. That it is there is
+//! proved several times a second: the server answers a question only behind all notices of what was committed before it.
 
-use std::sync::Mutex;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgNotification, PgPool, PgPoolOptions};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,45 +26,100 @@ use crate::store::{Change, StoreError, locked};
 
 const CHANNEL: &str = "fairhook_changes";
 
-/// Tells all other processes, once the transaction is committed.
-pub(super) async fn announce(
-    db: &mut PgConnection,
-    origin: Origin,
-    changes: &[Change],
-) -> Result<(), sqlx::Error> {
-    for change in changes {
-        sqlx::query("SELECT pg_notify($1, $2)")
-            .bind(CHANNEL)
-            .bind(write(origin, *change))
-            .execute(&mut *db)
-            .await?;
+/// A change as it is told; the id says by which store, and its how manieth it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Notice {
+    id: Uuid,
+    change: Change,
+}
+
+/// Tells all processes, once the transaction is committed.
+pub(super) async fn announce(db: &mut PgConnection, notices: &[Notice]) -> Result<(), sqlx::Error> {
+    for notice in notices {
+        sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(write(*notice)).execute(&mut *db).await?;
     }
     Ok(())
 }
 
-/// Whose changes they are: this store's, to be known again when they come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin(Uuid);
+/// Tells whoever listens in this process, of every change of its own once.
+pub(super) struct Voice {
+    /// Whose notices they are: this store's.
+    origin: u64,
+    made: AtomicU64,
+    changes: broadcast::Sender<Change>,
+    /// Those that were told here already, and will be once more.
+    once: Mutex<HashSet<u64>>,
+}
+
+impl Voice {
+    pub(super) fn new(changes: broadcast::Sender<Change>) -> Arc<Self> {
+        let origin = Uuid::now_v7().as_u64_pair().1;
+        Arc::new(Self { origin, made: AtomicU64::new(0), changes, once: Mutex::default() })
+    }
+
+    /// Notices of these changes.
+    pub(super) fn notices(&self, changes: impl IntoIterator<Item = Change>) -> Vec<Notice> {
+        let notice = |change| {
+            let n = self.made.fetch_add(1, Ordering::Relaxed);
+            Notice { id: Uuid::from_u64_pair(self.origin, n), change }
+        };
+        changes.into_iter().map(notice).collect()
+    }
+
+    /// Tells whoever listens here of what is committed, unless it has been told: what this store changes is told by whoever
+    /// changed it and when it comes back, whichever is first.
+    pub(super) fn tell(&self, Notice { id, change }: Notice) {
+        let (origin, n) = id.as_u64_pair();
+        if origin != self.origin {
+            return self.say(change);
+        }
+        let mut once = locked(&self.once);
+        if once.remove(&n) {
+            return;
+        }
+        if once.len() >= limits::CHANGES_WAITING {
+            // They are not coming any more. If one does, it is told twice.
+            once.clear();
+        }
+        once.insert(n);
+        // Before anybody passes over the same one, and says that all was told.
+        self.say(change);
+    }
+
+    /// What was told meanwhile is lost.
+    fn tell_loss(&self) {
+        locked(&self.once).clear();
+        self.say(Change::Everything);
+    }
+
+    fn say(&self, change: Change) {
+        // Nobody listening is fine.
+        let _ = self.changes.send(change);
+    }
+}
 
 /// The task that listens; it ends with this value.
 pub(super) struct Notices {
-    pub(super) origin: Origin,
+    heard_until: Arc<Mutex<Instant>>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Notices {
     /// Begins to listen; from its return on nothing is missed without a [`Change::Everything`].
-    pub(super) async fn start(
-        options: &PgConnectOptions,
-        changes: broadcast::Sender<Change>,
-    ) -> Result<Self, StoreError> {
-        let origin = Origin(Uuid::now_v7());
+    pub(super) async fn start(options: &PgConnectOptions, voice: Arc<Voice>) -> Result<Self, StoreError> {
         let options = options.clone().application_name("fairhook listen");
+        // Whoever listens here has read nothing yet.
+        let heard_until = Arc::new(Mutex::new(Instant::now()));
         let ear = Ear::open(&options).await.map_err(store_error)?;
         let stop = CancellationToken::new();
-        let task = tokio::spawn(follow(options, ear, origin, changes, stop.clone()));
-        Ok(Self { origin, stop, task: Mutex::new(Some(task)) })
+        let task = tokio::spawn(follow(options, ear, voice, Arc::clone(&heard_until), stop.clone()));
+        Ok(Self { heard_until, stop, task: Mutex::new(Some(task)) })
+    }
+
+    /// What was changed before this has been told here.
+    pub(super) fn heard_until(&self) -> Instant {
+        *locked(&self.heard_until)
     }
 
     /// Ends the connection.
@@ -107,12 +166,12 @@ impl Ear {
 async fn follow(
     options: PgConnectOptions,
     mut ear: Ear,
-    origin: Origin,
-    changes: broadcast::Sender<Change>,
+    voice: Arc<Voice>,
+    heard_until: Arc<Mutex<Instant>>,
     stop: CancellationToken,
 ) {
     loop {
-        let passing = pass_on(&mut ear.listener, limits::NOTICES_SILENCE_MAX, origin, &changes);
+        let passing = pass_on(&mut ear.listener, limits::NOTICES_ASKED, &voice, &heard_until);
         let stopped = stop.run_until_cancelled(passing).await;
         ear.close().await;
         if stopped.is_none() {
@@ -122,35 +181,44 @@ async fn follow(
             return;
         };
         ear = again;
-        let _ = changes.send(Change::Everything);
+        voice.tell_loss();
     }
 }
 
-/// Passes on what comes until the connection is lost. One that has been silent for so long may be lost and not know it: it is
-/// asked.
-async fn pass_on(
-    listener: &mut PgListener,
-    silence: Duration,
-    origin: Origin,
-    changes: &broadcast::Sender<Change>,
-) {
+/// Passes on what comes until the connection is lost. So often the server is asked, which proves until when all was heard: one
+/// that is there no more may be lost and not know it.
+async fn pass_on(listener: &mut PgListener, every: Duration, voice: &Voice, heard_until: &Mutex<Instant>) {
     loop {
-        let notice = match timeout(silence, listener.try_recv()).await {
-            Ok(Ok(Some(notice))) => notice,
-            Ok(Ok(None) | Err(_)) => return,
-            Err(_) if answers(listener).await => continue,
-            Err(_) => return,
-        };
-        match read(notice.payload()) {
-            Some((from, _)) if from == origin => {}
-            // Nobody listening is fine. What a newer version tells in words we do not know may be anything.
-            Some((_, change)) => drop(changes.send(change)),
-            None => drop(changes.send(Change::Everything)),
+        let asked = Instant::now();
+        if !answers(listener).await {
+            return;
+        }
+        while let Some(notice) = listener.next_buffered() {
+            pass_on_one(&notice, voice);
+        }
+        *locked(heard_until) = asked;
+        let next = asked + every;
+        while Instant::now() < next {
+            match timeout_at(next, listener.try_recv()).await {
+                Ok(Ok(Some(notice))) => pass_on_one(&notice, voice),
+                Ok(Ok(None) | Err(_)) => return,
+                Err(_) => {}
+            }
         }
     }
 }
 
-/// Whether the server is there at the other end. What comes meanwhile is kept.
+fn pass_on_one(notice: &PgNotification, voice: &Voice) {
+    match read(notice.payload()) {
+        Some(notice) => voice.tell(notice),
+        // What a newer version tells in words we do not know may be anything.
+        None => voice.say(Change::Everything),
+    }
+}
+
+/// Whether the server is there at the other end. What was told before it was asked is in the buffer when it has answered: a
+/// commit wakes whoever listens before it is answered, and who was woken sends what there is before it is ready for a query
+/// again (PostgreSQL 15, `AtCommit_Notify` and `ProcessNotifyInterrupt`).
 async fn answers(listener: &mut PgListener) -> bool {
     let asked = timeout(limits::READ_DEADLINE, sqlx::query("SELECT 1").execute(listener)).await;
     matches!(asked, Ok(Ok(_)))
@@ -173,18 +241,18 @@ async fn open_again(options: &PgConnectOptions) -> Ear {
     }
 }
 
-fn write(Origin(origin): Origin, change: Change) -> String {
+fn write(Notice { id, change }: Notice) -> String {
     match change {
-        Change::Tenant(tenant) => format!("{origin} tenant {}", tenant.uuid()),
-        Change::Due(tenant) => format!("{origin} due {}", tenant.uuid()),
-        Change::OperatorKeys => format!("{origin} operator_keys"),
-        Change::Everything => format!("{origin} everything"),
+        Change::Tenant(tenant) => format!("{id} tenant {}", tenant.uuid()),
+        Change::Due(tenant) => format!("{id} due {}", tenant.uuid()),
+        Change::OperatorKeys => format!("{id} operator_keys"),
+        Change::Everything => format!("{id} everything"),
     }
 }
 
-fn read(text: &str) -> Option<(Origin, Change)> {
+fn read(text: &str) -> Option<Notice> {
     let mut words = text.split(' ');
-    let origin = Origin(words.next()?.parse().ok()?);
+    let id = words.next()?.parse().ok()?;
     let kind = words.next()?;
     let tenant = words.next().map(str::parse).transpose().ok()?.map(TenantId::from_uuid);
     let change = match (kind, tenant) {
@@ -194,49 +262,76 @@ fn read(text: &str) -> Option<(Origin, Change)> {
         ("everything", None) => Change::Everything,
         _ => return None,
     };
-    Some((origin, change))
+    Some(Notice { id, change })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_silent_connection_is_asked_and_kept() {
+    fn options() -> PgConnectOptions {
         #[allow(clippy::disallowed_methods)] // Where the server is can only be said from outside.
         let url = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL names a server");
-        let options: PgConnectOptions = url.parse().expect("a URL");
-        let mut ear = Ear::open(&options).await.expect("opens");
+        url.parse().expect("a URL")
+    }
+
+    #[tokio::test]
+    async fn what_was_told_before_the_connection_was_asked_is_heard_when_it_has_answered() {
+        let mut ear = Ear::open(&options()).await.expect("opens");
         let ours: i32 =
             sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut ear.listener).await.expect("asks");
         let (changes, mut heard) = broadcast::channel(8);
-        let origin = Origin(Uuid::now_v7());
+        let (voice, heard_until) = (Voice::new(changes), Arc::new(Mutex::new(Instant::now())));
+        let proven = Arc::clone(&heard_until);
         let passing = tokio::spawn(async move {
-            pass_on(&mut ear.listener, Duration::from_millis(1), origin, &changes).await
+            pass_on(&mut ear.listener, Duration::from_millis(1), &voice, &proven).await
         });
-        let other = PgPoolOptions::new().connect_lazy_with(options);
-        let asked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND query = 'SELECT 1')";
-        while !sqlx::query_scalar::<_, bool>(asked).bind(ours).fetch_one(&other).await.expect("reads") {
-            tokio::task::yield_now().await;
+        let mut other = PgPoolOptions::new().connect_lazy_with(options()).acquire().await.expect("connects");
+        let another = Voice::new(broadcast::channel(1).0);
+        for _ in 0..100 {
+            let tenant = TenantId::generate();
+            announce(&mut other, &another.notices([Change::Tenant(tenant)])).await.expect("told");
+            let told = Instant::now();
+            while *locked(&heard_until) <= told {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(heard.try_recv(), Ok(Change::Tenant(tenant)), "it is not waited for any more");
         }
-        let tenant = TenantId::generate();
-        let mut db = other.acquire().await.expect("connects");
-        announce(&mut db, Origin(Uuid::now_v7()), &[Change::Tenant(tenant)]).await.expect("told");
-        assert_eq!(heard.recv().await, Ok(Change::Tenant(tenant)), "as it would without the questions");
         let end = sqlx::query("SELECT pg_terminate_backend($1)").bind(ours);
-        end.execute(&mut *db).await.expect("ended");
+        end.execute(&mut *other).await.expect("ended");
         timeout(limits::READ_DEADLINE * 5, passing).await.expect("it is noticed").expect("ends");
-        drop(db);
-        other.close().await;
+    }
+
+    #[test]
+    fn a_change_is_told_here_once_whoever_tells_it_first() {
+        let (changes, mut heard) = broadcast::channel(4 * limits::CHANGES_WAITING);
+        let voice = Voice::new(changes);
+        let change = Change::Tenant(TenantId::generate());
+        let [first, second] = voice.notices([change, change])[..] else { panic!("two") };
+        for notice in [first, second, first] {
+            voice.tell(notice);
+        }
+        assert_eq!((heard.len(), heard.try_recv(), heard.try_recv()), (2, Ok(change), Ok(change)));
+        // The second one comes back after a loss; and another store's are not counted.
+        voice.tell_loss();
+        voice.tell(second);
+        let other = Voice::new(broadcast::channel(1).0).notices([change])[0];
+        voice.tell(other);
+        voice.tell(other);
+        assert_eq!((heard.len(), heard.try_recv()), (4, Ok(Change::Everything)));
+        // Those that never come back are forgotten.
+        for notice in voice.notices(std::iter::repeat_n(change, 2 * limits::CHANGES_WAITING)) {
+            voice.tell(notice);
+        }
+        assert!(locked(&voice.once).len() <= limits::CHANGES_WAITING);
     }
 
     #[test]
     fn a_change_survives_its_text() {
-        let origin = Origin(Uuid::now_v7());
         let tenant = TenantId::generate();
-        for change in [Change::Tenant(tenant), Change::Due(tenant), Change::OperatorKeys, Change::Everything]
-        {
-            assert_eq!(read(&write(origin, change)), Some((origin, change)));
+        let changes = [Change::Tenant(tenant), Change::Due(tenant), Change::OperatorKeys, Change::Everything];
+        for notice in Voice::new(broadcast::channel(1).0).notices(changes) {
+            assert_eq!(read(&write(notice)), Some(notice));
         }
         for text in ["", "tenant", &format!("{} tenant", Uuid::nil()), &format!("{} news", Uuid::nil())] {
             assert_eq!(read(text), None, "{text}");

@@ -51,15 +51,12 @@ pub(super) async fn look_up_joined(connection: &mut PgConnection) -> Result<(), 
 /// See [`look_up_joined`].
 pub(super) const LOOK_UP_JOINED: &str = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
-/// See [`LOOK_UP_EACH`].
+/// Lets the planner make one plan, in this transaction, that looks up what belongs to each of a batch, however large that and the
+/// tables are: it outlives a table that is small.
 pub(super) async fn look_up_each(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(LOOK_UP_EACH).execute(connection).await.map(drop)
+    const EACH: &str = "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
+    sqlx::raw_sql(EACH).execute(connection).await.map(drop)
 }
-
-/// The same for what is looked up for each of a batch, with one plan however large that and its tables are: to plan anew for its
-/// size takes longer than to look it up, and the plan outlives a table that is small.
-pub(super) const LOOK_UP_EACH: &str =
-    "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// A row that begins with a delivery's key.
 pub(super) fn delivery_id(row: &PgRow) -> Result<DeliveryId, sqlx::Error> {

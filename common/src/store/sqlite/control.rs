@@ -1,23 +1,80 @@
-//! The control plane: each verb is one transaction of its module, told to whoever listens once it is committed.
+//! The control plane: each verb is one transaction of its module, told to whoever listens with its commit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use tokio::time::Instant;
 
-use super::{SqliteStore, endpoints, jobs, keys, overrides, plans, sources, tenants};
+use super::{BoxFuture, SqliteStore, endpoints, jobs, keys, overrides, plans, sources, tenants};
 use crate::endpoint::{Endpoint, EndpointStatus};
 use crate::ids::{EndpointId, KeyId, SourceId, TenantId};
 use crate::key::ApiKey;
+use crate::limits;
 use crate::plan::{Plan, PlanChanges, PlanName};
 use crate::policy::{Override, Policy};
 use crate::signature::SigningSecret;
 use crate::source::{Source, TokenHash};
+use crate::store::shared::told::{if_found, of, of_key, of_opened};
+use crate::store::shared::{store_failed, sure};
 use crate::store::{
     Change, Control, ControlError, EndpointChanges, EndpointRef, Job, KeyOwner, NewEndpoint, NewSource,
     NewTenant, Page, PageRequest, SourceChanges, StoreError, TenantChanges, TenantRef, Usage,
 };
 use crate::tenant::{Dispatch, Tenant};
 use crate::time::Timestamp;
+
+impl SqliteStore {
+    /// Runs a change, to its end once it has begun; what `told` says of its result whoever listens hears with its commit.
+    pub(super) async fn change<T, F>(
+        &self,
+        job: F,
+        told: impl FnOnce(&T) -> Vec<Change> + Send + 'static,
+    ) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(
+                &'c mut SqliteConnection,
+            ) -> BoxFuture<'c, Result<Result<T, ControlError>, sqlx::Error>>
+            + Send
+            + 'static,
+    {
+        let (recent, changes) = (Arc::clone(&self.recent), self.changes.clone());
+        let changed = self.writer.change(
+            move |connection| {
+                recent.disturb();
+                job(connection)
+            },
+            move |answer: &Result<T, ControlError>| {
+                for change in answer.as_ref().map(told).unwrap_or_default() {
+                    // Nobody listening is fine.
+                    let _ = changes.send(change);
+                }
+            },
+        );
+        changed.await?
+    }
+
+    /// The same on a tenant's behalf, one at a time for each.
+    async fn change_of<T, F>(
+        &self,
+        tenant: TenantId,
+        job: F,
+        told: impl FnOnce(&T) -> Vec<Change> + Send + 'static,
+    ) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(
+                &'c mut SqliteConnection,
+            ) -> BoxFuture<'c, Result<Result<T, ControlError>, sqlx::Error>>
+            + Send
+            + 'static,
+    {
+        let _turn = self.changing.take(tenant, Instant::now() + limits::CONTROL_TURN_WAIT).await?;
+        self.change(job, told).await
+    }
+}
 
 #[async_trait]
 impl Control for SqliteStore {
@@ -27,15 +84,13 @@ impl Control for SqliteStore {
         key: Option<ApiKey>,
         now: Timestamp,
     ) -> Result<Tenant, ControlError> {
-        let tenant = self.write(move |db| Box::pin(tenants::create(db, new, key, now))).await??;
-        self.announce(Change::Tenant(tenant.id));
-        Ok(tenant)
+        let told = |tenant: &Tenant| vec![Change::Tenant(tenant.id)];
+        self.change(move |db| Box::pin(tenants::create(db, new, key, now)), told).await
     }
 
     async fn put_tenant(&self, new: NewTenant, now: Timestamp) -> Result<(Tenant, bool), ControlError> {
-        let (tenant, made) = self.write(move |db| Box::pin(tenants::put(db, new, now))).await??;
-        self.announce(Change::Tenant(tenant.id));
-        Ok((tenant, made))
+        let told = |(tenant, _): &(Tenant, bool)| vec![Change::Tenant(tenant.id)];
+        self.change(move |db| Box::pin(tenants::put(db, new, now)), told).await
     }
 
     async fn find_tenant(&self, tenant: &TenantRef) -> Result<Option<Tenant>, StoreError> {
@@ -54,20 +109,13 @@ impl Control for SqliteStore {
         changes: TenantChanges,
         now: Timestamp,
     ) -> Result<Tenant, ControlError> {
-        let opened = changes.dispatch == Some(Dispatch::Open);
-        let changed = self.write(move |db| Box::pin(tenants::update(db, tenant, changes, now))).await??;
-        self.announce(Change::Tenant(tenant));
-        if opened {
-            self.announce(Change::Due(tenant));
-        }
-        Ok(changed)
+        let told = of_opened(tenant, changes.dispatch == Some(Dispatch::Open));
+        self.change(move |db| Box::pin(tenants::update(db, tenant, changes, now)), told).await
     }
 
     async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError> {
         let total = self.read_of(tenant, move |db| Box::pin(jobs::count_deliveries(db, tenant))).await?;
-        let job = self.write(move |db| Box::pin(tenants::delete(db, tenant, total, now))).await??;
-        self.announce(Change::Tenant(tenant));
-        Ok(job)
+        self.change(move |db| Box::pin(tenants::delete(db, tenant, total, now)), of(tenant)).await
     }
 
     async fn put_plan(
@@ -76,10 +124,9 @@ impl Control for SqliteStore {
         changes: PlanChanges,
         now: Timestamp,
     ) -> Result<(Plan, bool), ControlError> {
-        let put = self.write(move |db| Box::pin(plans::put(db, name, changes, now))).await??;
         // It is in many tenants.
-        self.announce(Change::Everything);
-        Ok(put)
+        let told = |_: &(Plan, bool)| vec![Change::Everything];
+        self.change(move |db| Box::pin(plans::put(db, name, changes, now)), told).await
     }
 
     async fn find_plan(&self, name: &PlanName) -> Result<Option<Plan>, StoreError> {
@@ -92,13 +139,12 @@ impl Control for SqliteStore {
     }
 
     async fn add_key(&self, key: ApiKey) -> Result<(), ControlError> {
-        let change = key.tenant.map_or(Change::OperatorKeys, Change::Tenant);
+        let change = of_key(key.tenant);
+        let told = move |_: &()| vec![change];
         match key.tenant {
-            Some(tenant) => self.write_of(tenant, move |db| Box::pin(keys::add(db, key))).await??,
-            None => self.write(move |db| Box::pin(keys::add(db, key))).await??,
+            Some(tenant) => self.change_of(tenant, move |db| Box::pin(keys::add(db, key)), told).await,
+            None => self.change(move |db| Box::pin(keys::add(db, key)), told).await,
         }
-        self.announce(change);
-        Ok(())
     }
 
     async fn find_key(&self, key: KeyId) -> Result<Option<ApiKey>, StoreError> {
@@ -111,28 +157,19 @@ impl Control for SqliteStore {
     }
 
     async fn revoke_key(&self, owner: KeyOwner, key: KeyId, now: Timestamp) -> Result<bool, StoreError> {
-        let found = self.write(move |db| Box::pin(keys::revoke(db, owner, key, now))).await?;
-        if found {
-            self.announce(match owner {
-                KeyOwner::Tenant(tenant) => Change::Tenant(tenant),
-                KeyOwner::Operator => Change::OperatorKeys,
-            });
-        }
-        Ok(found)
+        let told = if_found(of_key(owner.tenant()));
+        let revoked = self.change(move |db| Box::pin(sure(keys::revoke(db, owner, key, now))), told);
+        revoked.await.map_err(store_failed)
     }
 
     async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint, ControlError> {
-        let endpoint =
-            self.write_of(new.tenant, move |db| Box::pin(endpoints::create(db, new, now))).await??;
-        self.announce(Change::Tenant(endpoint.tenant));
-        Ok(endpoint)
+        let tenant = new.tenant;
+        self.change_of(tenant, move |db| Box::pin(endpoints::create(db, new, now)), of(tenant)).await
     }
 
     async fn put_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<(Endpoint, bool), ControlError> {
-        let (endpoint, made) =
-            self.write_of(new.tenant, move |db| Box::pin(endpoints::put(db, new, now))).await??;
-        self.announce(Change::Tenant(endpoint.tenant));
-        Ok((endpoint, made))
+        let tenant = new.tenant;
+        self.change_of(tenant, move |db| Box::pin(endpoints::put(db, new, now)), of(tenant)).await
     }
 
     async fn find_endpoint(
@@ -165,15 +202,13 @@ impl Control for SqliteStore {
         changes: EndpointChanges,
         now: Timestamp,
     ) -> Result<Endpoint, ControlError> {
-        let activated = matches!(changes.status, Some((EndpointStatus::Active, _)));
-        let changed = self
-            .write_of(tenant, move |db| Box::pin(endpoints::update(db, tenant, endpoint, changes, now)))
-            .await??;
-        self.announce(Change::Tenant(tenant));
-        if activated {
-            self.announce(Change::Due(tenant));
-        }
-        Ok(changed)
+        let told = of_opened(tenant, matches!(changes.status, Some((EndpointStatus::Active, _))));
+        self.change_of(
+            tenant,
+            move |db| Box::pin(endpoints::update(db, tenant, endpoint, changes, now)),
+            told,
+        )
+        .await
     }
 
     async fn delete_endpoint(
@@ -182,12 +217,13 @@ impl Control for SqliteStore {
         endpoint: EndpointId,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let found =
-            self.write_of(tenant, move |db| Box::pin(endpoints::delete(db, tenant, endpoint, now))).await?;
-        if found {
-            self.announce(Change::Tenant(tenant));
-        }
-        Ok(found)
+        let told = if_found(Change::Tenant(tenant));
+        let deleted = self.change_of(
+            tenant,
+            move |db| Box::pin(sure(endpoints::delete(db, tenant, endpoint, now))),
+            told,
+        );
+        deleted.await.map_err(store_failed)
     }
 
     async fn rotate_secret(
@@ -198,17 +234,17 @@ impl Control for SqliteStore {
         grace: Duration,
         now: Timestamp,
     ) -> Result<Endpoint, ControlError> {
-        let endpoint = self
-            .write_of(tenant, move |db| Box::pin(endpoints::rotate(db, tenant, endpoint, secret, grace, now)))
-            .await??;
-        self.announce(Change::Tenant(tenant));
-        Ok(endpoint)
+        self.change_of(
+            tenant,
+            move |db| Box::pin(endpoints::rotate(db, tenant, endpoint, secret, grace, now)),
+            of(tenant),
+        )
+        .await
     }
 
     async fn create_source(&self, new: NewSource, now: Timestamp) -> Result<Source, ControlError> {
-        let source = self.write_of(new.tenant, move |db| Box::pin(sources::create(db, new, now))).await??;
-        self.announce(Change::Tenant(source.tenant));
-        Ok(source)
+        let tenant = new.tenant;
+        self.change_of(tenant, move |db| Box::pin(sources::create(db, new, now)), of(tenant)).await
     }
 
     async fn find_source(&self, tenant: TenantId, source: SourceId) -> Result<Option<Source>, StoreError> {
@@ -231,19 +267,19 @@ impl Control for SqliteStore {
         changes: SourceChanges,
         now: Timestamp,
     ) -> Result<Source, ControlError> {
-        let changed = self
-            .write_of(tenant, move |db| Box::pin(sources::update(db, tenant, source, changes, now)))
-            .await??;
-        self.announce(Change::Tenant(tenant));
-        Ok(changed)
+        self.change_of(
+            tenant,
+            move |db| Box::pin(sources::update(db, tenant, source, changes, now)),
+            of(tenant),
+        )
+        .await
     }
 
     async fn delete_source(&self, tenant: TenantId, source: SourceId) -> Result<bool, StoreError> {
-        let found = self.write_of(tenant, move |db| Box::pin(sources::delete(db, tenant, source))).await?;
-        if found {
-            self.announce(Change::Tenant(tenant));
-        }
-        Ok(found)
+        let told = if_found(Change::Tenant(tenant));
+        let deleted =
+            self.change_of(tenant, move |db| Box::pin(sure(sources::delete(db, tenant, source))), told);
+        deleted.await.map_err(store_failed)
     }
 
     async fn put_override(
@@ -252,9 +288,7 @@ impl Control for SqliteStore {
         new: Override,
         now: Timestamp,
     ) -> Result<bool, ControlError> {
-        let made = self.write(move |db| Box::pin(overrides::put(db, tenant, new, now))).await??;
-        self.announce(Change::Tenant(tenant));
-        Ok(made)
+        self.change(move |db| Box::pin(overrides::put(db, tenant, new, now)), of(tenant)).await
     }
 
     async fn delete_override(
@@ -263,14 +297,13 @@ impl Control for SqliteStore {
         policy: Policy,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let found = self.write(move |db| Box::pin(overrides::delete(db, tenant, policy, now))).await?;
-        if found {
-            self.announce(Change::Tenant(tenant));
-        }
-        Ok(found)
+        let told = if_found(Change::Tenant(tenant));
+        let deleted = self.change(move |db| Box::pin(sure(overrides::delete(db, tenant, policy, now))), told);
+        deleted.await.map_err(store_failed)
     }
 
-    async fn usage(&self, tenant: TenantId) -> Result<Usage, StoreError> {
-        self.look_up(move |db| Box::pin(tenants::usage(db, tenant))).await
+    async fn usages(&self, tenants: &[TenantId]) -> Result<Vec<Usage>, StoreError> {
+        let tenants = tenants.to_vec();
+        self.look_up(move |db| Box::pin(tenants::usages(db, tenants))).await
     }
 }

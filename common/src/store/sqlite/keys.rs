@@ -97,10 +97,7 @@ pub(super) async fn revoke(
 }
 
 fn owner_blob(owner: KeyOwner) -> Option<Vec<u8>> {
-    match owner {
-        KeyOwner::Tenant(tenant) => Some(blob(tenant.uuid())),
-        KeyOwner::Operator => None,
-    }
+    owner.tenant().map(|tenant| blob(tenant.uuid()))
 }
 
 fn read(row: &SqliteRow) -> Result<ApiKey, sqlx::Error> {

@@ -201,6 +201,11 @@ impl super::Store for SqliteStore {
     fn changes(&self) -> broadcast::Receiver<Change> {
         self.subscribe()
     }
+
+    /// No other process changes anything, and the writer tells with the commit.
+    fn heard_until(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now()
+    }
 }
 
 fn unavailable(what: &str, error: impl std::fmt::Display) -> StoreError {

@@ -171,7 +171,18 @@ pub(super) async fn bury(db: &mut SqliteConnection, id: TenantId, now: Timestamp
     Ok(())
 }
 
-pub(super) async fn usage(db: &mut SqliteConnection, tenant: TenantId) -> Result<Usage, sqlx::Error> {
+pub(super) async fn usages(
+    db: &mut SqliteConnection,
+    tenants: Vec<TenantId>,
+) -> Result<Vec<Usage>, sqlx::Error> {
+    let mut usages = Vec::with_capacity(tenants.len());
+    for tenant in tenants {
+        usages.push(usage(db, tenant).await?);
+    }
+    Ok(usages)
+}
+
+async fn usage(db: &mut SqliteConnection, tenant: TenantId) -> Result<Usage, sqlx::Error> {
     let tenant = blob(tenant.uuid());
     let counts = sqlx::query(
         "SELECT accepted, delivered, dead, discarded, backlog, retrying FROM delivery_counts WHERE tenant = ?",

@@ -363,3 +363,30 @@ async fn one_tenants_flood_of_changes_delays_nobody_elses() {
     assert!(before < 5, "{before} changes of another's came first");
     assert!(tasks.join_all().await.iter().all(Result::is_ok), "each has its turn");
 }
+
+#[tokio::test]
+async fn a_change_whose_caller_has_left_is_told_too() {
+    let directory = directory();
+    let store = Arc::new(SqliteStore::open(directory.path()).await.expect("opens"));
+    let mut changes = store.subscribe();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (go_on, goes_on) = tokio::sync::oneshot::channel();
+    let caller = tokio::spawn(async move {
+        let changed = store.change(
+            move |_| {
+                Box::pin(async move {
+                    begin.send(()).expect("the test waits");
+                    goes_on.await.expect("the test says so");
+                    Ok(Ok(()))
+                })
+            },
+            |()| vec![Change::OperatorKeys],
+        );
+        changed.await
+    });
+    begun.await.expect("it runs");
+    caller.abort();
+    assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+    go_on.send(()).expect("it goes on");
+    assert_eq!(changes.recv().await, Ok(Change::OperatorKeys));
+}

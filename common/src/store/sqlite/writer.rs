@@ -109,7 +109,7 @@ impl Writer {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
-        self.hand_in(Class::Admit, events, job).await
+        self.hand_in(Class::Admit, events, job, |_| {}).await
     }
 
     /// Hands in any other job and waits for its commit.
@@ -118,16 +118,35 @@ impl Writer {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
-        self.hand_in(class, 0, job).await
+        self.hand_in(class, 0, job, |_| {}).await
     }
 
-    async fn hand_in<T, F>(&self, class: Class, events: usize, job: F) -> Result<T, StoreError>
+    /// Hands in a change, of which `tell` tells others once it is committed, whether or not its caller still waits.
+    pub(super) async fn change<T, F>(
+        &self,
+        job: F,
+        tell: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
+    {
+        self.hand_in(Class::Control, 0, job, tell).await
+    }
+
+    async fn hand_in<T, F>(
+        &self,
+        class: Class,
+        events: usize,
+        job: F,
+        tell: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let call = Box::new(Call::new(events, job, answer));
+        let call = Box::new(Call::new(events, job, tell, answer));
         let gone = |_| StoreError::Internal("the writer has ended".into());
         self.queues[class as usize].send(call).await.map_err(|_| gone(()))?;
         answered.await.map_err(|_| gone(()))?

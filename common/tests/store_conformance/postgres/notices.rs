@@ -6,9 +6,10 @@ use std::time::Duration;
 use fairhook_common::delivery::Outcome;
 use fairhook_common::endpoint::StatusReason;
 use fairhook_common::plan::{PlanChanges, PlanName};
-use fairhook_common::store::{Change, JobKind, SharedStore};
+use fairhook_common::store::{Change, JobKind, SharedStore, TenantChanges, TenantRef};
+use fairhook_common::tenant::Ingest;
 use tokio::sync::broadcast::Receiver;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::span;
 
 use super::backend::{Home, statement};
@@ -82,6 +83,45 @@ async fn after_a_lost_connection_everything_may_have_changed() {
     assert_eq!(heard(&mut changes).await, Change::Everything);
     let made = make(&one, "later").await;
     assert_eq!(heard(&mut changes).await, made);
+}
+
+#[tokio::test]
+async fn by_the_time_that_all_counts_as_heard_it_was_told() {
+    let home = Home::new();
+    let (one, two) = (home.open().await, home.open().await);
+    let mut changes = two.changes();
+    for n in 0..8 {
+        let made = make(&one, &format!("tenant-{n}")).await;
+        let answered = Instant::now();
+        while two.heard_until() <= answered {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(changes.try_recv(), Ok(made), "nobody waits for it any more");
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_has_left_is_told_here_too() {
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let mut changes = world.store.changes();
+    let (mut holder, mut looker) = (world.home.connect().await, world.home.connect().await);
+    statement(&mut holder, "BEGIN; SELECT version FROM roster FOR UPDATE").await;
+    let store = world.store.clone();
+    let caller = tokio::spawn(async move {
+        let blocked = TenantChanges { ingest: Some(Ingest::Blocked), ..TenantChanges::default() };
+        store.update_tenant(acme, blocked, START).await
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut looker).await.expect("reads") == 0 {
+        tokio::task::yield_now().await;
+    }
+    caller.abort();
+    assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+    statement(&mut holder, "COMMIT").await;
+    assert_eq!(heard(&mut changes).await, Change::Tenant(acme));
+    let tenant = world.store.find_tenant(&TenantRef::Id(acme)).await.expect("read").expect("is there");
+    assert_eq!(tenant.ingest, Ingest::Blocked);
 }
 
 /// Collects what the server tells its clients besides answers.

@@ -32,16 +32,15 @@ impl Ledger for Arc<Counting> {
         Ok(())
     }
 
-    async fn usage(&self, _: TenantId) -> Result<Usage, StoreError> {
+    async fn usages(&self, tenants: &[TenantId]) -> Result<Vec<Usage>, StoreError> {
+        assert_eq!(tenants, [tenant(1)]);
         let read = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
         self.may_answer.acquire().await.expect("open").forget();
         if self.fails && read > 1 {
             return Err(StoreError::TooSlow);
         }
-        Ok(Usage {
-            counts: DeliveryCounts { backlog: read, ..DeliveryCounts::default() },
-            ..Usage::default()
-        })
+        let counts = DeliveryCounts { backlog: read, ..DeliveryCounts::default() };
+        Ok(vec![Usage { counts, ..Usage::default() }])
     }
 }
 

@@ -4,3 +4,4 @@ mod admitting;
 mod backlog;
 mod publishing;
 mod scripted;
+mod usages;

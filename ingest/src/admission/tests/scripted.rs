@@ -69,8 +69,8 @@ impl Ledger for Scripted {
         ask(&self.settles, settled.to_vec(), Err(away())).await
     }
 
-    async fn usage(&self, _: TenantId) -> Result<Usage, StoreError> {
-        Ok(Usage::default())
+    async fn usages(&self, tenants: &[TenantId]) -> Result<Vec<Usage>, StoreError> {
+        Ok(vec![Usage::default(); tenants.len()])
     }
 }
 
@@ -150,13 +150,13 @@ impl Stage {
     }
 }
 
-pub fn tenant(n: u8) -> TenantId {
+pub fn tenant(n: u32) -> TenantId {
     TenantId::from_uuid(Uuid::from_u128(u128::from(n)))
 }
 
 pub fn event(tenant_number: u8, payload: &str) -> NewEvent {
     NewEvent {
-        tenant: tenant(tenant_number),
+        tenant: tenant(tenant_number.into()),
         event_type: EventType::parse("a.b").expect("a type"),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         metadata: None,

@@ -16,22 +16,29 @@ pub(super) trait Job: Send {
 }
 
 /// A job with its types.
-pub(super) struct Call<T, F> {
+pub(super) struct Call<T, F, G> {
     events: usize,
     job: Option<F>,
     value: Option<T>,
+    tell: G,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Call<T, F> {
-    pub(super) fn new(events: usize, job: F, answer: oneshot::Sender<Result<T, StoreError>>) -> Self {
-        Self { events, job: Some(job), value: None, answer }
+impl<T, F, G> Call<T, F, G> {
+    pub(super) fn new(
+        events: usize,
+        job: F,
+        tell: G,
+        answer: oneshot::Sender<Result<T, StoreError>>,
+    ) -> Self {
+        Self { events, job: Some(job), value: None, tell, answer }
     }
 }
 
-impl<T, F> Job for Call<T, F>
+impl<T, F, G> Job for Call<T, F, G>
 where
     T: Send,
+    G: FnOnce(&T) + Send,
     F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
 {
     fn is_abandoned(&self) -> bool {
@@ -51,8 +58,13 @@ where
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let value = self.value;
+        let Self { value, tell, answer, .. } = *self;
+        let result = committed.map(|()| value.expect("a committed job has its value"));
+        // Whoever is to know of it knows before its caller, who may have left, does.
+        if let Ok(value) = &result {
+            tell(value);
+        }
         // A caller who has left misses nothing: it may call again.
-        let _ = self.answer.send(committed.map(|()| value.expect("a committed job has its value")));
+        let _ = answer.send(result);
     }
 }
