@@ -22,7 +22,7 @@ async fn healthz() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
-/// Each part by name and state; why one is not ready is said here only, the API's `/readyz` is open to anybody.
+/// Each part by name and state, and how the limiter stands; why one is not ready is said here only, the API's `/readyz` is open to anybody.
 async fn readyz(State(health): State<Health>) -> Response {
     let standings = health.standings().await;
     let word = |part: &Standing| (part.name().to_owned(), Value::from(part.word()));
@@ -33,7 +33,13 @@ async fn readyz(State(health): State<Health>) -> Response {
         false => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
     };
     let reasons: Map<String, Value> = standings.into_iter().filter_map(reason).collect();
-    (code, Json(json!({"status": status, "parts": parts, "reasons": reasons}))).into_response()
+    let mut shown = health.details();
+    shown.extend([
+        ("status".to_owned(), status.into()),
+        ("parts".to_owned(), parts.into()),
+        ("reasons".to_owned(), reasons.into()),
+    ]);
+    (code, Json(shown)).into_response()
 }
 
 /// Prometheus text.

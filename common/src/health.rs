@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -15,6 +16,7 @@ use crate::limits::{HEALTH_AGE_MAX, READ_DEADLINE};
 /// A future that owns or borrows what it needs for `'a`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+type Detail = Arc<dyn Fn() -> Value + Send + Sync>;
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The checks of a process. Clones share them; parts add theirs as they start.
@@ -24,6 +26,8 @@ pub struct Health(Arc<Parts>);
 #[derive(Default)]
 struct Parts {
     checks: RwLock<Vec<(Part, Check)>>,
+    /// What is shown beside the parts.
+    details: RwLock<Vec<(&'static str, Detail)>>,
     /// What was last answered, and when. Locked while the parts are asked: who comes meanwhile shares the answer.
     last: Mutex<Option<(Instant, Vec<Standing>)>>,
 }
@@ -82,6 +86,17 @@ impl Health {
         check: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     ) {
         self.put(Part { name, needed: false }, Arc::new(check));
+    }
+
+    /// Shows what `say` says beside the parts, without secrets and without asking anybody: it is said to whoever asks.
+    pub fn show(&self, name: &'static str, say: impl Fn() -> Value + Send + Sync + 'static) {
+        self.0.details.write().unwrap_or_else(|e| e.into_inner()).push((name, Arc::new(say)));
+    }
+
+    /// What is shown beside the parts.
+    pub fn details(&self) -> Map<String, Value> {
+        let details = self.0.details.read().unwrap_or_else(|e| e.into_inner());
+        details.iter().map(|(name, say)| ((*name).to_owned(), say())).collect()
     }
 
     fn put(&self, part: Part, check: Check) {

@@ -179,8 +179,10 @@ async fn health_and_metrics_are_there() {
     assert_eq!(ready.status(), 200);
     let ready: Value = ready.json().await.expect("JSON");
     assert_eq!((&ready["status"], &ready["parts"]["store"]), (&"ready".into(), &"ready".into()), "{ready}");
+    assert_eq!(ready["limiter"]["backend"], "process", "{ready}");
     let metrics = get("/metrics").await.expect("answers").text().await.expect("text");
     assert!(metrics.contains("fairhook_build_info{version="), "{metrics}");
+    assert!(metrics.contains("fairhook_limiter_connected{backend=\"process\"} 1"), "{metrics}");
     assert_eq!(engine.api.get("/healthz").await.expect(200)["status"], "live");
     assert_eq!(engine.api.get("/readyz").await.expect(200)["status"], "ready");
 }

@@ -1,4 +1,5 @@
-//! Whether the process lives and is ready. Open to anybody, and so no more than names and states.
+//! Whether the process lives and is ready. Open to anybody: names, states and how the limiter stands, and no reasons, which may
+//! name what is none of their business.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(super) async fn live() -> Response {
 
 /// Whether the process is ready
 ///
-/// Each part by name and state.
+/// Each part by name and state, and how the limiter stands.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "isReady", tag = "Installation",
     responses((status = 200, description = "It is.", body = Ready)),
@@ -36,12 +37,13 @@ pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Response {
     let standings = edge.health.standings().await;
     let word = |part: &Standing| (part.name().to_owned(), part.word());
     let parts: BTreeMap<String, &'static str> = standings.iter().map(word).collect();
+    let limiter = edge.limiter.standing();
     if standings.iter().all(Standing::is_usable) {
-        let limiter = edge.limiter.standing();
         return answer::ok(&Ready { status: "ready", parts, limiter });
     }
     Problem::unavailable("a part is not ready", limits::ADMIT_RETRY_AFTER)
         .member("parts", json!(parts))
+        .member("limiter", json!(limiter))
         .into_response()
 }
 

@@ -24,8 +24,9 @@ use fairhook_common::policy::{Policy, PolicyRate, PolicyRates};
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::tenant::QuotaLimits;
 use fairhook_common::time::Timestamp;
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntGauge};
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -64,6 +65,28 @@ pub struct Standing {
     pub fallback_since: Option<Timestamp>,
 }
 
+impl Standing {
+    fn of(shared: Option<&Shared>, rates: &PolicyRates) -> Self {
+        Self {
+            backend: if shared.is_some() { "redis" } else { "process" },
+            connected: shared.is_none_or(Shared::answers),
+            active_policies: rates.active().count(),
+            errors: shared.map_or(0, Shared::errors),
+            fallback_since: shared.and_then(Shared::away_since),
+        }
+    }
+}
+
+/// Whether what keeps the limits answers, by its name.
+fn connected(families: &Families, backend: &'static str) -> IntGauge {
+    let connected = families.gauges(
+        "fairhook_limiter_connected",
+        "Whether what keeps the limits answers; 0: each ingest enforces its share",
+        &["backend"],
+    );
+    connected.with_label_values(&[backend])
+}
+
 impl Limiter {
     /// Limits shared as `sharing` says; what keeps the connection to Redis, if there is one, runs in `tasks`.
     pub fn start(
@@ -75,6 +98,8 @@ impl Limiter {
         shutdown: &Shutdown,
     ) -> Self {
         let shared = sharing.redis.map(|address| Shared::start(address, families, health, tasks, shutdown));
+        let redis = shared.clone();
+        health.show("limiter", move || json!(Standing::of(redis.as_deref(), &rates)));
         Self::new(sharing.ingests, shared, rates, families)
     }
 
@@ -97,6 +122,9 @@ impl Limiter {
         let active = families.gauge("fairhook_limiter_active_policies", "Policies that limit somebody");
         active.set(rates.active().count() as i64);
         let decisions = Policy::ALL.iter().map(of).collect();
+        if shared.is_none() {
+            connected(families, "process").set(1);
+        }
         Self { events, windows: Windows::new(ingests, shared.clone()), rates, decisions, shared }
     }
 
@@ -128,14 +156,7 @@ impl Limiter {
 
     /// How it stands.
     pub fn standing(&self) -> Standing {
-        let shared = self.shared.as_ref();
-        Standing {
-            backend: if shared.is_some() { "redis" } else { "process" },
-            connected: shared.is_none_or(|shared| shared.answers()),
-            active_policies: self.rates.active().count(),
-            errors: shared.map_or(0, |shared| shared.errors()),
-            fallback_since: shared.and_then(|shared| shared.away_since()),
-        }
+        Standing::of(self.shared.as_deref(), &self.rates)
     }
 
     fn count(&self, policy: Policy, decision: &Decision) {

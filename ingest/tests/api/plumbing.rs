@@ -46,6 +46,7 @@ async fn readiness_names_each_part() {
     let not = rig.send("GET /v1/readyz", &[], "").await;
     assert_eq!(not.problem(), (503, "unavailable"));
     assert_eq!(not.body["parts"], json!({ "store": "ready", "redis": "degraded", "lease": "not_ready" }));
+    assert_eq!(not.body["limiter"], shown["limiter"]);
     assert!(!not.body.to_string().contains("10.0.0.1"), "strangers learn names and states only");
     rig.send("GET /healthz", &[], "").await.is(200);
 }

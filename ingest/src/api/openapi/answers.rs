@@ -12,6 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::super::event_batch::Outcome;
 use super::super::problem::{Code, Fault, Problem};
 use super::words;
+use crate::limiter;
 
 /// Every answer that is not a success (RFC 9457).
 #[derive(ToSchema)]
@@ -61,6 +62,9 @@ pub struct ProblemShape {
     /// The parts of the process and how they are, if one is not ready.
     #[schema(nullable = false)]
     pub parts: Option<BTreeMap<String, String>>,
+    /// How the limiter stands, if the process is not ready.
+    #[schema(nullable = false)]
+    pub limiter: Option<limiter::Standing>,
 }
 
 impl PartialSchema for Code {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::redis::{self as server, RedisAddress};
+use crate::limiter;
 
 /// What the callers use of it, and the one task that keeps it.
 pub(super) struct Line {
@@ -19,6 +20,7 @@ pub(super) struct Line {
     up: watch::Sender<bool>,
     state: Mutex<State>,
     fallback_since: IntGauge,
+    connected: IntGauge,
 }
 
 struct State {
@@ -38,7 +40,8 @@ impl Line {
         let away = Some((Timestamp::now(), "not connected yet".to_owned()));
         fallback_since.set(Timestamp::now().unix_seconds());
         let state = Mutex::new(State { connection: None, number: 0, away });
-        Self { up: watch::Sender::new(false), state, fallback_since }
+        let connected = limiter::connected(families, "redis");
+        Self { up: watch::Sender::new(false), state, fallback_since, connected }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -79,6 +82,7 @@ impl Line {
         self.up.send_replace(false);
         let since = Timestamp::now();
         self.fallback_since.set(since.unix_seconds());
+        self.connected.set(0);
         tracing::warn!(reason = %why, "redis is away: each ingest enforces its share of the limits");
         state.away = Some((since, why));
     }
@@ -111,6 +115,7 @@ impl Line {
         state.connection = Some(connection);
         state.number += 1;
         self.fallback_since.set(0);
+        self.connected.set(1);
         self.up.send_replace(true);
         tracing::info!(away_ms = away_ms as u64, "redis answers: the limits hold over all ingests together");
     }
