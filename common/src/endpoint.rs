@@ -168,6 +168,30 @@ pub enum BodyForm {
     CloudEventsBinary,
 }
 
+/// What is ours to send, and what speaks of the connection instead of the event.
+const RESERVED_HEADERS: &[&str] = &[
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "user-agent",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
+
+/// Whether no endpoint may set this header, named in lower case: what is ours to send, and what speaks of the connection.
+pub fn is_reserved_header(lower: &str) -> bool {
+    lower.starts_with("webhook-") || RESERVED_HEADERS.contains(&lower)
+}
+
 macro_rules! stored_as_text {
     ($type:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         impl $type {

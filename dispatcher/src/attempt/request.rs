@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 use fairhook_common::cloudevent::{Context, STRUCTURED};
 use fairhook_common::egress::{EgressPolicy, UrlRefused};
-use fairhook_common::endpoint::{BodyForm, CustomHeader};
+use fairhook_common::endpoint::{BodyForm, CustomHeader, is_reserved_header};
 use fairhook_common::ids::EndpointId;
 use fairhook_common::limits;
 use fairhook_common::store::{EndpointSnapshot, Loaded};
@@ -28,22 +28,6 @@ const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const WEBHOOK_EVENT_TYPE: HeaderName = HeaderName::from_static("webhook-event-type");
 const WEBHOOK_ATTEMPT: HeaderName = HeaderName::from_static("webhook-attempt");
-
-/// Headers that speak of the connection or frame the message. The API refuses most of them; none is ever sent on a
-/// tenant's word.
-const NOT_THE_TENANTS: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// An endpoint's URL and headers, checked and parsed.
 pub(super) struct Prepared {
@@ -158,19 +142,16 @@ fn base_headers(custom: &[CustomHeader]) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(custom.len() + 8);
     headers.insert(USER_AGENT, AGENT);
     headers.insert(CONTENT_TYPE, JSON);
-    let mut own = HeaderMap::with_capacity(custom.len());
     for header in custom {
         let pair = (HeaderName::try_from(&header.name), HeaderValue::try_from(&header.value));
         let (Ok(name), Ok(mut value)) = pair else { continue };
-        // Looked at as parsed, in lower case, however it is stored.
-        if name.as_str().starts_with("webhook-") || NOT_THE_TENANTS.contains(&name.as_str()) {
+        // The API refuses them; whatever is stored, none is ever sent on a tenant's word.
+        if is_reserved_header(name.as_str()) {
             continue;
         }
         value.set_sensitive(true);
-        own.append(name, value);
+        headers.append(name, value);
     }
-    // What the tenant sets replaces what we would have sent.
-    headers.extend(own);
     headers
 }
 

@@ -106,7 +106,7 @@ async fn custom_headers_are_sent_but_none_that_frames_the_message_or_is_ours() {
     assert_eq!(seen.header("authorization"), "Bearer s3cr3t");
     assert_eq!(seen.headers.get_all("x-two").iter().count(), 2);
     assert_eq!(seen.headers.get_all("content-type").iter().count(), 1);
-    assert_eq!(seen.header("content-type"), "application/cloudevents+json");
+    assert_eq!(seen.header("content-type"), "application/json");
     assert_eq!(seen.header("host"), receiver.address.to_string());
     assert_eq!(seen.header("webhook-id"), loaded.delivery.event.to_string());
     assert_eq!(seen.headers.get_all("webhook-signature").iter().count(), 1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 use fairhook_common::egress::{EgressPolicy, UrlRefused};
-use fairhook_common::endpoint::{BodyForm, CustomHeader, EndpointSettings};
+use fairhook_common::endpoint::{BodyForm, CustomHeader, EndpointSettings, is_reserved_header};
 use fairhook_common::event::EventPattern;
 use fairhook_common::ids::EndpointId;
 use fairhook_common::limits;
@@ -15,28 +15,6 @@ use super::Edge;
 use super::json::{Faults, Fields, Read};
 use super::problem::{Fault, Problem};
 use super::read;
-
-/// What is ours to send, and what speaks of the connection instead of the event.
-const RESERVED_HEADERS: &[&str] = &[
-    "host",
-    "content-length",
-    "content-type",
-    "content-encoding",
-    "user-agent",
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-];
-
-/// The forms of bodies.
-const BODIES: &[&str] = &["raw", "envelope", "cloudevents", "cloudevents_binary"];
 
 /// Changes of settings: the outer `None` stays, the inner one is the default.
 pub struct Changes {
@@ -85,7 +63,7 @@ fn rest(fields: &mut Fields<'_>, url: Option<String>, asker: Option<&str>) -> Ch
         rate_limit_per_s: fields.change("rate_limit_per_s", read::integer(1..=limits::ENDPOINT_RATE_MAX)),
         timeout_ms: fields.change("timeout_ms", timeout_ms),
         retry: fields.change("retry", retry),
-        body: fields.change("body", read::one_of(BODIES, BodyForm::from_name)),
+        body: fields.change("body", read::one_of(BodyForm::NAMES, BodyForm::from_name)),
         handshake: fields.change("handshake", |value| handshake(value, asker)),
     }
 }
@@ -231,7 +209,7 @@ fn headers(value: &RawValue) -> Read<Vec<HeaderChange>> {
 fn header(name: &str, value: &RawValue) -> Read<HeaderChange> {
     let lower = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Faults::one("is not a header's name"))?;
     let lower = lower.as_str().to_owned();
-    if lower.starts_with("webhook-") || RESERVED_HEADERS.contains(&lower.as_str()) {
+    if is_reserved_header(&lower) {
         return Err(Faults::one(format!("`{lower}` is not for endpoints to set")));
     }
     if value.get() == "null" {
