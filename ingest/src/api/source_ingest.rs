@@ -89,7 +89,7 @@ struct Sent {
 /// payload, byte for byte. The same delivery within 24 hours answers the same again.
 #[utoipa::path(
     post, path = "/in/{token}", operation_id = "sendToSource", tag = "Sources",
-    request_body(content = serde_json::Value, description = "Any JSON."),
+    request_body(content = serde_json::Value, description = "Any JSON.", example = json!({"action": "opened", "number": 7})),
     responses((status = 202, description = "On disk, with all its deliveries.", body = gate::Accepted,
         headers(("Idempotency-Replayed" = bool, description = "`true`: it was admitted before.")))),
     extensions(("x-problems" = json!([

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use fairhook_common::key::Scope;
+use fairhook_common::limits;
 use fairhook_ingest::api::openapi::document;
 use serde_json::{Value, json};
 
@@ -72,16 +74,64 @@ fn every_reference_leads_somewhere() {
 #[test]
 fn each_request_and_each_answer_has_an_example() {
     for Call { method, path, described } in calls() {
+        // The page for people has none, and the document is its own.
+        if ["/docs", "/openapi.json"].iter().any(|own| path.ends_with(own)) {
+            continue;
+        }
         let contents =
             |of: &'static Value| of["content"].as_object().into_iter().flat_map(|kinds| kinds.values());
         let answers = described["responses"].as_object().into_iter().flat_map(|answers| answers.values());
-        for content in contents(&described["requestBody"]).chain(answers.flat_map(contents)) {
-            let Some(name) = content["schema"]["$ref"].as_str() else { continue };
-            let schema = document().pointer(name.trim_start_matches('#')).expect("it leads somewhere");
-            let is_there = schema["example"].is_object() || schema["examples"][0].is_object();
-            assert!(is_there || schema["type"] == "array", "{method} {path}: {name}");
+        for content in contents(&described["requestBody"]).chain(answers.map(resolved).flat_map(contents)) {
+            let own = !content["example"].is_null() || content["examples"].is_object();
+            let is_there = own || has_example(&content["schema"]);
+            assert!(is_there, "{method} {path}: {content}");
         }
     }
+}
+
+/// Whether it, or what it is a list of, has one.
+fn has_example(schema: &'static Value) -> bool {
+    let schema = resolved(schema);
+    let items = || schema["type"] == "array" && has_example(&schema["items"]);
+    !schema["example"].is_null() || !schema["examples"][0].is_null() || items()
+}
+
+/// What a reference leads to, also one that may be `null` instead.
+fn resolved(value: &'static Value) -> &'static Value {
+    if let Some(place) = value["$ref"].as_str() {
+        return document().pointer(place.trim_start_matches('#')).expect("it leads somewhere");
+    }
+    let one_of = value["oneOf"].as_array().into_iter().flatten();
+    let mut others = one_of.filter(|one| one["type"] != "null");
+    match (others.next(), others.next()) {
+        (Some(only), None) => resolved(only),
+        _ => value,
+    }
+}
+
+/// What is refused beyond a number is refused in the document, too.
+#[test]
+fn lists_are_as_long_as_their_readers_take() {
+    for (schema, field, most) in [
+        ("EventBatch", "events", limits::BATCH_EVENTS),
+        ("NewEndpoint", "event_types", limits::ENDPOINT_EVENT_TYPES),
+        ("EndpointChanges", "event_types", limits::ENDPOINT_EVENT_TYPES),
+        ("Retry", "schedule_s", limits::RETRY_STEPS),
+        ("NewKey", "scopes", Scope::ALL.len()),
+        ("NewOperatorKey", "scopes", Scope::ALL.len()),
+        ("DeadLettersToReplay", "ids", limits::JOB_DELIVERIES),
+        ("DeadLettersToPurge", "ids", limits::JOB_DELIVERIES),
+    ] {
+        let field = &document()["components"]["schemas"][schema]["properties"][field];
+        assert_eq!(field["maxItems"].as_u64(), Some(most as u64), "{schema}: {field}");
+    }
+    let batch = &document()["components"]["schemas"]["CloudEventBatch"];
+    assert_eq!(batch["maxItems"].as_u64(), Some(limits::BATCH_EVENTS as u64));
+    let call = calls().into_iter().find(|one| one.described["operationId"] == "sendEvent");
+    let parameters = call.expect("it is there").described["parameters"].as_array().into_iter().flatten();
+    let key = parameters.map(resolved).find(|one| one["name"] == "Idempotency-Key").expect("it is there");
+    let most = resolved(&key["schema"])["maxLength"].as_u64();
+    assert_eq!(most, Some(limits::IDEMPOTENCY_KEY_CHARS as u64), "{key}");
 }
 
 /// The schema of a call's body.
@@ -128,29 +178,68 @@ async fn the_fields_of_requests_are_those_that_their_readers_know() {
         };
         let call = format!("{method} {}", filled(&path, &named));
         let headers = [("authorization", &*format!("Bearer {by}")), ("x-tenant-id", "acme")];
-        let answered = rig.send(&call, &headers, json!({"zzzzzzzz": 1}).to_string()).await;
-        assert_eq!(answered.problem(), (400, "invalid_request"), "{call}");
-        let (known, needed) = told(&answered.body);
-        let documented: BTreeSet<_> =
-            schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
-        let required: BTreeSet<_> = schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|name| name.as_str().expect("a name").to_owned())
-            .collect();
-        assert_eq!(documented, known, "what {call} knows");
-        assert_eq!(required, needed, "what {call} needs");
-        asked += 1;
+        let mut open = vec![(schema, Vec::new())];
+        while let Some((schema, way)) = open.pop() {
+            let body = way.iter().rev().fold(json!({"zzzzzzzz": 1}), |inner, step| match step {
+                Step::Member(name) => json!({ *name: inner }),
+                Step::Item => json!([inner]),
+            });
+            let answered = rig.send(&call, &headers, body.to_string()).await;
+            assert_eq!(answered.problem(), (400, "invalid_request"), "{call} {body}");
+            let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+            let properties = || schema["properties"].as_object().into_iter().flatten();
+            let documented = names(properties().map(|(name, _)| name.as_str()).collect());
+            let required = schema["required"].as_array().into_iter().flatten();
+            let required = names(required.map(|name| name.as_str().expect("a name")).collect());
+            let (known, needed) = told(&answered.body, &way);
+            assert_eq!(documented, known, "what {call} knows: {body}");
+            assert_eq!(required, needed, "what {call} needs: {body}");
+            asked += 1;
+            for (name, property) in properties() {
+                let property = resolved(property);
+                let mut inner = [way.clone(), vec![Step::Member(name)]].concat();
+                let object = match property["type"] == "array" {
+                    true => {
+                        inner.push(Step::Item);
+                        resolved(&property["items"])
+                    }
+                    false => property,
+                };
+                if object["properties"].is_object() {
+                    open.push((object, inner));
+                }
+            }
+        }
     }
-    assert!(asked > 30, "only {asked} calls have bodies");
+    assert!(asked > 50, "only {asked} objects are in requests");
 }
 
-/// The fields that a refusal says are known, and those that it says are needed.
-fn told(problem: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
+/// Into an object of a request.
+#[derive(Clone, Copy)]
+enum Step {
+    Member(&'static str),
+    /// The first of a list.
+    Item,
+}
+
+/// The fields that a refusal says are known at the end of this way, and those that it says are needed there.
+fn told(problem: &Value, way: &[Step]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let step = |step: &Step| match step {
+        Step::Member(name) => format!("/{name}"),
+        Step::Item => "/0".to_owned(),
+    };
+    let place: String = way.iter().map(step).collect();
+    // Of a batch each event has a problem of its own.
+    let results = problem["results"].as_array().into_iter().flatten().map(|result| &result["problem"]);
+    let errors =
+        [problem].into_iter().chain(results).filter_map(|problem| problem["errors"].as_array()).flatten();
     let (mut known, mut needed) = (BTreeSet::new(), BTreeSet::new());
-    for error in problem["errors"].as_array().into_iter().flatten() {
+    for error in errors {
         let detail = error["detail"].as_str().unwrap_or_default();
+        let pointer = error["pointer"].as_str().unwrap_or_default();
+        if pointer.rsplit_once('/').is_none_or(|(parent, _)| parent != place) {
+            continue;
+        }
         if let Some((_, names)) = detail.split_once("; known are ") {
             known.extend(names.split(", ").map(str::to_owned));
         }

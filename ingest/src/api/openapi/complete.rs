@@ -45,6 +45,9 @@ pub(super) fn complete(described: Described, frame: Value) -> Value {
     assembly.know::<TestWaitS>();
     let Assembly { paths, mut schemas, responses, parameters } = assembly;
     shapes::settle(&mut schemas, &paths, &responses);
+    let calls = paths.values().flat_map(Map::values);
+    let referring = calls.chain(responses.values()).chain(parameters.values());
+    let schemas = shapes::referred_to(&schemas, referring);
     document["paths"] = json!(paths);
     document["components"]["schemas"] = schemas.into();
     document["components"]["responses"] = responses.into();

@@ -1,7 +1,8 @@
 //! What holds of all schemas alike.
 //!
 //! - A page holds what its name says by reference.
-//! - A member that is flattened into another object is part of it, so that there is nothing to be put together.
+//! - A member that is flattened into another object is part of it, so that there is nothing to be put together, and nothing is
+//!   described that nobody refers to.
 //! - What a request holds and nobody knows is refused, so that its objects are closed.
 //! - What may be `null` in an answer is there: `null` says that there is none. (A member that is left out is never `null`.)
 
@@ -41,6 +42,16 @@ pub(super) fn settle(
             always_there(schema);
         }
     }
+}
+
+/// Those that somebody refers to.
+pub(super) fn referred_to<'a>(
+    schemas: &'a Map<String, Value>,
+    from: impl Iterator<Item = &'a Value>,
+) -> Map<String, Value> {
+    let reached = reached(from, schemas);
+    let kept = schemas.iter().filter(|(name, _)| reached.contains(*name));
+    kept.map(|(name, schema)| (name.clone(), schema.clone())).collect()
 }
 
 fn flattened(mut schema: Value, schemas: &Map<String, Value>) -> Value {

@@ -116,7 +116,11 @@ words! {
     /// What stands before a signature in its header.
     SignaturePrefix = text(limits::SOURCE_PREFIX_CHARS, "sha256=");
     /// A JSON pointer (RFC 6901) of at most 16 steps.
-    JsonPointer = spelled(limits::SOURCE_POINTER_CHARS, "^(/([^~/\\x00]|~[01])*){1,16}$", "/type");
+    JsonPointer = spelled(
+        limits::SOURCE_POINTER_CHARS,
+        &format!("^(/([^~/\\x00]|~[01])*){{1,{}}}$", limits::SOURCE_POINTER_STEPS),
+        "/type",
+    );
     /// What an event type can begin with.
     EventTypePrefix = spelled(limits::EVENT_TYPE_CHARS - 1, "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*\\.?$", "github.");
     /// The end of a source's URL.

@@ -74,13 +74,9 @@ pub struct TenantChanges {
 pub struct NewKey {
     /// For whom an operator makes it.
     pub tenant_id: Option<TenantName>,
-    /// For people.
-    pub name: Option<Name>,
-    /// All that the caller's key has, unless it is said.
-    #[schema(min_items = 1, max_items = 9)]
-    pub scopes: Option<Vec<Scope>>,
-    /// In the future.
-    pub expires_at: Option<Timestamp>,
+    /// What any key has.
+    #[serde(flatten)]
+    pub key: NewOperatorKey,
 }
 
 /// An operator's key to be made.
@@ -108,26 +104,9 @@ pub struct NewEndpoint {
     pub uid: Option<Uid>,
     /// Made here unless it is given.
     pub secret: Option<Secret>,
-    /// What it gets: everything unless it is said.
-    #[schema(min_items = 1, max_items = 64)]
-    pub event_types: Option<Vec<EventTypes>>,
-    /// For people.
-    pub description: Option<Name>,
-    /// The tenant's notes.
-    pub metadata: Option<Metadata>,
-    /// Sent with every attempt. Their values are never shown; `null` takes one away.
-    pub headers: Option<Headers>,
-    /// Attempts per second at most.
-    pub rate_limit_per_s: Option<EndpointRate>,
-    /// 15,000 unless it is said.
-    pub timeout_ms: Option<TimeoutMs>,
-    /// How failed attempts are repeated.
-    pub retry: Option<Retry>,
-    /// The form of the body.
-    pub body: Option<BodyForm>,
-    /// Whether it is asked, as HTTP 1.1 Web Hooks for Event Delivery say, before anything is sent to it; only where the
-    /// installation has a domain.
-    pub handshake: Option<bool>,
+    /// What has a default.
+    #[serde(flatten)]
+    pub settings: EndpointSettings,
 }
 
 /// What changes of an endpoint; `null` goes back to the default.
@@ -142,18 +121,26 @@ pub struct EndpointChanges {
     /// Where deliveries go.
     #[schema(nullable = false)]
     pub url: Option<Url>,
-    /// What it gets.
+    /// What has a default.
+    #[serde(flatten)]
+    pub settings: EndpointSettings,
+}
+
+/// What of an endpoint has a default, which `null` stands for.
+#[derive(ToSchema)]
+pub struct EndpointSettings {
+    /// What it gets: everything unless it is said.
     #[schema(min_items = 1, max_items = 64)]
     pub event_types: Option<Vec<EventTypes>>,
     /// For people.
     pub description: Option<Name>,
     /// The tenant's notes.
     pub metadata: Option<Metadata>,
-    /// Merged by name with those that are there; `null` takes one away.
+    /// Sent with every attempt, merged by name with those that are there; `null` takes one away. Their values are never shown.
     pub headers: Option<Headers>,
     /// Attempts per second at most.
     pub rate_limit_per_s: Option<EndpointRate>,
-    /// Over a whole attempt.
+    /// Over a whole attempt: 15,000 unless it is said.
     pub timeout_ms: Option<TimeoutMs>,
     /// How failed attempts are repeated.
     pub retry: Option<Retry>,

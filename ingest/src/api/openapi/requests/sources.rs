@@ -58,10 +58,29 @@ pub struct SourceChanges {
 pub struct NewVerification {
     /// Whose signatures.
     pub scheme: SchemeName,
+    /// What belongs to it.
+    #[serde(flatten)]
+    pub rest: OfScheme,
+}
+
+/// What changes of how it is known who sends.
+#[derive(ToSchema)]
+pub struct VerificationChanges {
+    /// Whose signatures.
+    #[schema(nullable = false)]
+    pub scheme: Option<SchemeName>,
+    /// What belongs to it.
+    #[serde(flatten)]
+    pub rest: OfScheme,
+}
+
+/// What belongs to one scheme or another.
+#[derive(ToSchema)]
+pub struct OfScheme {
     /// What is shared with the provider, as it gave it; `whsec_…` for `standard_webhooks`. It is never shown. Needed but for `none`.
     #[schema(nullable = false)]
     pub secret: Option<SourceSecret>,
-    /// For a secret that takes the place of another one.
+    /// For a secret that takes the place of another one: for so long that one counts too, a day unless it is said.
     pub grace_period_s: Option<GraceS>,
     /// How far the time in the signature may be from ours: 300 unless it is said. For `standard_webhooks` and `stripe`.
     pub tolerance_s: Option<ToleranceS>,
@@ -73,30 +92,6 @@ pub struct NewVerification {
     /// `hex` unless it is said. For `hmac`.
     pub encoding: Option<HmacEncoding>,
     /// What stands before the signature. For `hmac`.
-    pub prefix: Option<SignaturePrefix>,
-}
-
-/// What changes of how it is known who sends.
-#[derive(ToSchema)]
-pub struct VerificationChanges {
-    /// Whose signatures.
-    #[schema(nullable = false)]
-    pub scheme: Option<SchemeName>,
-    /// It takes the place of the one that is there.
-    #[schema(nullable = false)]
-    pub secret: Option<SourceSecret>,
-    /// For so long the one before counts too: a day unless it is said.
-    pub grace_period_s: Option<GraceS>,
-    /// For `standard_webhooks` and `stripe`.
-    pub tolerance_s: Option<ToleranceS>,
-    /// For `hmac`.
-    #[schema(nullable = false)]
-    pub header: Option<HeaderName>,
-    /// For `hmac`.
-    pub algorithm: Option<HmacAlgorithm>,
-    /// For `hmac`.
-    pub encoding: Option<HmacEncoding>,
-    /// For `hmac`.
     pub prefix: Option<SignaturePrefix>,
 }
 
