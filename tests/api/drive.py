@@ -99,10 +99,14 @@ def furnish(server, name):
     server.call("PUT", "/plans/gold", {"weight": 2})
     event = server.call("POST", f"/tenants/{name}/events", {"type": "order.paid", "payload": {"order": 1}})["id"]
     deliveries = server.call("GET", f"/tenants/{name}/deliveries?event_id={event}")
+    job = server.call("POST", f"/tenants/{name}/dead-letters/replay", {"all": True})["id"]
+    key = server.call("POST", f"/tenants/{name}/keys", {"scopes": ["events:read"]})["id"]
+    operators_key = server.call("POST", "/operator-keys", {"scopes": ["events:read"]})["id"]
     open_door = {"verification": {"scheme": "none"}, "event_type": {"fixed": "in.test"}}
     sources = [server.call("POST", f"/tenants/{name}/sources", open_door) for _ in range(3)]
     return {"TENANT": name, "EVENT": event, "DELIVERY": deliveries["data"][0]["id"], "TOKEN": sources[0]["token"],
-            "SOURCE": sources[1]["id"], "DOOMED_SOURCE": sources[2]["id"]}
+            "SOURCE": sources[1]["id"], "DOOMED_SOURCE": sources[2]["id"], "JOB": job, "KEY": key,
+            "OPERATORS_KEY": operators_key}
 
 
 def drive(programs, server, names, key, seconds):

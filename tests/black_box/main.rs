@@ -12,6 +12,7 @@ mod deployment;
 mod disk_full;
 mod isolation;
 mod kill_switch;
+mod limits;
 mod operations;
 mod refusals;
 mod restarts;

@@ -2,6 +2,9 @@
 
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fairhook_common::signature::SigningSecret;
 use serde_json::json;
 use standardwebhooks::Webhook;
 
@@ -57,6 +60,26 @@ async fn while_a_secret_is_rotated_both_sign() {
     assert!(envelope["timestamp"].is_string());
     let signed_at: u64 = arrival.header("webhook-timestamp").parse().expect("Unix seconds");
     assert!(signed_at.abs_diff(unix_seconds()) < 60);
+}
+
+/// The document takes the secrets that the API takes, and no others.
+#[test]
+fn a_secret_that_the_document_takes_is_one() {
+    let place = "https://fairhook.test/openapi.json";
+    let document = serde_json::from_str(include_str!("../../docs/openapi.json")).expect("JSON");
+    let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
+    compiler.add_resource(place, document).expect("a resource");
+    let address = format!("{place}#/components/schemas/Secret");
+    let secret = compiler.compile(&address, &mut schemas).expect("a schema");
+    let documented = |text: &str| schemas.validate(&json!(text), secret).is_ok();
+    for length in 20..70 {
+        for byte in [0, 0x5b, 0xff] {
+            let text = format!("whsec_{}", STANDARD.encode(vec![byte; length]));
+            assert_eq!(documented(&text), SigningSecret::parse(&text).is_ok(), "{length} bytes: {text}");
+            let unpadded = text.trim_end_matches('=');
+            assert_eq!(documented(unpadded), SigningSecret::parse(unpadded).is_ok(), "{unpadded}");
+        }
+    }
 }
 
 /// The wall clock, as a receiver has it.

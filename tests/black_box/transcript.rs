@@ -22,7 +22,32 @@ fn has_curl() -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-async fn the_printed_lines_work(data_dir: &str, stand_in: bool) {
+/// The block of README.md that follows these words.
+fn in_the_readme(words: &str) -> Vec<String> {
+    let (_, rest) = include_str!("../../README.md").split_once(words).expect("README.md says so");
+    let (_, block) = rest.split_once("```text\n").expect("a block follows");
+    let (block, _) = block.split_once("```").expect("it ends");
+    block.lines().map(normal).collect()
+}
+
+/// A line without what is another each time: ports, ids and times.
+fn normal(line: &str) -> String {
+    let digits = |c: char| c.is_ascii_digit();
+    let line = blanked(line, "127.0.0.1:", digits);
+    let line = blanked(&line, "localhost:", digits);
+    let line = blanked(&line, "evt_", |c| c.is_alphanumeric() || c == '…');
+    blanked(&line, " 200 in ", digits)
+}
+
+/// With one mark in place of the characters `of` a kind that follow `behind`.
+fn blanked(line: &str, behind: &str, of: impl Fn(char) -> bool) -> String {
+    let mut parts = line.split(behind);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |before, part| format!("{before}{behind}#{}", part.trim_start_matches(&of)))
+}
+
+/// What is printed at the start, and of the event.
+async fn the_printed_lines_work(data_dir: &str, stand_in: bool) -> (Vec<String>, String) {
     let directory = tempfile::tempdir().expect("a directory");
     let options = Options {
         data_dir: Some(data_dir.into()),
@@ -55,6 +80,7 @@ async fn the_printed_lines_work(data_dir: &str, stand_in: bool) {
     let receiver = start.strip_prefix(&format!("{event} acme order.paid → 127.0.0.1:"));
     assert!(receiver.is_some_and(|rest| rest.contains(" 200 in ")), "{line}");
     assert_eq!(end, "attempt 1, signature verified");
+    (printed, line)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +89,11 @@ async fn the_printed_lines_work_when_pasted() {
     if stand_in {
         eprintln!("curl is not installed; tests/black_box/curl_stand_in.sh stands in for it");
     }
-    the_printed_lines_work("./fairhook-data", stand_in).await;
+    let (printed, arrival) = the_printed_lines_work("./fairhook-data", stand_in).await;
+    let printed: Vec<_> =
+        printed.iter().filter(|line| !line.starts_with("stderr: ")).map(|line| normal(line)).collect();
+    assert_eq!(in_the_readme("## Try it")[1..], printed, "README.md shows what is printed");
+    assert_eq!(in_the_readme("then prints the arrival:"), [normal(&arrival)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

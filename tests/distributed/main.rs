@@ -18,6 +18,7 @@ mod distributed {
     mod cut_off;
     mod kill_switch;
     mod killed;
+    mod limits;
     mod rolling;
     mod seen;
     mod store;

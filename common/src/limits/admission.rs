@@ -49,11 +49,11 @@ pub const QUOTA_TENANTS: u64 = 200_000;
 /// The shortest window in which all ingests together count a tenant's events: some round trips to Redis and leases fit in it.
 pub const QUOTA_WINDOW_MIN: Duration = Duration::from_millis(100);
 /// One lease is this part of a window's events (2 %): what three ingests hold unspent is little beside the limit.
-pub const QUOTA_LEASE_PART: u32 = 50;
+pub const TOKEN_LEASE_PART: u32 = 50;
 /// Tokens in one lease: with more, round trips are rare enough already and only the error grows.
-pub const QUOTA_LEASE_MAX: u32 = 1_000;
+pub const TOKEN_LEASE_MAX: u32 = 1_000;
 /// What Redis knows of a tenant's saved burst is forgotten after this at the latest: a day without events is a quiet time.
-pub const QUOTA_KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const LIMIT_KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Keys that are remembered of tenants, of addresses, of sources, and of operators' names each (some 400 bytes): beyond, who asked longest ago is
 /// forgotten and begins anew.
 pub const LIMITER_KEYS: u64 = 200_000;

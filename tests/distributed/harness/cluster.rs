@@ -46,6 +46,15 @@ pub struct Customer {
 impl Cluster {
     /// Starts it; every process is ready.
     pub async fn start(shape: Shape) -> Self {
+        Self::of(shape, false).await
+    }
+
+    /// The same, with ingests that keep limits together in Redis.
+    pub async fn with_redis(shape: Shape) -> Self {
+        Self::of(shape, true).await
+    }
+
+    async fn of(shape: Shape, with_redis: bool) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let held = if shape.stops_servers { Use::alone().await } else { Use::shared().await };
         let name = format!("faults_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -54,6 +63,7 @@ impl Cluster {
         let servers = Servers {
             store: database(held.services, &name).await,
             queue: with_path(held.services.setting("TEST_AMQP_URL"), &name),
+            redis: with_redis.then(|| held.services.setting("TEST_REDIS_URL").parse().expect("a URL")),
         };
         let (ingests, dispatchers, doors) = (Vec::new(), Vec::new(), Doors::default());
         let mut cluster = Self { ingests, dispatchers, doors, servers, started: 0, host, held };

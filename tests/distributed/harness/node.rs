@@ -27,6 +27,8 @@ pub enum Role {
 pub struct Servers {
     pub store: Url,
     pub queue: Url,
+    /// Where ingests keep limits together, if they do.
+    pub redis: Option<Url>,
 }
 
 /// A running process, which ends with its test.
@@ -39,6 +41,8 @@ pub struct Node {
     pub store: Proxy,
     /// Its line to RabbitMQ.
     pub broker: Proxy,
+    /// Its line to Redis, if it has one.
+    pub redis: Option<Proxy>,
 }
 
 impl Node {
@@ -53,6 +57,14 @@ impl Node {
         without_settings(&mut command);
         command.args(["--metrics-listen", "127.0.0.1:0", "--node-name", name]);
         command.env("FAIRHOOK_STORE_URL", store_url.as_str()).env("FAIRHOOK_QUEUE_URL", queue_url.as_str());
+        let redis = match (role, &servers.redis) {
+            (Role::Ingest, Some(redis)) => {
+                let (proxy, redis_url) = line_to(redis).await;
+                command.env("FAIRHOOK_REDIS_URL", redis_url.as_str());
+                Some(proxy)
+            }
+            _ => None,
+        };
         match role {
             Role::Ingest => {
                 command.args(["--listen", "127.0.0.1:0"]).env("FAIRHOOK_OPERATOR_KEY", OPERATOR_KEY)
@@ -67,7 +79,7 @@ impl Node {
             Role::Ingest => Some(Api::new(&process.word_after("API ").await, OPERATOR_KEY)),
             Role::Dispatcher => None,
         };
-        Self { metrics: metrics.parse().expect("an address"), process, api, store, broker }
+        Self { metrics: metrics.parse().expect("an address"), process, api, store, broker, redis }
     }
 
     /// Waits until it says that every part of it is ready, those that it could do without as well.
@@ -80,6 +92,14 @@ impl Node {
             (is_ready && ready["reasons"] == json!({})).then_some(())
         })
         .await;
+    }
+
+    /// A metric without labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let request = client().get(format!("http://{}/metrics", self.metrics)).send();
+        let text = request.await.expect("the metrics listener answers").text().await.expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.expect("it is there").parse().expect("a number")
     }
 
     /// `kill -9`, now.

@@ -34,7 +34,7 @@ impl From<Rate> for Window {
 impl Window {
     /// Tokens leased at once: few enough that what all ingests hold unspent is little beside the limit.
     pub fn batch(&self) -> u32 {
-        (self.events / limits::QUOTA_LEASE_PART).clamp(1, limits::QUOTA_LEASE_MAX)
+        (self.events / limits::TOKEN_LEASE_PART).clamp(1, limits::TOKEN_LEASE_MAX)
     }
 
     /// Where all ingests keep it. Another limit is another state, which begins full, as it does without Redis. The braces keep
@@ -44,10 +44,10 @@ impl Window {
         format!("fairhook:limit:{{{}}}:{policy}:{events}:{span}:{saved}", key.text())
     }
 
-    /// After this without a grant everything is saved again, and nothing need be known of the tenant.
+    /// After this without a grant everything is saved again, and nothing need be known of the key.
     pub fn forget_after(&self) -> Duration {
         let windows = self.saved / self.events + 3;
-        self.span.saturating_mul(windows).min(limits::QUOTA_KEPT_MAX)
+        self.span.saturating_mul(windows).min(limits::LIMIT_KEPT_MAX)
     }
 }
 
@@ -75,7 +75,7 @@ pub enum Step {
     Ask,
 }
 
-/// What one ingest holds of a tenant's limit. Times are since any fixed origin.
+/// What one ingest holds of a key's limit. Times are since any fixed origin.
 #[derive(Debug, Default)]
 pub struct Lease {
     tokens: u32,
@@ -101,8 +101,8 @@ impl Lease {
         }
     }
 
-    /// Learns what was granted and spends `cost` tokens of it on the request for which was asked, or says how long to wait. The window may have ended since it was granted: what is spent counts in it all the same, the
-    /// rest ends.
+    /// Learns what was granted and spends `cost` tokens of it on the request for which was asked, or says how long to wait.
+    /// The window may have ended since it was granted: what is spent counts in it all the same, the rest ends.
     pub fn learn(
         &mut self,
         grant: &Grant,

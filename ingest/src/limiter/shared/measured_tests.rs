@@ -3,13 +3,19 @@
 
 use std::time::Duration;
 
+use fairhook_common::health::Health;
 use fairhook_common::ids::TenantId;
 use fairhook_common::limits;
+use fairhook_common::metrics::Families;
 use fairhook_common::policy::{Policy, PolicyRate};
+use fairhook_common::shutdown::Shutdown;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::redis_tests::{Rig, Way};
-use super::{Patience, Sharing};
+use super::redis_tests::{Rig, Way, redis_url};
+use super::{Patience, RedisAddress, Shared, Sharing};
 use crate::limiter::events::{Quotas, tests};
 use crate::limiter::key::Key;
 use crate::limiter::windows::Windows;
@@ -45,22 +51,40 @@ async fn deciding_costs_little() {
     println!("{:?} for a window", began.elapsed() / (ROUNDS * TENANTS as u32));
 }
 
-/// One event after the other, so that what is measured has the waiting for Redis in it.
+/// One event after the other. What is told is the time, with the waiting for Redis in it, and the processor time of this process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures"]
 async fn deciding_over_redis_costs_little() {
+    let families = Families::new(Registry::new());
+    let (health, shutdown, mut tasks) = (Health::default(), Shutdown::new(), JoinSet::new());
+    let address = RedisAddress::parse(redis_url().as_str()).expect("a URL");
+    let shared = Shared::start(address, &families, &health, &mut tasks, &shutdown);
     for per_second in [100, 1_000, 10_000] {
-        let rig = Rig::start(per_second, per_second).await;
+        shared.line.becomes(true).await;
+        let quotas = Quotas::new(watch::channel(1).1, Some(shared.clone()));
+        let limits = tests::limits(per_second, per_second);
         let (mut events, mut passed) = (0_u32, 0_u32);
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), processor_time());
         for tenant in tenants().iter().take(100) {
             for _ in 0..per_second {
-                let decision = rig.ingests[0].take(*tenant, &rig.limits, &mut Patience::default()).await;
+                let decision = quotas.take(*tenant, &limits, &mut Patience::default()).await;
                 (events, passed) = (events + 1, passed + u32::from(decision.allowed));
             }
         }
-        println!("{per_second}/s: {:?} for an event, {passed} of {events} passed", began.elapsed() / events);
+        let (time, processor) = (began.elapsed() / events, (processor_time() - used) / events);
+        println!(
+            "{per_second}/s: {time:?} for an event, {processor:?} of a processor; {passed} of {events} passed"
+        );
     }
+}
+
+/// What this process has used of processors so far, to 10 ms (proc(5): ticks in user and system, a hundred a second).
+fn processor_time() -> Duration {
+    let told = std::fs::read_to_string("/proc/self/stat").expect("Linux tells");
+    let (_, fields) = told.rsplit_once(") ").expect("the name ends");
+    let ticks: u64 =
+        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

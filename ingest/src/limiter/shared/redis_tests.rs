@@ -11,6 +11,7 @@ use fairhook_common::metrics::Families;
 use fairhook_common::policy::Policy;
 use fairhook_common::shutdown::Shutdown;
 use fairhook_common::tenant::QuotaLimits;
+use fairhook_common::time::Timestamp;
 use prometheus::Registry;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +23,8 @@ use uuid::Uuid;
 
 use super::lease::{Grant, Window};
 use super::simulation_tests::{Dice, Twin};
-use super::{Patience, RedisAddress, Shared};
+use super::{Patience, RedisAddress, Shared, Sharing};
+use crate::limiter::Limiter;
 use crate::limiter::events::{self, Quotas, Rate};
 use crate::limiter::key::Key;
 use crate::limiter::windows::Windows;
@@ -36,6 +38,14 @@ pub(super) enum Way {
     Silent,
 }
 
+/// Where Redis is.
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment where the servers are")]
+pub(super) fn redis_url() -> Url {
+    let told = std::env::var("TEST_REDIS_URL");
+    let told = told.expect("TEST_REDIS_URL must name a Redis that these tests may write to");
+    Url::parse(&told).expect("TEST_REDIS_URL is a URL")
+}
+
 /// Stands before Redis.
 pub(super) struct Relay {
     pub(super) way: watch::Sender<Way>,
@@ -45,11 +55,8 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    #[expect(clippy::disallowed_methods, reason = "tests are told by the environment where the servers are")]
     async fn start() -> Self {
-        let told = std::env::var("TEST_REDIS_URL");
-        let told = told.expect("TEST_REDIS_URL must name a Redis that these tests may write to");
-        let mut url = Url::parse(&told).expect("TEST_REDIS_URL is a URL");
+        let mut url = redis_url();
         let target = (url.host_str().expect("a host").to_owned(), url.port().unwrap_or(6379));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
@@ -356,27 +363,75 @@ async fn the_script_and_its_twin_agree() {
         let longest = 1 + dice.below(100_000);
         for step in 0..60 {
             now += dice.below(longest) * u64::from(dice.below(4) == 0);
+            // A part of a batch, as events are asked for, or a whole cost or nothing, as bytes are.
+            let wanted = 1 + dice.below(u64::from(window.events)) as u32;
+            let (least, wanted) = match dice.below(3) {
+                0 => (1, window.batch()),
+                1 => (wanted, wanted),
+                _ => (1 + dice.below(u64::from(wanted)) as u32, wanted),
+            };
             let leased: (u64, u64, u64, u64) = script
                 .key(&key)
                 .arg(window.events)
                 .arg(window.span.as_micros() as u64)
                 .arg(window.saved)
-                .arg(window.batch())
+                .arg(wanted)
                 .arg(60_000)
-                .arg(1)
+                .arg(least)
                 .arg(now / 1_000_000)
                 .arg(now % 1_000_000)
                 .invoke_async(&mut connection)
                 .await
                 .expect("the script runs");
-            let Grant { tokens, left, wait, ends } = twin.grant(now);
+            let Grant { tokens, left, wait, ends } = twin.grant_of((least, wanted), now);
             let micros = |span: Duration| span.as_micros() as u64;
-            let (wait, got_wait) = if tokens == 0 { (micros(wait), leased.2) } else { (0, 0) };
-            let (of_twin, of_script) =
-                ((tokens.into(), left.into(), wait, micros(ends)), (leased.0, leased.1, got_wait, leased.3));
-            assert_eq!(of_script, of_twin, "seed {seed}, step {step}, {per_second}/s, burst {burst}");
+            let of_twin = (tokens.into(), left.into(), micros(wait), micros(ends));
+            assert_eq!(
+                leased, of_twin,
+                "seed {seed}, step {step}, {per_second}/s, burst {burst}: {least} of {wanted}"
+            );
         }
     }
+}
+
+/// Who asks how the limiter stands is told the truth, and metrics say the same.
+#[tokio::test]
+async fn the_limiter_tells_how_it_stands() {
+    let relay = Relay::start().await;
+    let (registry, health) = (Registry::new(), Health::default());
+    let (shutdown, mut tasks) = (Shutdown::new(), JoinSet::new());
+    let sharing = Sharing {
+        ingests: watch::channel(1).1,
+        redis: Some(RedisAddress::parse(relay.url.as_str()).expect("a URL")),
+    };
+    let families = Families::new(registry.clone());
+    let rates = "anonymous=off".parse().expect("rates");
+    let limiter = Limiter::start(sharing, rates, &families, &health, &mut tasks, &shutdown);
+    let connected = || {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == "fairhook_limiter_connected");
+        let metric = &family.expect("it is there").get_metric()[0];
+        (metric.get_label()[0].value().to_owned(), metric.get_gauge().get_value())
+    };
+    let line = &limiter.shared.as_ref().expect("Redis").line;
+    timeout(Duration::from_secs(10), line.becomes(true)).await.expect("Redis answers");
+    let up = limiter.standing();
+    assert_eq!((up.backend, up.connected, up.errors, up.fallback_since), ("redis", true, 0, None));
+    assert_eq!((up.active_policies, connected()), (6, ("redis".to_owned(), 1.0)));
+    assert_eq!(health.details()["limiter"]["connected"], true);
+
+    let before = Timestamp::now();
+    relay.way.send_replace(Way::Cut);
+    let key = Key::tenant(TenantId::generate());
+    let rate = "5 / 1 h".parse().expect("a rate");
+    limiter.take(Policy::ApiRequests, &key, rate, 1, &mut Patience::default()).await;
+    timeout(Duration::from_secs(10), line.becomes(false)).await.expect("it is noticed");
+    let away = limiter.standing();
+    assert_eq!((away.backend, away.connected, away.errors), ("redis", false, 1));
+    assert!(away.fallback_since.is_some_and(|since| since >= before), "{away:?}");
+    assert_eq!(connected(), ("redis".to_owned(), 0.0));
+    let told = &health.details()["limiter"];
+    assert_eq!((&told["connected"], told["fallback_since"].is_string()), (&false.into(), true), "{told}");
 }
 
 /// Redis at a provider is reached by TLS. Here nobody speaks it, which is an error like any other.

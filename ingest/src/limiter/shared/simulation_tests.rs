@@ -24,7 +24,11 @@ impl Twin {
     }
 
     pub(super) fn grant(&mut self, now: u64) -> Grant {
-        self.counter.grant(&self.window, 1, self.window.batch(), Duration::from_micros(now))
+        self.grant_of((1, self.window.batch()), now)
+    }
+
+    pub(super) fn grant_of(&mut self, (least, wanted): (u32, u32), now: u64) -> Grant {
+        self.counter.grant(&self.window, least, wanted, Duration::from_micros(now))
     }
 }
 
@@ -162,5 +166,5 @@ fn a_window_fits_its_rate() {
         (window(10, 10).batch(), window(100, 100).batch(), window(1_000_000, 1_000_000).batch()),
         (1, 2, 1_000)
     );
-    assert_eq!(window(1, 1_000_000_000).forget_after(), fairhook_common::limits::QUOTA_KEPT_MAX);
+    assert_eq!(window(1, 1_000_000_000).forget_after(), fairhook_common::limits::LIMIT_KEPT_MAX);
 }

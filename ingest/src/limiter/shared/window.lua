@@ -1,12 +1,12 @@
--- Leases tokens of one tenant's limit, which all ingests keep together, by this server's clock.
+-- Leases tokens of one key's limit (a tenant's, an address's, a source's), which all ingests keep together, by this server's clock.
 --
 -- A window slides over the events granted: those of the current one, and of the one before as much as the last span still
 -- covers. What the ended windows have left unused is saved up to a bound and is granted when the window is full: a burst
--- after a quiet time. A tenant without a state has everything saved.
+-- after a quiet time. A key without a state has everything saved.
 --
--- KEYS[1]: the tenant's state at this limit. ARGV: events per window, the window's span in microseconds, the most that is
+-- KEYS[1]: the key's state at this limit. ARGV: events per window, the window's span in microseconds, the most that is
 -- saved, how many tokens are wanted, how long the state is kept in milliseconds, and how many tokens are of use at least.
--- Answers: tokens granted, tokens left, microseconds until as many as were wanted are free (0 if some were granted), and
+-- Answers: tokens granted, tokens left, microseconds until as many as were wanted are free (1 if some were granted), and
 -- microseconds until the window ends.
 local events, span, most_saved, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -43,11 +43,12 @@ if granted > 0 then
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
 else
   -- When the window has slid far enough over what it covers: in this one, or else in the next.
-  local room = events - current - wanted
+  local needed = math.max(0, wanted - saved)
+  local room = events - current - needed
   if room >= 0 then
     wait = span + 1 - math.ceil((room + 1) * span / previous) - into
   else
-    wait = span - into + math.max(0, span + 1 - math.ceil((events - wanted + 1) * span / current))
+    wait = span - into + math.max(0, span + 1 - math.ceil((events - needed + 1) * span / current))
   end
 end
 return { granted, open - of_window + saved, math.max(1, wait), span - into }
