@@ -15,7 +15,7 @@ use fairhook_common::limits;
 use serde_json::value::RawValue;
 
 use super::json::{Fields, step};
-use super::posted_event::{self, fingerprint};
+use super::posted_event::{self, Posting, fingerprint};
 use super::problem::{Code, Fault, Problem, said_of};
 
 /// What the payload of a CloudEvent without data is.
@@ -72,27 +72,27 @@ pub(super) fn structured(
     fields: Fields<'_>,
     pointer: &str,
     tenant: TenantId,
-    context: &posted_event::Context<'_>,
+    posting: &Posting<'_>,
 ) -> Result<NewEvent, Problem> {
     let mut draft = Draft::new(|name| Fault::at(format!("{pointer}{}", step(name)), ""));
     let mut data = None;
     for (name, value) in fields.into_members() {
         match (name.as_str(), value.get()) {
-            ("data", _) => data = Some(context.body.slice_ref(value.get().as_bytes())),
+            ("data", _) => data = Some(posting.body.slice_ref(value.get().as_bytes())),
             ("data_base64", _) => draft.refuse(&name, "payloads are JSON: send JSON as `data`"),
             // The same as if it were not there.
             (_, "null") => {}
             _ => draft.take(&name, attribute(value)),
         }
     }
-    draft.finish(data.unwrap_or(Bytes::from_static(NO_DATA)), tenant, context)
+    draft.finish(data.unwrap_or(Bytes::from_static(NO_DATA)), tenant, posting)
 }
 
 /// Reads a CloudEvent whose attributes are `headers` and whose data are the body.
 pub(super) fn binary(
     headers: &HeaderMap,
     tenant: TenantId,
-    context: &posted_event::Context<'_>,
+    posting: &Posting<'_>,
 ) -> Result<NewEvent, Problem> {
     let mut draft = Draft::new(|name| match name {
         CONTENT_TYPE => Fault::of_parameter("Content-Type", ""),
@@ -112,7 +112,7 @@ pub(super) fn binary(
     if let Some(media_type) = content_type(headers)?.filter(|_| !headers.contains_key("ce-datacontenttype")) {
         draft.take(CONTENT_TYPE, Ok::<_, InvalidAttribute>(Attribute::Text(media_type.trim().to_owned())));
     }
-    let data = match context.body {
+    let data = match posting.body {
         nothing if nothing.is_empty() => Bytes::from_static(NO_DATA),
         body => {
             let json = serde_json::from_slice::<&RawValue>(body);
@@ -120,7 +120,7 @@ pub(super) fn binary(
             body.clone()
         }
     };
-    draft.finish(data, tenant, context)
+    draft.finish(data, tenant, posting)
 }
 
 fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
@@ -162,12 +162,7 @@ impl<F: Fn(&str) -> Fault> Draft<F> {
         self.faults.push(Fault { detail: said_of(&shown, detail), ..(self.at)(name) });
     }
 
-    fn finish(
-        mut self,
-        data: Bytes,
-        tenant: TenantId,
-        context: &posted_event::Context<'_>,
-    ) -> Result<NewEvent, Problem> {
+    fn finish(mut self, data: Bytes, tenant: TenantId, posting: &Posting<'_>) -> Result<NewEvent, Problem> {
         for name in REQUIRED {
             if !self.attributes.contains_key(name) {
                 self.refuse(name, "is needed: every CloudEvent has it");
@@ -183,7 +178,7 @@ impl<F: Fn(&str) -> Fault> Draft<F> {
         let idempotency = Idempotency {
             key: cloudevent::idempotency_key(&text("source"), &text("id")),
             fingerprint: fingerprint(&event_type, &data, None),
-            expires_at: context.now.after(limits::IDEMPOTENCY_TTL),
+            expires_at: posting.now.after(limits::IDEMPOTENCY_TTL),
         };
         let kept = Context::of(&attributes);
         if kept.json().len() > limits::CLOUDEVENT_BYTES {
@@ -198,7 +193,7 @@ impl<F: Fn(&str) -> Fault> Draft<F> {
             metadata: None,
             cloudevent: Some(kept),
             deliver_at: None,
-            expires_at: context.now.after(context.retention),
+            expires_at: posting.now.after(posting.retention),
             idempotency: Some(idempotency),
             only_endpoint: None,
         })

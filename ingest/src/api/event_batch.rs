@@ -19,7 +19,7 @@ use super::json::{Faults, Fields, Read};
 use super::limiting::Decided;
 use super::openapi::answers::ProblemShape;
 use super::openapi::requests;
-use super::posted_event::{self, Context};
+use super::posted_event::{self, Posting};
 use super::problem::{Code, Problem};
 use super::tenant::{Acting, Asked};
 use super::{gate, read};
@@ -186,10 +186,10 @@ impl Batch<'_> {
                 acting
             }
         };
-        let context = Context::of(self.asked, self.body, None);
+        let posting = Posting::of(self.asked, self.body, None);
         let event = match self.kind {
-            Kind::Ours => posted_event::read(fields, acting.id(), &context)?,
-            Kind::CloudEvents => cloudevent::structured(fields, &pointer, acting.id(), &context)?,
+            Kind::Ours => posted_event::read(fields, acting.id(), &posting)?,
+            Kind::CloudEvents => cloudevent::structured(fields, &pointer, acting.id(), &posting)?,
         };
         // The bytes of a request of one tenant were paid with its first event.
         let bytes = if self.of_all.is_none() { length } else { 0 };

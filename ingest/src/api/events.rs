@@ -21,7 +21,7 @@ use super::limiting::Decided;
 use super::openapi::requests;
 use super::page;
 use super::page::Listed;
-use super::posted_event::{self, Context};
+use super::posted_event::{self, Posting};
 use super::problem::Problem;
 use super::tenant::{Acting, Asked};
 
@@ -81,8 +81,8 @@ async fn ours(
             acting
         }
     };
-    let context = Context::of(asked, &body.bytes, header_key.as_deref());
-    let event = posted_event::read(fields, acting.id(), &context)?;
+    let posting = Posting::of(asked, &body.bytes, header_key.as_deref());
+    let event = posted_event::read(fields, acting.id(), &posting)?;
     Ok((acting, event))
 }
 
@@ -102,10 +102,10 @@ async fn of_cloudevent(
     }
     cloudevent::no_header_key(&asked.headers)?;
     let body: Posted = Posted::from_request(request, &()).await?;
-    let context = Context::of(asked, &body.bytes, None);
+    let posting = Posting::of(asked, &body.bytes, None);
     let event = match form {
-        Form::Binary => cloudevent::binary(&asked.headers, acting.id(), &context)?,
-        _ => cloudevent::structured(body.fields()?, "", acting.id(), &context)?,
+        Form::Binary => cloudevent::binary(&asked.headers, acting.id(), &posting)?,
+        _ => cloudevent::structured(body.fields()?, "", acting.id(), &posting)?,
     };
     Ok((acting, event))
 }

@@ -17,7 +17,7 @@ use super::read;
 use super::tenant::Asked;
 
 /// What an event is read against.
-pub(super) struct Context<'a> {
+pub(super) struct Posting<'a> {
     /// The body that the event is part of; the payload stays a part of it.
     pub body: &'a Bytes,
     /// When the request came.
@@ -28,7 +28,7 @@ pub(super) struct Context<'a> {
     pub header_key: Option<&'a str>,
 }
 
-impl<'a> Context<'a> {
+impl<'a> Posting<'a> {
     /// What an event of `body` is read against.
     pub(super) fn of(asked: &Asked, body: &'a Bytes, header_key: Option<&'a str>) -> Self {
         Self { body, now: asked.at, retention: asked.edge.settings.retention, header_key }
@@ -39,41 +39,26 @@ impl<'a> Context<'a> {
 pub(super) fn read(
     mut fields: Fields<'_>,
     tenant: TenantId,
-    context: &Context<'_>,
+    posting: &Posting<'_>,
 ) -> Result<NewEvent, Problem> {
     let event_type = fields.required("type", read::parsed(usize::MAX, EventType::parse));
     // Any JSON value is a payload, `null` too.
-    let payload = fields.required("payload", |value| Ok(context.body.slice_ref(value.get().as_bytes())));
+    let payload = fields.required("payload", |value| Ok(posting.body.slice_ref(value.get().as_bytes())));
     let key = fields.optional("idempotency_key", read::text(limits::IDEMPOTENCY_KEY_CHARS));
     let deliver_at = fields.optional("deliver_at", read::timestamp);
     let expires_at = fields.optional("expires_at", read::timestamp);
     let metadata = fields.optional("metadata", read::object);
 
-    let latest = context.now.after(context.retention);
-    check_times(&mut fields, deliver_at, expires_at, context.now, latest);
-    if let (Some(member), Some(header)) = (&key, context.header_key)
-        && member != header
-    {
-        fields.refuse("idempotency_key", "differs from the header Idempotency-Key");
-    }
-    match key.as_deref().or(context.header_key) {
-        Some(key) if is_a_sources(key) => fields.refuse(
-            "idempotency_key",
-            "begins as those do that sources make: with the id of one, and a colon",
-        ),
-        Some(key) if cloudevent::is_idempotency_key(key) => fields.refuse(
-            "idempotency_key",
-            "is one that a CloudEvent gets: `ce:`, the length of its source, a colon, its source, a colon and its id",
-        ),
-        _ => {}
-    }
+    let latest = posting.now.after(posting.retention);
+    check_times(&mut fields, deliver_at, expires_at, posting.now, latest);
+    check_key(&mut fields, key.as_deref(), posting.header_key);
     fields.finish(|| {
         let (event_type, payload) = (event_type?, payload?);
-        let key = key.or_else(|| context.header_key.map(str::to_owned));
+        let key = key.or_else(|| posting.header_key.map(str::to_owned));
         let idempotency = key.map(|key| Idempotency {
             key,
             fingerprint: fingerprint(&event_type, &payload, deliver_at),
-            expires_at: context.now.after(limits::IDEMPOTENCY_TTL),
+            expires_at: posting.now.after(limits::IDEMPOTENCY_TTL),
         });
         let expires_at = expires_at.unwrap_or(latest);
         Some(NewEvent {
@@ -88,6 +73,23 @@ pub(super) fn read(
             only_endpoint: None,
         })
     })
+}
+
+fn check_key(fields: &mut Fields<'_>, member: Option<&str>, header: Option<&str>) {
+    if member.is_some() && header.is_some() && member != header {
+        fields.refuse("idempotency_key", "differs from the header Idempotency-Key");
+    }
+    match member.or(header) {
+        Some(key) if is_a_sources(key) => fields.refuse(
+            "idempotency_key",
+            "begins as those do that sources make: with the id of one, and a colon",
+        ),
+        Some(key) if cloudevent::is_idempotency_key(key) => fields.refuse(
+            "idempotency_key",
+            "is one that a CloudEvent gets: `ce:`, the length of its source, a colon, its source, a colon and its id",
+        ),
+        _ => {}
+    }
 }
 
 /// Whether a key is of those that sources make of the ids of deliveries.

@@ -187,6 +187,24 @@ async fn a_wrong_one_is_refused_with_every_attribute_that_is_wrong() {
         let refused = post(&rig, &key, "/v1/events", &binary(&[(&header, "-")]), "1").await;
         assert_eq!((refused.problem(), refused.places()), ((400, "invalid_request"), vec![header.as_str()]));
     }
+    let large =
+        json!({"specversion": "1.0", "id": "1", "source": "/a", "type": "a", "ext": "x".repeat(65_536)});
+    assert_eq!(structured(&rig, &key, &large.to_string()).await.problem(), (413, "too_large"));
+    for body in ["", "[]", "{", "\"a\""] {
+        assert_eq!(structured(&rig, &key, body).await.status, 400, "{body}");
+    }
+    nothing_was_taken(&rig, &key).await;
+}
+
+async fn nothing_was_taken(rig: &Rig, key: &str) {
+    let listed = rig.call(key, "GET /v1/events", Value::Null).await.is(200);
+    assert_eq!(listed.body["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_wrong_one_in_headers_is_refused_with_the_header_that_is_wrong() {
+    let rig = Rig::start().await;
+    let (_, key) = rig.tenant("acme").await;
     for (others, body, answer, places) in [
         (&[("ce-subject", "%C0%A0")][..], "1", (400, "invalid_request"), &["ce-subject"][..]),
         (&[("ce-subject", "50%")], "1", (400, "invalid_request"), &["ce-subject"]),
@@ -201,14 +219,7 @@ async fn a_wrong_one_is_refused_with_every_attribute_that_is_wrong() {
         let refused = post(&rig, &key, "/v1/events", &binary(others), body).await;
         assert_eq!((refused.problem(), refused.places()), (answer, places.to_vec()), "{others:?} {body}");
     }
-    let large =
-        json!({"specversion": "1.0", "id": "1", "source": "/a", "type": "a", "ext": "x".repeat(65_536)});
-    assert_eq!(structured(&rig, &key, &large.to_string()).await.problem(), (413, "too_large"));
-    for body in ["", "[]", "{", "\"a\""] {
-        assert_eq!(structured(&rig, &key, body).await.status, 400, "{body}");
-    }
-    let listed = rig.call(&key, "GET /v1/events", Value::Null).await.is(200);
-    assert_eq!(listed.body["data"], json!([]), "nothing of this was taken");
+    nothing_was_taken(&rig, &key).await;
 }
 
 #[tokio::test]

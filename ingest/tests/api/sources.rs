@@ -40,7 +40,7 @@ async fn a_source_is_made_with_its_defaults_and_its_url_is_shown_once() {
 }
 
 #[tokio::test]
-async fn every_scheme_has_what_belongs_to_it_and_nothing_else() {
+async fn every_scheme_has_what_belongs_to_it() {
     let rig = Rig::start().await;
     let (_, key) = rig.tenant("acme").await;
     let whsec = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -75,6 +75,12 @@ async fn every_scheme_has_what_belongs_to_it_and_nothing_else() {
         let made = rig.call(&key, "POST /v1/sources", body).await.is(201).body;
         assert_eq!(json!([made["verification"], made["event_type"], made["delivery_id"]]), shown);
     }
+}
+
+#[tokio::test]
+async fn what_does_not_belong_to_a_scheme_is_refused_where_it_is() {
+    let rig = Rig::start().await;
+    let (_, key) = rig.tenant("acme").await;
     let of = |verification: Value| json!({ "verification": verification, "event_type": { "fixed": "a" } });
     for (body, places) in [
         (json!({}), vec!["/verification"]),
