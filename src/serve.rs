@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use fairhook_common::config::{Backends, Config, Effective, Purpose};
 use fairhook_common::store::Roles;
+use fairhook_common::tenant::DeliveryCounts;
 use fairhook_dispatcher as dispatcher;
 
 use crate::banner::{Banner, Mode};
 use crate::engine::{self, Engine};
 use crate::logging;
-use crate::recovery::{Found, thousands};
+use crate::recovery::thousands;
 use crate::signals::Signals;
 
 /// How often a stop says what it still waits for.
@@ -68,7 +69,11 @@ async fn run(roles: Roles, told: Effective) -> ExitCode {
         node = %engine.node,
         "started"
     );
-    if let Some(sentence) = engine.found.as_ref().and_then(Found::sentence) {
+    if let Some((found, sentence)) = engine.found.as_ref().and_then(|found| Some((found, found.sentence()?)))
+    {
+        let DeliveryCounts { accepted, delivered, dead, discarded, .. } = found.counts;
+        let (waiting, unclean) = (found.counts.waiting(), found.unclean);
+        tracing::info!(accepted, delivered, dead, discarded, waiting, unclean, "goes on with what was there");
         say(&format!("{sentence}\n"));
     }
     tokio::select! {

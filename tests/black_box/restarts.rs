@@ -45,6 +45,7 @@ async fn kill_9_in_the_middle_of_2000_events_loses_none() {
 
     let engine = killed.start_again().await;
     let line = engine.prints("recovered: ").await;
+    engine.prints("goes on with what was there").await;
     let counts = numbers(&line);
     assert!(line.contains(" waiting; "), "{line}");
     assert_eq!(counts["accepted"], counts.values().sum::<usize>() - counts["accepted"], "{line}");

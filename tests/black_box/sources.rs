@@ -51,6 +51,13 @@ async fn what_a_provider_sends_arrives_at_an_endpoint_byte_for_byte_and_once() {
     webhook.verify(&arrivals[0].body, &arrivals[0].headers).expect("signed by us for the endpoint");
     let metrics = reqwest::get(format!("http://{}/metrics", engine.metrics)).await.expect("answers");
     let metrics = metrics.text().await.expect("text");
+    let paused = format!("/tenants/acme/sources/{}", source["id"].as_str().expect("an id"));
+    engine.api.patch(&paused, json!({"status": "paused"})).await.expect(200);
+    engine.prints("status=\"paused\" set=\"status\"").await;
+    let told = engine.prints("a source refused a request").await;
+    for word in ["tenant.slug=\"acme\"", "client.address=127.0.0.1", "reason=\"mismatch\""] {
+        assert!(told.contains(word), "{word} is not in {told}");
+    }
     let refused = r#"fairhook_source_refused_total{reason="mismatch",scheme="github"} 1"#;
     assert!(metrics.contains(refused), "{metrics}");
     let log = engine.printed().join("\n");

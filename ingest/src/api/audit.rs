@@ -122,11 +122,11 @@ pub(super) fn source_made(caller: &Caller, tenant: &Tenant, source: &Source) {
     tracing::info!(%caller, tenant.slug = slug, source.id = %source.id, scheme, "a source was made");
 }
 
-/// Settings of a source were changed, or its status.
-pub(super) fn source_changed(caller: &Caller, tenant: &Tenant, source: &Source) {
+/// Settings of a source were changed, or its status; `set` are the names of those that the request held.
+pub(super) fn source_changed(caller: &Caller, tenant: &Tenant, source: &Source, set: &str) {
     let (slug, scheme) = (tenant.slug.as_str(), source.settings.verification.scheme().name());
     let status = source.status.name();
-    tracing::info!(%caller, tenant.slug = slug, source.id = %source.id, scheme, status, "a source was changed");
+    tracing::info!(%caller, tenant.slug = slug, source.id = %source.id, scheme, status, set, "a source was changed");
 }
 
 /// A source has another URL.
@@ -147,10 +147,10 @@ pub(super) fn job_begun(caller: &Caller, tenant: &Tenant, job: &Job) {
     tracing::info!(%caller, tenant.slug = slug, job.id = %job.id, kind, "a job was begun");
 }
 
-/// A job was cancelled before its end.
-pub(super) fn job_cancelled(caller: &Caller, job: &Job) {
-    let kind = job.kind.name();
-    tracing::info!(%caller, tenant.id = %job.tenant, job.id = %job.id, kind, "a job was cancelled");
+/// A job was cancelled before its end; its tenant may be gone.
+pub(super) fn job_cancelled(caller: &Caller, tenant: Option<&Tenant>, job: &Job) {
+    let (slug, kind) = (tenant.map(|tenant| tenant.slug.as_str()), job.kind.name());
+    tracing::info!(%caller, tenant.slug = slug, tenant.id = %job.tenant, job.id = %job.id, kind, "a job was cancelled");
 }
 
 fn host(endpoint: &Endpoint) -> Option<String> {

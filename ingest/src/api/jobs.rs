@@ -5,7 +5,7 @@ use fairhook_common::event::EventType;
 use fairhook_common::ids::{EndpointId, JobId, TenantId};
 use fairhook_common::key::Scope;
 use fairhook_common::limits;
-use fairhook_common::store::{Job, JobFilter, JobKind, JobStatus};
+use fairhook_common::store::{Job, JobFilter, JobKind, JobStatus, TenantRef};
 use fairhook_common::time::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -129,7 +129,8 @@ pub(super) async fn cancel(asked: Asked, body: Posted) -> Answer {
     let job = asked.edge.store.cancel_job(found.tenant, found.id, asked.at).await?;
     let job = job.ok_or_else(|| Problem::not_found("job"))?;
     if job.status == JobStatus::Cancelled && found.status != JobStatus::Cancelled {
-        audit::job_cancelled(&asked.caller, &job);
+        let tenant = asked.edge.memory.tenant(&TenantRef::Id(job.tenant)).await?;
+        audit::job_cancelled(&asked.caller, tenant.as_deref(), &job);
     }
     Ok(answer::ok(&Shown::of(&job)))
 }

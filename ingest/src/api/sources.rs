@@ -83,6 +83,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
     let acting = asked.tenant_in(Scope::EndpointsWrite, &mut fields).await?;
     let status = fields.set("status", source_fields::status);
     let settings = source_fields::of_known(&mut fields);
+    let set = fields.names();
     let settings = fields.finish(|| Some(settings))?;
     for _ in 0..CHANGE_TRIES {
         let source = named(&asked, &acting).await?;
@@ -96,7 +97,7 @@ pub(super) async fn change(asked: Asked, body: Posted) -> Answer {
             Err(ControlError::Conflict) => continue,
             changed => {
                 let changed = changed?;
-                audit::source_changed(&asked.caller, &acting.tenant, &changed);
+                audit::source_changed(&asked.caller, &acting.tenant, &changed, &set);
                 return Ok(answer::ok(&SourceView::of(&changed, asked.at)));
             }
         }
