@@ -67,9 +67,20 @@ impl Intake {
                 () = shutdown.draining() => break,
             }
         }
-        // The consumer is kept until the engine has acked what it still records: dropped, it would give all of it back.
-        self.inbox.closed().await;
-        Ok(())
+        // What was fetched and not taken goes back at once: nobody's is to wait here for the attempts that end. The consumer itself is
+        // kept until the engine has acked what it still records: dropped, it would give all of it back.
+        self.subscriptions.leave_all();
+        loop {
+            while changing.len() < limits::SUBSCRIBING_AT_ONCE
+                && let Some(change) = self.subscriptions.take()
+            {
+                changing.push(self.change(consumer, change));
+            }
+            tokio::select! {
+                Some(changed) = changing.next(), if !changing.is_empty() => changed?,
+                () = self.inbox.closed() => return Ok(()),
+            }
+        }
     }
 
     /// Hands on `first` and what is there already, up to an inbox's worth. Returns whether the engine is still there.

@@ -86,7 +86,7 @@ struct Rig {
     queue: Arc<Troubled>,
     subscriptions: Arc<Subscriptions>,
     messages: mpsc::Receiver<Received>,
-    _shutdown: Shutdown,
+    shutdown: Shutdown,
 }
 
 fn rig(trouble: TenantId) -> Rig {
@@ -97,7 +97,7 @@ fn rig(trouble: TenantId) -> Rig {
     let (outage, shutdown) = (Outage::new("queue"), Shutdown::new());
     let intake = Intake { queue: queue.clone(), subscriptions: subscriptions.clone(), outage, inbox };
     tokio::spawn(intake.run(shutdown.clone()));
-    Rig { queue, subscriptions, messages, _shutdown: shutdown }
+    Rig { queue, subscriptions, messages, shutdown }
 }
 
 fn address(tenant: TenantId) -> QueueAddress {
@@ -140,4 +140,35 @@ async fn a_queue_that_cannot_be_deleted_is_tried_again_and_ends_nothing() {
         tokio::time::sleep(limits::STORE_RETRY_MAX / 2).await;
     }
     assert_eq!(rig.queue.consumers.load(Ordering::Relaxed), 1, "nobody's messages went back");
+}
+
+#[tokio::test]
+async fn what_has_not_begun_goes_to_others_when_the_drain_begins_and_what_has_may_still_be_acked() {
+    let (mut rig, tenant) = (rig(TenantId::generate()), TenantId::generate());
+    rig.subscriptions.want(address(tenant), 4);
+    for ordinal in 0..3 {
+        let delivery = DeliveryId { event: EventId::generate(), ordinal };
+        let message = Message { delivery, endpoint: EndpointId::generate(), generation: 0 };
+        rig.queue.publish(&[(address(tenant), message)]).await;
+    }
+    let begun =
+        timeout(Duration::from_secs(20), rig.messages.recv()).await.expect("in time").expect("it runs");
+    rig.shutdown.drain();
+    let other = rig.queue.consumer().await.expect("a consumer");
+    other.subscribe(&address(tenant), 4).await.expect("subscribes");
+    let mut elsewhere = Vec::new();
+    while elsewhere.len() < 2 {
+        // What comes here yet is dropped, as an engine does that drains.
+        let comes = async {
+            tokio::select! {
+                Some(_) = rig.messages.recv() => None,
+                received = other.next() => Some(received.expect("the queue is there")),
+            }
+        };
+        elsewhere.extend(timeout(Duration::from_secs(20), comes).await.expect("in time"));
+    }
+    assert!(elsewhere.iter().all(|received| received.message != begun.message));
+    begun.receipt.ack().await;
+    drop(rig.messages);
+    assert!(timeout(Duration::from_millis(100), other.next()).await.is_err(), "it was acked");
 }

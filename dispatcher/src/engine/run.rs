@@ -94,7 +94,7 @@ impl Engine {
             tokio::select! {
                 Some(ended) = self.under_way.attempts.join_next() => self.ended(ended),
                 Some(errand) = self.under_way.errands.join_next() => self.back(errand),
-                1.. = self.inbox.recv_many(&mut messages, limits::ENGINE_INBOX), if !self.under_way.draining => {}
+                1.. = self.inbox.recv_many(&mut messages, limits::ENGINE_INBOX) => {}
                 Some(roster) = self.rosters.recv() => {
                     self.core.roster(&roster, self.tools.clock.now(), Timestamp::now());
                 }
@@ -132,7 +132,10 @@ impl Engine {
             self.back(errand);
         }
         for received in messages.drain(..) {
-            self.core.received(received, now);
+            // Dropped, it goes back to its queue.
+            if !self.under_way.draining {
+                self.core.received(received, now);
+            }
         }
     }
 

@@ -63,6 +63,16 @@ impl Subscriptions {
         }
     }
 
+    /// From now on no queue is wanted here.
+    pub fn leave_all(&self) {
+        let mut wanted = self.lock();
+        let wanted = &mut *wanted;
+        for (tenant, _) in wanted.queues.drain() {
+            wanted.dirty.insert(tenant);
+            wanted.left.insert(tenant);
+        }
+    }
+
     /// From now on the tenant's queue is not wanted any more, by anybody: it is deleted once it is not consumed here.
     pub fn delete(&self, address: QueueAddress) {
         let mut wanted = self.lock();

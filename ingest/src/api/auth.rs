@@ -84,6 +84,17 @@ impl Caller {
     }
 }
 
+/// What a stranger has given to be known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// Nothing.
+    Nothing,
+    /// A key that is not valid.
+    Key,
+    /// The token of a source that there is not.
+    Token,
+}
+
 /// Why it is not known who calls.
 #[derive(Debug)]
 pub enum Unknown {
@@ -91,8 +102,8 @@ pub enum Unknown {
     Stranger {
         /// What to answer.
         problem: Problem,
-        /// There is one that is not valid.
-        gave_a_key: bool,
+        /// By what it wanted to be known.
+        given: Given,
     },
     /// It could not be found out.
     Failed(Problem),
@@ -112,11 +123,11 @@ pub async fn authenticate(
     from: IpAddr,
     now: Timestamp,
 ) -> Result<Caller, Unknown> {
-    let none = |problem| Unknown::Stranger { problem, gave_a_key: false };
+    let none = |problem| Unknown::Stranger { problem, given: Given::Nothing };
     let Some(text) = bearer(headers).map_err(none)? else {
         return Err(none(unauthorized("no API key: send `Authorization: Bearer KEY`", false)));
     };
-    let invalid = |detail: &str| Unknown::Stranger { problem: unauthorized(detail, true), gave_a_key: true };
+    let invalid = |detail: &str| Unknown::Stranger { problem: unauthorized(detail, true), given: Given::Key };
     let unknown = || invalid("the API key is not known");
     if root.is(text) {
         return Ok(Caller::Root);

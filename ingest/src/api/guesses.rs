@@ -6,9 +6,11 @@
 
 use std::net::IpAddr;
 
-use fairhook_common::limits::{GUESSERS, GUESSES_AT_ONCE, GUESSING_TTL};
+use fairhook_common::limits::{GUESSERS, GUESSES_AT_ONCE, GUESSING_TTL, READ_DEADLINE};
+use fairhook_common::store::StoreError;
 use moka::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::limiter::key::network;
 
@@ -31,11 +33,12 @@ impl Guesses {
         self.from.insert(network(address), ());
     }
 
-    /// Waits until something may be looked up for a caller at `address`; `None`: without a place.
-    pub async fn place(&self, address: IpAddr) -> Option<SemaphorePermit<'_>> {
+    /// Waits until something may be looked up for a caller at `address`, as long as a look-up may take; `None`: without a place.
+    pub async fn place(&self, address: IpAddr) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
         if !self.from.contains_key(&network(address)) {
-            return None;
+            return Ok(None);
         }
-        Some(self.places.acquire().await.expect("nobody closes the semaphore"))
+        let place = timeout(READ_DEADLINE, self.places.acquire()).await.map_err(|_| StoreError::TooSlow)?;
+        Ok(Some(place.expect("nobody closes the semaphore")))
     }
 }

@@ -21,7 +21,7 @@ use fairhook_common::tenant::Tenant;
 use fairhook_common::time::Timestamp;
 
 use super::Edge;
-use super::auth::{self, Caller, Unknown};
+use super::auth::{self, Caller, Given, Unknown};
 use super::client::{self, Peer};
 use super::problem::Problem;
 use crate::limiter::key::Key;
@@ -195,8 +195,8 @@ pub async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -
             whose = own.or_else(|| acts_for.0.get().copied());
             response
         }
-        Err(Unknown::Stranger { problem, gave_a_key }) => {
-            stranger(edge, address, problem, gave_a_key, &mut decided).await.into_response()
+        Err(Unknown::Stranger { problem, given }) => {
+            stranger(edge, address, problem, given, &mut decided).await.into_response()
         }
         Err(Unknown::Failed(problem)) => problem.into_response(),
     };
@@ -250,18 +250,21 @@ pub(super) async fn stranger(
     edge: &Edge,
     address: IpAddr,
     problem: Problem,
-    gave_a_key: bool,
+    given: Given,
     decided: &mut Decided,
 ) -> Problem {
-    let policies: &[Policy] = match gave_a_key {
+    let policies: &[Policy] = match given {
         // The longest window last here, too.
-        true => &[Policy::Anonymous, Policy::AuthFailures],
-        false => &[Policy::Anonymous],
+        Given::Key => &[Policy::Anonymous, Policy::AuthFailures],
+        Given::Nothing | Given::Token => &[Policy::Anonymous],
     };
     for policy in policies {
         let Configured::Rate(rate) = edge.limiter.rates.of(*policy) else { continue };
         if let Err(refused) = take_of(edge, *policy, &Key::address(address), rate, 1, decided).await {
-            edge.memory.guesses.note(address);
+            // For whoever gave nothing, nothing was looked up.
+            if given != Given::Nothing {
+                edge.memory.guesses.note(address);
+            }
             return refused;
         }
     }

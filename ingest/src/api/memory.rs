@@ -66,7 +66,7 @@ impl Memory {
             Ok(key) => return Ok(key),
             Err(read) => read,
         };
-        let place = self.guesses.place(from).await;
+        let place = self.guesses.place(from).await?;
         if place.is_some()
             && let Ok(key) = remembered()
         {
@@ -95,7 +95,7 @@ impl Memory {
             Ok(source) => return Ok(source),
             Err(read) => read,
         };
-        let place = self.guesses.place(from).await;
+        let place = self.guesses.place(from).await?;
         if place.is_some()
             && let Ok(source) = remembered()
         {
@@ -341,7 +341,7 @@ mod tests {
         assert!(matches!(memory.key(guess(), bad).await, Ok(None)));
         memory.guesses.note(bad);
         memory.guesses.note(worse);
-        let place = memory.guesses.place(bad).await.expect("it has to have one");
+        let place = memory.guesses.place(bad).await.expect("in time").expect("it has to have one");
         let token = SourceToken::generate().hash();
         let neighbour = "2001:db8::2".parse().expect("an address");
         let mut waiting = pin!(memory.key(guess(), worse));

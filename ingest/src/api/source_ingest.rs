@@ -25,6 +25,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
+use super::auth::Given;
 use super::body::Posted;
 use super::client::{self, Peer};
 use super::gate::KnownBy;
@@ -112,7 +113,7 @@ pub(super) async fn take(State(edge): State<Arc<Edge>>, request: Request) -> Res
         }
         Ok(None) => {
             let unknown = Problem::not_found("source");
-            limiting::stranger(&edge, address, unknown, false, &mut decided).await.into_response()
+            limiting::stranger(&edge, address, unknown, Given::Token, &mut decided).await.into_response()
         }
         Err(problem) => problem.into_response(),
     };

@@ -6,8 +6,10 @@ use crate::delivery::Generation;
 use crate::ids::{DeliveryId, EndpointId, EventId, TenantId};
 use crate::queue::Message;
 
-/// The version that is written. A message of one that is not known is put aside.
+/// The form of several deliveries. A message of a version that is not known is put aside.
 const VERSION: u8 = 2;
+/// The form of one delivery, which older dispatchers read too.
+const SINGLE: u8 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -24,8 +26,7 @@ struct Item {
     generation: Generation,
 }
 
-/// Version 1, one delivery to a message: what an ingest wrote that is not upgraded yet.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Single {
     version: u8,
     tenant: TenantId,
@@ -35,9 +36,17 @@ struct Single {
 
 /// The bytes of a message that names these deliveries.
 pub fn encode<'a>(tenant: TenantId, messages: impl IntoIterator<Item = &'a Message>) -> Vec<u8> {
-    let deliveries = messages.into_iter().map(Item::of).collect();
-    let body = Body { version: VERSION, tenant, deliveries };
-    serde_json::to_vec(&body).expect("numbers and texts are always JSON")
+    let mut deliveries: Vec<Item> = messages.into_iter().map(Item::of).collect();
+    let written = match deliveries.pop() {
+        Some(delivery) if deliveries.is_empty() => {
+            serde_json::to_vec(&Single { version: SINGLE, tenant, delivery })
+        }
+        last => {
+            deliveries.extend(last);
+            serde_json::to_vec(&Body { version: VERSION, tenant, deliveries })
+        }
+    };
+    written.expect("numbers and texts are always JSON")
 }
 
 /// Whose message it is and what it names. `None` if these bytes were not written by [`encode`], or name nothing.
@@ -46,7 +55,7 @@ pub fn decode(bytes: &[u8]) -> Option<(TenantId, Vec<Message>)> {
         Ok(body) => (body.version == VERSION).then_some((body.tenant, body.deliveries))?,
         Err(_) => {
             let single: Single = serde_json::from_slice(bytes).ok()?;
-            (single.version == 1).then_some((single.tenant, vec![single.delivery]))?
+            (single.version == SINGLE).then_some((single.tenant, vec![single.delivery]))?
         }
     };
     (!deliveries.is_empty()).then(|| (tenant, deliveries.into_iter().map(Item::message).collect()))
@@ -83,19 +92,20 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_ingest_wrote_is_read() {
+    fn one_delivery_is_written_as_older_dispatchers_read_it() {
         let (tenant, message) = (TenantId::generate(), message(3, 9));
         let Message { delivery: DeliveryId { event, .. }, endpoint, .. } = message;
         let text = format!(
             r#"{{"version":1,"tenant":"{tenant}","event":"{event}","ordinal":3,"endpoint":"{endpoint}","generation":9}}"#
         );
+        assert_eq!(encode(tenant, &[message]), text.as_bytes());
         assert_eq!(decode(text.as_bytes()), Some((tenant, vec![message])));
     }
 
     #[test]
     fn anything_else_is_not() {
         let tenant = TenantId::generate();
-        let bytes = encode(tenant, &[message(1, 0)]);
+        let bytes = encode(tenant, &[message(1, 0), message(2, 0)]);
         assert_eq!(decode(&bytes[1..]), None);
         assert_eq!(decode(b""), None);
         assert_eq!(decode(&encode(tenant, &[])), None, "a message that names nothing");

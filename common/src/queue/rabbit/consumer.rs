@@ -50,7 +50,7 @@ impl RabbitConsumer {
     }
 
     fn hand_out(&self, (ticket, arrival): (Ticket, Arrival)) -> Received {
-        let Arrival { tenant, message, share, since } = arrival;
+        let Arrival { tenant, message, share, since, .. } = arrival;
         let receipt = RabbitReceipt { inbox: self.inbox.clone(), ticket, share: Some(share) };
         Received { tenant, message, waited: since.elapsed(), receipt: Box::new(receipt) }
     }

@@ -55,10 +55,14 @@ impl<T> Desks<T> {
         self.offer(tenant);
     }
 
-    /// Gives what waits and finds no room, oldest first.
-    pub fn trim(&mut self, tenant: TenantId) -> VecDeque<T> {
+    /// Gives what waits and finds no room, oldest first, but keeps together what belongs together: `begins` says with what something
+    /// new begins.
+    pub fn trim(&mut self, tenant: TenantId, begins: impl Fn(&T) -> bool) -> VecDeque<T> {
         let Some(desk) = self.desks.get_mut(&tenant) else { return VecDeque::new() };
-        let room = desk.prefetch.saturating_sub(desk.held).min(desk.waiting.len());
+        let mut room = desk.prefetch.saturating_sub(desk.held).min(desk.waiting.len());
+        while desk.waiting.get(room).is_some_and(|next| !begins(next)) {
+            room += 1;
+        }
         desk.waiting.split_off(room)
     }
 
@@ -187,7 +191,7 @@ mod tests {
         let mut desks = desks(tenant, 4, 0..4);
         let (held, _) = desks.take().unwrap();
         desks.open(tenant, 2);
-        assert_eq!(desks.trim(tenant), [2, 3]);
+        assert_eq!(desks.trim(tenant, |_| true), [2, 3]);
         assert_eq!(taken(&mut desks), [1]);
         assert!(!desks.settle(held));
     }

@@ -1,5 +1,5 @@
 //! Where `lapin`'s thread leaves what a consumer's connection brings: messages to take, and news for the courier. It is
-//! bounded by the prefetches, which the broker keeps.
+//! bounded by the prefetches, which the broker keeps, and by how much is in a message.
 
 use std::collections::VecDeque;
 use std::future::{Future, ready};
@@ -92,6 +92,8 @@ pub struct Arrival {
     pub tenant: TenantId,
     pub message: Message,
     pub share: Share,
+    /// Its message begins with it.
+    pub is_first: bool,
     pub since: Instant,
 }
 
@@ -151,9 +153,9 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// As [`Desks::trim`]; what has no room goes back.
+    /// As [`Desks::trim`]; what has no room goes back, in whole messages.
     pub fn trim(&self, desk: TenantId) {
-        let surplus = self.state().desks.trim(desk);
+        let surplus = self.state().desks.trim(desk, |arrival| arrival.is_first);
         give_back(surplus);
     }
 
@@ -247,12 +249,11 @@ impl Sink {
             self.metrics.unrouted.inc_by(messages.len() as u64);
         }
         let (shares, since) = (Share::of(tag.clone(), messages.len()), Instant::now());
-        let arrivals = messages.into_iter().zip(shares).map(|(message, share)| Arrival {
-            tenant,
-            message,
-            share,
-            since,
-        });
+        let arrivals = messages
+            .into_iter()
+            .zip(shares)
+            .enumerate()
+            .map(|(place, (message, share))| Arrival { tenant, message, share, is_first: place == 0, since });
         if !self.inbox.state().desks.accept(self.desk, arrivals) {
             return Some(tag);
         }

@@ -127,11 +127,15 @@ fn with(mut lanes: Vec<u64>, number: u64) -> Vec<u64> {
 
 async fn replace(parts: &Parts, job: Job) -> lapin::Result<Live> {
     let Job { desk, serial, source, prefetch, before, number, lane } = job;
+    let shrinks = before.as_ref().is_some_and(|before| prefetch < before.prefetch);
     if let Some(before) = before {
         cancel(&parts.inbox, before).await;
     }
     parts.inbox.open(desk, prefetch);
-    parts.inbox.trim(desk);
+    if shrinks {
+        // The rest is for others.
+        parts.inbox.trim(desk);
+    }
     let tag = ShortString::from(serial.to_string());
     let (channel, consumer) = lane.consume(&parts.connection, source.queue()?, tag, prefetch).await?;
     let (inbox, metrics) = (parts.inbox.clone(), parts.metrics.clone());

@@ -49,6 +49,28 @@ async fn one_that_is_given_back_brings_all_of_its_message_back_but_not_before_th
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_prefetch_gives_back_whole_messages_only_and_a_larger_one_nothing() {
+    let (queue, _vhost) = open(QueueType::Classic).await;
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 100).await;
+    let sent = publish_together(&queue, &address, 20 * BUNDLE).await;
+    let held = take(&mut consumer, 3).await;
+    // A larger one, then one that is smaller by so much that the broker has to hear of it.
+    consumer.subscribe(&address, 200).await.expect("subscribes");
+    depth_becomes(&queue, &address, 0).await;
+    consumer.subscribe(&address, 5).await.expect("subscribes");
+    let others = queue.consumer().await.expect("a consumer");
+    others.subscribe(&address, 200).await.expect("subscribes");
+    let mut others: crate::suite::Consuming = others;
+    // What of a message is held here, the rest of it is, too; five messages more come for the new prefetch.
+    let elsewhere = take(&mut others, usize::from(14 * BUNDLE)).await;
+    assert!(said(&elsewhere).iter().all(|message| sent[usize::from(BUNDLE)..].contains(message)));
+    ack_all(held).await;
+    let rest = take(&mut consumer, usize::from(BUNDLE) - 3).await;
+    assert_eq!(said(&rest), sent[3..usize::from(BUNDLE)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn how_long_one_waited_for_room_is_told() {
     let (queue, _vhost) = open(QueueType::Classic).await;
     let address = tenant();
