@@ -57,7 +57,7 @@ async fn the_printed_lines_work(data_dir: &str, stand_in: bool) -> (Vec<String>,
     };
     let engine = Engine::start_with(options).await;
     engine.prints("/events -d").await;
-    let printed = engine.printed();
+    let printed = engine.stdout();
     assert!(
         printed[0].starts_with("fairhook 0.1.0 · embedded · SQLite "),
         "nothing comes before it: {}",
@@ -90,8 +90,7 @@ async fn the_printed_lines_work_when_pasted() {
         eprintln!("curl is not installed; tests/black_box/curl_stand_in.sh stands in for it");
     }
     let (printed, arrival) = the_printed_lines_work("./fairhook-data", stand_in).await;
-    let printed: Vec<_> =
-        printed.iter().filter(|line| !line.starts_with("stderr: ")).map(|line| normal(line)).collect();
+    let printed: Vec<_> = printed.iter().map(|line| normal(line)).collect();
     assert_eq!(in_the_readme("## Try it")[1..], printed, "README.md shows what is printed");
     assert_eq!(in_the_readme("then prints the arrival:"), [normal(&arrival)]);
 }

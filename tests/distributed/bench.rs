@@ -47,9 +47,8 @@ async fn it_measures_every_process_and_leaves_nothing_behind() {
     let held = Use::alone().await;
     let mut bench = bench(held.services, &["--seconds", "1", "--baseline", "--parts", "--json"]);
     let ended = bench.exit().await;
-    let printed = bench.printed();
     assert!(ended.success(), "{ended}");
-    let report = printed.iter().filter(|line| !line.starts_with("stderr: ")).cloned().collect::<String>();
+    let report = bench.stdout().concat();
     let report: Value = serde_json::from_str(&report).expect("a report");
     let run = &report["runs"][0];
     assert!(run["accepted"].as_u64().expect("a number") > 0 && run["lost"] == 0, "{run}");

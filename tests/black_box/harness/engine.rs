@@ -76,9 +76,14 @@ impl Engine {
         Self { process, data_dir, api, metrics, options, own_directory }
     }
 
-    /// What it printed so far.
+    /// What it printed so far, to both streams.
     pub fn printed(&self) -> Vec<String> {
         self.process.printed()
+    }
+
+    /// What it printed so far to its standard output.
+    pub fn stdout(&self) -> Vec<String> {
+        self.process.stdout()
     }
 
     /// Waits for a printed line with `text` in it.

@@ -12,15 +12,17 @@ use tokio::time::timeout;
 
 use super::LONG;
 
+/// Stands before each line of the standard error.
+const STDERR: &str = "stderr: ";
+
 /// A process that ends with its test.
 pub struct Process {
     child: Child,
     output: Output,
 }
 
-/// What a process says, line by line.
-#[derive(Clone)]
-struct Output(Arc<watch::Sender<Vec<String>>>);
+/// What a process says, line by line, until nobody who reads a stream of it holds the sender any more.
+struct Output(watch::Receiver<Vec<String>>);
 
 impl Process {
     /// Starts it.
@@ -33,9 +35,14 @@ impl Process {
         Self { child, output }
     }
 
-    /// What it printed so far.
+    /// What it printed so far, to both streams, in the order in which it was read.
     pub fn printed(&self) -> Vec<String> {
         self.output.lines()
+    }
+
+    /// What it printed so far to its standard output. Between two streams there is no order to rely on.
+    pub fn stdout(&self) -> Vec<String> {
+        self.printed().into_iter().filter(|line| !line.starts_with(STDERR)).collect()
     }
 
     /// Waits for a printed line with `text` in it.
@@ -61,9 +68,11 @@ impl Process {
         kill_process(pid, signal).expect("it is our child and not reaped");
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all that it printed is read.
     pub async fn exit(&mut self) -> ExitStatus {
-        wait(&mut self.child).await
+        let status = wait(&mut self.child).await;
+        self.output.end().await;
+        status
     }
 }
 
@@ -101,20 +110,11 @@ pub async fn wait(child: &mut Child) -> ExitStatus {
 
 impl Output {
     fn of(child: &mut Child) -> Self {
-        let output = Self(Arc::new(watch::Sender::new(Vec::new())));
-        output.follow("", child.stdout.take().expect("piped"));
-        output.follow("stderr: ", child.stderr.take().expect("piped"));
-        output
-    }
-
-    fn follow(&self, mark: &'static str, stream: impl std::io::Read + Send + 'static) {
-        let lines = self.0.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines() {
-                let Ok(line) = line else { return };
-                lines.send_modify(|lines| lines.push(format!("{mark}{line}")));
-            }
-        });
+        let (lines, output) = watch::channel(Vec::new());
+        let lines = Arc::new(lines);
+        follow("", child.stdout.take().expect("piped"), lines.clone());
+        follow(STDERR, child.stderr.take().expect("piped"), lines);
+        Self(output)
     }
 
     fn lines(&self) -> Vec<String> {
@@ -123,11 +123,30 @@ impl Output {
 
     async fn line_with(&self, text: &str) -> String {
         let find = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
-        let mut lines = self.0.subscribe();
+        let mut lines = self.0.clone();
         let found = timeout(LONG, lines.wait_for(|lines| find(lines).is_some())).await;
         match found {
             Ok(Ok(lines)) => find(&lines).expect("was just found"),
             _ => panic!("never printed: {text}\n{}", self.lines().join("\n")),
         }
     }
+
+    async fn end(&self) {
+        let mut lines = self.0.clone();
+        let ended = async { while lines.changed().await.is_ok() {} };
+        timeout(LONG, ended).await.expect("its streams are closed");
+    }
+}
+
+fn follow(
+    mark: &'static str,
+    stream: impl std::io::Read + Send + 'static,
+    to: Arc<watch::Sender<Vec<String>>>,
+) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { return };
+            to.send_modify(|lines| lines.push(format!("{mark}{line}")));
+        }
+    });
 }
