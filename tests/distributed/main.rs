@@ -22,4 +22,5 @@ mod distributed {
     mod rolling;
     mod seen;
     mod store;
+    mod tls;
 }

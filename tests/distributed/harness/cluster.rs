@@ -13,6 +13,7 @@ use url::Url;
 
 use super::node::{Node, Role, Servers};
 use super::services::{Service, Services, Use};
+use super::tls::TlsLine;
 use super::{Doors, Tally};
 use crate::black_box::{Api, Ledger, Receiver, Reply, until_within};
 
@@ -24,6 +25,13 @@ pub struct Shape {
     pub stops_servers: bool,
 }
 
+/// How processes reach the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Plain,
+    Tls,
+}
+
 /// Processes that end with their test.
 pub struct Cluster {
     pub ingests: Vec<Node>,
@@ -31,6 +39,7 @@ pub struct Cluster {
     /// Where events are posted: the ingests that are there.
     pub doors: Doors,
     servers: Servers,
+    _lines: Vec<TlsLine>,
     started: u32,
     host: VirtualHost,
     held: Use,
@@ -46,27 +55,38 @@ pub struct Customer {
 impl Cluster {
     /// Starts it; every process is ready.
     pub async fn start(shape: Shape) -> Self {
-        Self::of(shape, false).await
+        Self::of(shape, Way::Plain, false).await
     }
 
     /// The same, with ingests that keep limits together in Redis.
     pub async fn with_redis(shape: Shape) -> Self {
-        Self::of(shape, true).await
+        Self::of(shape, Way::Plain, true).await
     }
 
-    async fn of(shape: Shape, with_redis: bool) -> Self {
+    /// The same, where every server is reached by TLS only.
+    pub async fn over_tls(shape: Shape) -> Self {
+        Self::of(shape, Way::Tls, true).await
+    }
+
+    async fn of(shape: Shape, way: Way, with_redis: bool) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let held = if shape.stops_servers { Use::alone().await } else { Use::shared().await };
         let name = format!("faults_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let host = VirtualHost::new(held.services, &name);
         host.make().await;
-        let servers = Servers {
+        let mut servers = Servers {
             store: database(held.services, &name).await,
             queue: with_path(held.services.setting("TEST_AMQP_URL"), &name),
             redis: with_redis.then(|| held.services.setting("TEST_REDIS_URL").parse().expect("a URL")),
+            trusted: None,
+        };
+        let lines = match way {
+            Way::Plain => Vec::new(),
+            Way::Tls => servers.behind_tls().await,
         };
         let (ingests, dispatchers, doors) = (Vec::new(), Vec::new(), Doors::default());
-        let mut cluster = Self { ingests, dispatchers, doors, servers, started: 0, host, held };
+        let mut cluster =
+            Self { ingests, dispatchers, doors, servers, _lines: lines, started: 0, host, held };
         for _ in 0..shape.ingests {
             cluster.add_ingest().await;
         }
@@ -111,6 +131,16 @@ impl Cluster {
     /// Stops a dispatcher in order; the exit code.
     pub async fn retire_dispatcher(&mut self, index: usize) -> i32 {
         self.dispatchers.remove(index).terminate().await
+    }
+
+    /// Where the servers are, as its processes reach them.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Where its database is without anything in between.
+    pub fn database(&self) -> Url {
+        with_path(self.held.services.setting("TEST_POSTGRES_URL"), self.servers.store.path())
     }
 
     /// The API of the first ingest.
@@ -231,6 +261,6 @@ async fn database(services: &Services, name: &str) -> Url {
 
 fn with_path(url: &str, path: &str) -> Url {
     let mut url = Url::parse(url).expect("a URL");
-    url.set_path(&format!("/{path}"));
+    url.set_path(path);
     url
 }

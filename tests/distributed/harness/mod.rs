@@ -6,9 +6,11 @@ mod node;
 mod proxy;
 mod services;
 mod tally;
+mod tls;
 
 pub use cluster::{Cluster, Customer, Shape};
 pub use load::{Doors, Load};
+pub use node::Servers;
 pub use services::{Service, Services, Use};
 pub use tally::Tally;
 

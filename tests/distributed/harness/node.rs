@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::proxy::Proxy;
+use super::tls::{self, Begin, TlsLine};
 use crate::black_box::process::{Process, without_settings};
 use crate::black_box::{Api, client, until};
 
@@ -29,6 +30,22 @@ pub struct Servers {
     pub queue: Url,
     /// Where ingests keep limits together, if they do.
     pub redis: Option<Url>,
+    /// The file with the certificates that processes are to trust, if not those that the machine trusts.
+    pub trusted: Option<&'static str>,
+}
+
+impl Servers {
+    /// From now on each is reached by TLS only, by these lines.
+    pub async fn behind_tls(&mut self) -> Vec<TlsLine> {
+        self.trusted = Some(tls::ROOT);
+        let mut lines = vec![behind_tls(&mut self.store, "postgres", Begin::WhenAsked).await];
+        self.store.set_query(Some("sslmode=verify-full"));
+        lines.push(behind_tls(&mut self.queue, "amqps", Begin::AtOnce).await);
+        if let Some(redis) = &mut self.redis {
+            lines.push(behind_tls(redis, "rediss", Begin::AtOnce).await);
+        }
+        lines
+    }
 }
 
 /// A running process, which ends with its test.
@@ -56,6 +73,7 @@ impl Node {
         });
         without_settings(&mut command);
         command.args(["--metrics-listen", "127.0.0.1:0", "--node-name", name]);
+        command.envs(servers.trusted.map(|file| ("SSL_CERT_FILE", file)));
         command.env("FAIRHOOK_STORE_URL", store_url.as_str()).env("FAIRHOOK_QUEUE_URL", queue_url.as_str());
         let redis = match (role, &servers.redis) {
             (Role::Ingest, Some(redis)) => {
@@ -124,13 +142,24 @@ impl Node {
     }
 }
 
-async fn line_to(server: &Url) -> (Proxy, Url) {
+async fn behind_tls(server: &mut Url, scheme: &str, begin: Begin) -> TlsLine {
+    let line = TlsLine::to(address(server), begin).await;
+    server.set_port(Some(line.address.port())).expect("a URL with a host");
+    server.set_scheme(scheme).expect("like the one before");
+    line
+}
+
+fn address(server: &Url) -> SocketAddr {
     let (host, port) = (server.host_str().expect("a host"), server.port().expect("a port"));
-    let proxy = Proxy::to(format!("{host}:{port}").parse().expect("an address")).await;
+    format!("{host}:{port}").parse().expect("an address")
+}
+
+async fn line_to(server: &Url) -> (Proxy, Url) {
+    let proxy = Proxy::to(address(server)).await;
     let mut url = server.clone();
     url.set_port(Some(proxy.address.port())).expect("a URL with a host");
-    if url.scheme().starts_with("postgres") {
-        // A connection's first words are to say what it is for.
+    if url.scheme().starts_with("postgres") && url.query().is_none() {
+        // A connection's first words are to say what it is for, where nothing hides them.
         url.query_pairs_mut().append_pair("sslmode", "disable");
     }
     (proxy, url)

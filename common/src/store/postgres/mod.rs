@@ -19,6 +19,7 @@ mod culprits;
 mod dead_letters;
 mod deliveries;
 mod due;
+mod durability;
 mod endpoints;
 mod error;
 mod facts;
@@ -92,6 +93,7 @@ impl PostgresStore {
             url.parse().map_err(|e: sqlx::Error| StoreError::Internal(e.to_string()))?;
         // That something is there already, which a start looks for, is no news.
         let options = options.options([("client_min_messages", "warning")]);
+        let options = durability::durable(options).await?;
         let greatest = schema::bring_up(&options).await?;
         let changes = broadcast::channel(limits::CHANGES_WAITING).0;
         let voice = Voice::new(changes.clone());
