@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use fairhook_common::config::Environment;
 use reqwest::Method;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::BenchError;
 use super::subject::{Subject, Wanted};
-use crate::workload::{ApiClient, Behaviour, Ledger, Pace, Receivers, StreamSetup, drive};
+use crate::workload::{ApiClient, ApiFailure, Behaviour, Ledger, Pace, Receivers, StreamSetup, drive};
 
 /// Slots that all of them want. Nine tenths are for everybody, the others a reserve: 126, which nine tenants and the weights
 /// 1, 2 and 4 divide without a remainder. (A share is rounded up to a whole slot.)
@@ -97,7 +98,7 @@ pub async fn run(matches: &ArgMatches) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// What each tenant got while all posted more than there are slots for.
+/// What each tenant got.
 struct Got {
     /// Deliveries per second.
     per_s: Vec<f64>,
@@ -105,6 +106,7 @@ struct Got {
     slots: Vec<f64>,
 }
 
+/// Has all tenants post more than there are slots for.
 async fn saturate(wanted: &Wanted, tenants: &[Tenant], span: Duration) -> Result<Got, BenchError> {
     let ledger = Arc::new(Ledger::new(tenants.len()));
     let behaviours = tenants.iter().map(|(_, time)| Behaviour::Answer(200, *time)).collect();
@@ -127,13 +129,24 @@ async fn saturate(wanted: &Wanted, tenants: &[Tenant], span: Duration) -> Result
     let (from, before): (_, Vec<u64>) = (ledger.elapsed(), arrived());
     tokio::time::sleep(span).await;
     let (to, after): (_, Vec<u64>) = (ledger.elapsed(), arrived());
+    // What is still to be delivered keeps the slots full for longer than this takes.
+    loads.shutdown().await;
     let mut slots = Vec::new();
     for slug in api.tenants() {
-        let stats = api.call(Method::GET, &format!("/v1/tenants/{slug}/stats"), None).await?;
-        slots.push(stats["slot_seconds_per_s"].as_f64().unwrap_or(0.0));
+        slots.push(slots_held(&api, slug).await?);
     }
     let per_s = |(before, after): (u64, u64)| (after - before) as f64 / (to - from).as_secs_f64();
     Ok(Got { per_s: before.into_iter().zip(after).map(per_s).collect(), slots })
+}
+
+/// Slots that a tenant held on average in the last seconds. An API that was flooded until now has connections to close first.
+async fn slots_held(api: &ApiClient, slug: &str) -> Result<f64, ApiFailure> {
+    const TRIES: usize = 300;
+    let path = format!("/v1/tenants/{slug}/stats");
+    let asking = || api.call(Method::GET, &path, None);
+    let pauses = ConstantBuilder::default().with_delay(Duration::from_millis(100)).with_max_times(TRIES);
+    let stats = asking.retry(pauses).when(|failure| matches!(failure, ApiFailure::Unreachable(_))).await?;
+    Ok(stats["slot_seconds_per_s"].as_f64().unwrap_or(0.0))
 }
 
 fn streams(count: usize, receivers: &Receivers) -> Vec<StreamSetup> {
