@@ -50,6 +50,9 @@ pub const QUOTA_TENANTS: u64 = 200_000;
 pub const QUOTA_WINDOW_MIN: Duration = Duration::from_millis(100);
 /// One lease is this part of a window's events (2 %): what three ingests hold unspent is little beside the limit.
 pub const TOKEN_LEASE_PART: u32 = 50;
+/// Tokens in one lease of a smaller window, of which they are twice that part at most: with fewer, a round trip for every second event
+/// of a hundred a second costs more than deciding may.
+pub const TOKEN_LEASE_SMALL: u32 = 4;
 /// Tokens in one lease: with more, round trips are rare enough already and only the error grows.
 pub const TOKEN_LEASE_MAX: u32 = 1_000;
 /// What Redis knows of a tenant's saved burst is forgotten after this at the latest: a day without events is a quiet time.

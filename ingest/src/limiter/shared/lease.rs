@@ -34,7 +34,8 @@ impl From<Rate> for Window {
 impl Window {
     /// Tokens leased at once: few enough that what all ingests hold unspent is little beside the limit.
     pub fn batch(&self) -> u32 {
-        (self.events / limits::TOKEN_LEASE_PART).clamp(1, limits::TOKEN_LEASE_MAX)
+        let part = self.events / limits::TOKEN_LEASE_PART;
+        part.max((2 * part).min(limits::TOKEN_LEASE_SMALL)).clamp(1, limits::TOKEN_LEASE_MAX)
     }
 
     /// Where all ingests keep it. Another limit is another state, which begins full, as it does without Redis. The braces keep
