@@ -282,13 +282,15 @@ impl Progress {
     }
 
     /// Reads the body to its end, so that the connection can be used again, and keeps its beginning. One that is too large
-    /// is not read on; dropping it closes the connection.
+    /// is not read on, and of one that says so in its head only what is kept; dropping it closes the connection.
     async fn read_body(&mut self, mut response: reqwest::Response) -> Result<(), Failure> {
+        let fits = response.content_length().is_none_or(|bytes| bytes <= limits::RESPONSE_BODY_BYTES as u64);
+        let most = if fits { limits::RESPONSE_BODY_BYTES } else { limits::RESPONSE_SNIPPET_BYTES };
         let mut read = 0;
         while let Some(chunk) = response.chunk().await.map_err(|e| failure::of(&e))? {
             read += chunk.len();
             self.keep(&chunk);
-            if read > limits::RESPONSE_BODY_BYTES {
+            if read > most {
                 return Err(Failure::body_too_large());
             }
         }

@@ -147,6 +147,21 @@ async fn a_body_is_read_up_to_its_limit_and_no_further() {
 }
 
 #[tokio::test]
+async fn a_body_that_says_it_is_too_large_is_not_waited_for() {
+    let receiver = Receiver::behaving(|mut connection, _| async move {
+        connection.request().await;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", limits::RESPONSE_BODY_BYTES + 1);
+        connection.write(head.as_bytes()).await;
+        connection.write(&[b'x'; limits::RESPONSE_SNIPPET_BYTES + 1]).await;
+        connection.hold().await;
+    })
+    .await;
+    let attempted = attempt(&attempter(), &impatient(&receiver.url())).await;
+    assert_eq!(code(&attempted), Some(AttemptErrorCode::TooLarge), "{attempted:?}");
+    assert_eq!(attempted.record.response_snippet.len(), limits::RESPONSE_SNIPPET_BYTES);
+}
+
+#[tokio::test]
 async fn endless_headers_are_too_large() {
     for (head, chunk) in [
         (b"HTTP/1.1 200 OK\r\n".as_slice(), b"x-more: 0123456789abcdef\r\n".as_slice()),
