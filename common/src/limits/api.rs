@@ -22,6 +22,12 @@ pub const LIST_ROWS: u32 = 2_000;
 pub const LIST_BUDGET: Duration = Duration::from_millis(500);
 /// How long a change that a tenant makes by the API waits for those that it makes at the same time.
 pub const CONTROL_TURN_WAIT: Duration = Duration::from_secs(5);
+/// A tenant's lists and changes may have one in so many parts of the time each, of one connection to the store: one that asks for
+/// them without end takes as much of a processor at most.
+pub const TURN_PART: u32 = 4;
+/// What a tenant may use at once beyond that: a page of an application that shows some lists, or some dozen changes, wait for
+/// nothing.
+pub const TURN_ALLOWANCE: Duration = Duration::from_millis(100);
 /// What a process has said of its readiness may be said again for so long: strangers may ask, and an answer is a commit.
 pub const HEALTH_AGE_MAX: Duration = Duration::from_millis(500);
 /// How long any read of the API may take in the store.

@@ -125,7 +125,8 @@ impl Control for PostgresStore {
     }
 
     async fn delete_tenant(&self, tenant: TenantId, now: Timestamp) -> Result<Job, ControlError> {
-        let total = self.read_of(tenant, move |db| Box::pin(jobs::count_deliveries(db, tenant))).await?;
+        // Not in the tenant's turn: one that floods the API is deleted all the same.
+        let total = self.read(move |db| Box::pin(jobs::count_deliveries(db, tenant))).await?;
         self.change(move |db| Box::pin(tenants::delete(db, tenant, total, now)), of(tenant)).await
     }
 

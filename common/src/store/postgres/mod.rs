@@ -172,7 +172,8 @@ impl PostgresStore {
     }
 
     /// A read on a tenant's behalf, in the tenant's role, which sees that tenant's rows and no others; one at a time for
-    /// each: however long its lists are and however many of them it asks for, others read beside it.
+    /// each: however long its lists are and however many of them it asks for, others read beside it. It has its time from
+    /// its turn on, for which it waits as long at most.
     pub(in crate::store::postgres) async fn read_of<T, F>(
         &self,
         tenant: TenantId,
@@ -182,8 +183,8 @@ impl PostgresStore {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send + 'static,
     {
+        let turn = self.turns.take(tenant, Instant::now() + limits::READ_DEADLINE).await?;
         let until = Instant::now() + limits::READ_DEADLINE;
-        let turn = self.turns.take(tenant, until).await?;
         let place = self.place_to_read(until).await?;
         let begin = format!(
             "{}; SET LOCAL ROLE fairhook_tenant; SELECT set_config('fairhook.tenant', '{}', true)",
