@@ -12,8 +12,8 @@ pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// `Retry-After` is obeyed up to this.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
-/// A receiver's body is read up to this; more is `too_large`. Nobody looks at it: it is read so that the connection can be kept,
-/// and a new one costs about as much as reading this. Four times as much was felt by other tenants where one answered without end.
+/// A receiver's body is read up to this; more is `too_large`. It is read so that the connection can be kept, for nobody looks at
+/// more than its beginning. Four times as much was felt by other tenants where one answered without end.
 pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 /// What is kept of it.
 pub const RESPONSE_SNIPPET_BYTES: usize = 1_024;
