@@ -42,6 +42,14 @@ pub const WRITER_ROWS: u32 = 32;
 pub const WRITER_LOOKS: u32 = 4 * WRITER_ROWS;
 /// Payload bytes that a step of a sweep removes: their pages are walked one by one.
 pub const WRITER_BYTES: u64 = 512 * 1024;
+/// From this size on a payload lies in a file of its own, and its event is not admitted together with smaller ones. In its row it
+/// would hold these up for 0.3 ms here, one of a mebibyte for 6; a file takes 1.2 to 2.4 ms, beside the others, so that an ordinary
+/// event is better in its row.
+pub const LARGE_PAYLOAD_BYTES: usize = UPLOAD_BYTES_FREE;
+/// Such files that are written at the same time: each is a wait for the disk, which commits wait for too.
+pub const PAYLOAD_WRITES: usize = 4;
+/// Files that a start looks at in one step for those that no event needs.
+pub const PAYLOADS_SWEPT: usize = 512;
 /// How long a file that something else has locked is waited for.
 pub const STORE_BUSY: Duration = Duration::from_millis(1_000);
 /// How long a process that is just ending may keep the data directory.

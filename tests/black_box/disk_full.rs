@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fairhook_common::limits;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
@@ -39,6 +40,14 @@ impl LittleRoom {
                 under: ["bash", "-c", &limit, "bash"].map(str::to_owned).to_vec(),
                 ..Options::default()
             },
+        }
+    }
+
+    /// The bytes of a payload that meets the bound: a large one lies in a file of its own, of any number of which none is long.
+    fn payload(&self) -> usize {
+        match self {
+            Self::FileSystem { .. } => 200_000,
+            Self::FileSize => limits::LARGE_PAYLOAD_BYTES - 1_000,
         }
     }
 
@@ -85,7 +94,7 @@ async fn fill_and_go_on(room: &LittleRoom, directory: &Path) {
     engine.api.tenant("acme").await;
     engine.api.endpoint("acme", &receiver.url(), json!({})).await;
     let ledger = Ledger::new("acme");
-    let event = json!({"type": "order.paid", "payload": "x".repeat(200_000)});
+    let event = json!({"type": "order.paid", "payload": "x".repeat(room.payload())});
     let refused = until("the disk is full", || async {
         let answer = engine.api.post("/tenants/acme/events", event.clone()).await;
         match answer.status {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairhook_common::limits;
 use serde_json::json;
 
 use crate::harness::{Engine, LONG, Ledger, Receiver, Reply};
@@ -30,7 +31,9 @@ async fn kill_9_in_the_middle_of_2000_events_loses_none() {
             let (ledger, api) = (ledger.clone(), engine.api.clone());
             tokio::spawn(async move {
                 for number in 0..EVENTS / CLIENTS {
-                    ledger.post(&api, json!({"client": client, "n": number})).await;
+                    // Some are large, and so in files of their own.
+                    let pad = "x".repeat(if number % 16 == 0 { limits::LARGE_PAYLOAD_BYTES } else { 0 });
+                    ledger.post(&api, json!({"client": client, "n": number, "pad": pad})).await;
                 }
             })
         })

@@ -8,9 +8,9 @@ use super::UPLOAD_BYTES_FREE;
 pub const ADMIT_BATCH_DELIVERIES: usize = 256;
 /// Payload bytes that one transaction admits.
 pub const ADMIT_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Payload bytes that wait for admission, over all tenants; beyond it: 503.
+/// Payload bytes that wait for admission, over all tenants, of small events and of large ones each; beyond it: 503.
 pub const ADMIT_WAITING_BYTES: usize = 64 * 1024 * 1024;
-/// Payload bytes of one tenant that wait for admission; beyond it: 503 for that tenant.
+/// Payload bytes of one tenant that wait for admission, of small events and of large ones each; beyond it: 503 for that tenant.
 pub const ADMIT_WAITING_BYTES_PER_TENANT: usize = 16 * 1024 * 1024;
 /// So much of a tenant may wait even when too much waits in all: floods of others must not shut a quiet tenant out.
 pub const ADMIT_WAITING_BYTES_FREE: usize = UPLOAD_BYTES_FREE;

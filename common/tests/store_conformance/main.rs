@@ -38,6 +38,8 @@ macro_rules! suite {
         mod jobs;
         #[path = "../keys.rs"]
         mod keys;
+        #[path = "../large.rs"]
+        mod large;
         #[path = "../limit_minutes.rs"]
         mod limit_minutes;
         #[path = "../lists.rs"]
@@ -65,6 +67,8 @@ macro_rules! suite {
 
 mod sqlite {
     suite!();
+
+    mod payload_files;
 }
 
 mod postgres {

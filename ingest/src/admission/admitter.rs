@@ -1,4 +1,5 @@
-//! The loop between the waiting list and the store.
+//! The loop between a waiting list and the store. There are two, for small events and for large ones (`limits::LARGE_PAYLOAD_BYTES`),
+//! with a commit each under way.
 //!
 //! While one commit is under way the next batch fills: no delay is added when the store is idle, and batches grow under
 //! load. Each event has its own caller, who is answered when its batch is durable, or refused, or at its deadline.
@@ -18,7 +19,7 @@ use fairhook_common::store::{AcceptedEvent, Admission, Admitted, StoreError};
 use fairhook_common::time::Timestamp;
 use prometheus::{Histogram, IntCounterVec, IntGauge};
 use tokio::sync::{Notify, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Ledger;
 use super::batch::{Bounds, NoRoom, WaitingList};
@@ -86,13 +87,12 @@ impl Ticket {
 }
 
 impl Door {
-    pub(super) fn new(bounds: Bounds, abandoned: CancellationToken, families: &Families) -> Self {
+    pub(super) fn new(bounds: Bounds, abandoned: CancellationToken, waiting_bytes: IntGauge) -> Self {
         Self {
             list: Mutex::new(Inside { waiting: WaitingList::new(bounds), open: true }),
             offered: Notify::new(),
             abandoned,
-            waiting_bytes: families
-                .gauge("fairhook_admission_waiting_bytes", "Bytes of events that wait to be made durable"),
+            waiting_bytes,
         }
     }
 
@@ -175,8 +175,10 @@ pub(super) struct Admitter {
     pub(super) door: Arc<Door>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) publisher: Arc<Publisher>,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) counts: Arc<Counts>,
+    /// The publisher ends with the last one.
+    pub(super) _offers: Arc<DropGuard>,
 }
 
 pub(super) struct Metrics {
@@ -232,7 +234,6 @@ impl Admitter {
                 }
             }
         }
-        self.publisher.close();
     }
 
     /// Waits for callers who are about to come back.

@@ -4,6 +4,9 @@
 //! backlog ─► waiting list ─► batch ─► commit ─► 202
 //!                                              └─► lineup ─► publish ─► settle the outbox
 //! ```
+//!
+//! Small events and large ones have a waiting list and batches each: what a large one takes to become durable, no small one
+//! waits for.
 
 mod admitter;
 mod backlog;
@@ -19,6 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fairhook_common::event::NewEvent;
 use fairhook_common::ids::TenantId;
+use fairhook_common::limits;
 use fairhook_common::metrics::Families;
 use fairhook_common::queue::{Queue, QueueAddress};
 use fairhook_common::shutdown::Shutdown;
@@ -63,13 +67,14 @@ impl Ledger for SharedStore {
 /// and the tasks end.
 #[derive(Clone)]
 pub struct AdmissionHandle {
-    door: Arc<Door>,
+    small: Arc<Door>,
+    large: Arc<Door>,
     backlog: Backlog,
     counts: Arc<Counts>,
     _last: Arc<DropGuard>,
 }
 
-/// Starts the admitter and the publisher in `tasks`.
+/// Starts the admitters and the publisher in `tasks`.
 pub fn start(
     store: SharedStore,
     queue: Arc<dyn Queue>,
@@ -91,20 +96,38 @@ pub(crate) fn start_over(
 ) -> AdmissionHandle {
     let abandoned = CancellationToken::new();
     let publisher = Publisher::start(ledger.clone(), queue, families, tasks, shutdown);
-    let door = Arc::new(Door::new(batch::Bounds::default(), abandoned.clone(), families));
-    let metrics = Metrics::new(families);
-    let counts = Arc::new(Counts::default());
-    let admitter =
-        Admitter { door: door.clone(), ledger: ledger.clone(), publisher, metrics, counts: counts.clone() };
-    tasks.spawn(admitter.run(shutdown.clone()));
-    AdmissionHandle { door, backlog: Backlog::new(ledger), counts, _last: Arc::new(abandoned.drop_guard()) }
+    let waiting = families.gauges(
+        "fairhook_admission_waiting_bytes",
+        "Bytes of events that wait to be made durable: of small events, and of large ones",
+        &["events"],
+    );
+    let (metrics, counts) = (Arc::new(Metrics::new(families)), Arc::new(Counts::default()));
+    let offers = Arc::new(publisher.offers());
+    let [small, large] = ["small", "large"].map(|events| {
+        let waiting = waiting.with_label_values(&[events]);
+        let door = Arc::new(Door::new(batch::Bounds::default(), abandoned.clone(), waiting));
+        let admitter = Admitter {
+            door: Arc::clone(&door),
+            ledger: Arc::clone(&ledger),
+            publisher: Arc::clone(&publisher),
+            metrics: Arc::clone(&metrics),
+            counts: Arc::clone(&counts),
+            _offers: Arc::clone(&offers),
+        };
+        tasks.spawn(admitter.run(shutdown.clone()));
+        door
+    });
+    let (backlog, last) = (Backlog::new(ledger), Arc::new(abandoned.drop_guard()));
+    AdmissionHandle { small, large, backlog, counts, _last: last }
 }
 
 impl AdmissionHandle {
     /// Puts an event on its way; `queue` is its tenant's. The answer is the ticket's.
     pub fn offer(&self, event: NewEvent, queue: QueueAddress) -> Result<Ticket, AdmitError> {
         let endpoints = self.backlog.endpoints(event.tenant);
-        self.door.offer(event, queue, endpoints)
+        let is_large = event.payload.len() >= limits::LARGE_PAYLOAD_BYTES;
+        let door = if is_large { &self.large } else { &self.small };
+        door.offer(event, queue, endpoints)
     }
 
     /// Makes an event durable.

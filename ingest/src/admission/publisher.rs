@@ -16,7 +16,7 @@ use fairhook_common::time::Timestamp;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Ledger;
 use super::lineup::{Bounds, Chunk, Lineup};
@@ -72,7 +72,7 @@ impl Metrics {
 }
 
 impl Publisher {
-    /// Starts both loops in `tasks`. They end after [`Publisher::close`], once nothing is left to do.
+    /// Starts both loops in `tasks`. They end once nothing is left to do and nobody [`offers`](Self::offers) more.
     pub fn start(
         ledger: Arc<dyn Ledger>,
         queue: Arc<dyn Queue>,
@@ -101,9 +101,9 @@ impl Publisher {
         self.offered.notify_one();
     }
 
-    /// Nothing more will be offered.
-    pub fn close(&self) {
-        self.closed.cancel();
+    /// Nothing more will be offered once this is dropped.
+    pub fn offers(&self) -> DropGuard {
+        self.closed.clone().drop_guard()
     }
 
     fn lineup(&self) -> MutexGuard<'_, Lineup> {

@@ -15,6 +15,7 @@ use super::BoxFuture;
 use super::bulk::{Bound, Storable, Text, store_all};
 use super::counts::Moves;
 use super::locked;
+use super::payloads::Outside;
 use super::recent::Recent;
 use super::routes::{Known, Routes, known_keys};
 use super::values::blob;
@@ -26,17 +27,17 @@ use crate::store::event_ids::{EventIds, made_at};
 use crate::store::{AcceptedEvent, Admission, Admitted, NewDelivery, OutboxId};
 use crate::time::Timestamp;
 
-/// See [`crate::store::Deliveries::admit`].
+/// See [`crate::store::Deliveries::admit`]; `outside` says of each event where its payload is.
 pub(super) async fn admit(
     connection: &mut SqliteConnection,
-    events: &[NewEvent],
+    (events, outside): (&[NewEvent], &[Option<Outside>]),
     ids: &Arc<Mutex<EventIds>>,
     recent: &Recent,
     now: Timestamp,
 ) -> Result<Admitted, sqlx::Error> {
     let routes = Routes::read(connection, events, recent).await?;
     let known = known_keys(connection, events, now).await?;
-    let mut sorted = Sorted::sort(events, &routes, &known, ids, now);
+    let mut sorted = Sorted::sort((events, outside), &routes, &known, ids, now);
     let count = sorted.fresh.len();
     for (index, reason) in store_all(connection, &sorted.fresh, count).await? {
         tracing::warn!(tenant = %sorted.fresh[index].event.tenant, %reason, "an event's data cannot be stored");
@@ -55,6 +56,7 @@ pub(super) async fn admit(
 struct Fresh<'a> {
     index: usize,
     event: &'a NewEvent,
+    outside: Option<Outside>,
     id: EventId,
     deliveries: Vec<NewDelivery>,
     refused: Option<String>,
@@ -71,7 +73,7 @@ struct Sorted<'a> {
 
 impl<'a> Sorted<'a> {
     fn sort(
-        events: &'a [NewEvent],
+        (events, outside): (&'a [NewEvent], &[Option<Outside>]),
         routes: &Routes,
         known: &HashMap<(TenantId, String), Known>,
         ids: &Mutex<EventIds>,
@@ -100,7 +102,8 @@ impl<'a> Sorted<'a> {
                 Ok(targets) => {
                     let id = EventId::from_uuid(ids.next(now, rand::random()));
                     let deliveries = deliveries(targets, event, now);
-                    sorted.fresh.push(Fresh { index, event, id, deliveries, refused: None });
+                    let outside = outside[index];
+                    sorted.fresh.push(Fresh { index, event, outside, id, deliveries, refused: None });
                 }
                 Err(answer) => drop(sorted.answered.insert(index, answer)),
             }
@@ -172,8 +175,8 @@ impl Storable for Vec<Fresh<'_>> {
 
 async fn store(connection: &mut SqliteConnection, events: &[Fresh<'_>]) -> Result<(), sqlx::Error> {
     const EVENTS: Text = Text {
-        before: "INSERT INTO events (id, tenant, type, payload, metadata, cloudevent, created_at, deliver_at, expires_at, next_ordinal) VALUES ",
-        row: "(?,?,?,?,?,?,?,?,?,?)",
+        before: "INSERT INTO events (id, tenant, type, payload, metadata, cloudevent, created_at, deliver_at, expires_at, next_ordinal, payload_file, payload_bytes) VALUES ",
+        row: "(?,?,?,?,?,?,?,?,?,?,?,?)",
         after: "",
     };
     const DELIVERIES: Text = Text {
@@ -201,18 +204,21 @@ async fn store(connection: &mut SqliteConnection, events: &[Fresh<'_>]) -> Resul
 }
 
 fn bind_event(query: Bound, fresh: &Fresh<'_>) -> Bound {
-    let event = fresh.event;
+    let (event, outside) = (fresh.event, fresh.outside);
+    let payload = if outside.is_some() { Vec::new() } else { event.payload.to_vec() };
     query
         .bind(blob(fresh.id.uuid()))
         .bind(blob(event.tenant.uuid()))
         .bind(event.event_type.as_str().to_owned())
-        .bind(event.payload.to_vec())
+        .bind(payload)
         .bind(event.metadata.clone())
         .bind(event.cloudevent.as_ref().map(|context| context.json().to_owned()))
         .bind(made_at(fresh.id.uuid()).0)
         .bind(event.deliver_at.map(|at| at.0))
         .bind(event.expires_at.0)
         .bind(fresh.deliveries.len() as i64)
+        .bind(outside.map(|outside| blob(outside.file)))
+        .bind(outside.map(|outside| outside.bytes as i64))
 }
 
 fn bind_delivery(query: Bound, (fresh, delivery): &(&Fresh<'_>, &NewDelivery)) -> Bound {

@@ -1,5 +1,7 @@
 //! What the API shows of events, deliveries and jobs: reads only, on the API's readers.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::sqlite::SqliteRow;
@@ -7,6 +9,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row, SqliteConnection};
 
 use super::columns::{self, blob};
 use super::listing::{self, Source};
+use super::payloads::{self, Outside, Payloads};
 use super::{SqliteStore, jobs};
 use crate::delivery::{AttemptError, AttemptErrorCode, AttemptRecord, DeliveryState, DiscardReason};
 use crate::ids::{DeliveryId, EndpointId, EventId, JobId, TenantId};
@@ -24,15 +27,25 @@ impl Browse for SqliteStore {
         filter: &EventFilter,
         page: &PageRequest,
     ) -> Result<Page<EventView>, StoreError> {
-        let (filter, page) = (filter.clone(), page.clone());
+        let (filter, page, payloads) = (filter.clone(), page.clone(), Arc::clone(&self.payloads));
         self.read_of(tenant, move |db| {
-            Box::pin(async move { listing::events(db, tenant, &filter, &page).await })
+            Box::pin(async move { listing::events(db, tenant, &filter, &page, &payloads).await })
         })
         .await
     }
 
     async fn find_event(&self, tenant: TenantId, event: EventId) -> Result<Option<EventView>, StoreError> {
-        self.read_of(tenant, move |db| Box::pin(find_event(db, tenant, event))).await
+        let payloads = Arc::clone(&self.payloads);
+        self.read_of(tenant, move |db| {
+            Box::pin(async move {
+                match find_event(db, tenant, event, &payloads).await {
+                    // If its row went in the meantime, that is seen now.
+                    Err(error) if payloads::is_gone(&error) => find_event(db, tenant, event, &payloads).await,
+                    found => found,
+                }
+            })
+        })
+        .await
     }
 
     async fn tenant_of_event(&self, event: EventId) -> Result<Option<TenantId>, StoreError> {
@@ -97,8 +110,8 @@ impl SqliteStore {
 }
 
 /// The columns of an [`EventView`], of `events e`.
-pub(super) const EVENT: &str =
-    "e.id, e.type, e.payload, e.metadata, e.cloudevent, e.created_at, e.deliver_at, e.expires_at";
+pub(super) const EVENT: &str = "e.id, e.type, e.payload, e.metadata, e.cloudevent, e.created_at, e.deliver_at, e.expires_at, \
+    e.payload_file, e.payload_bytes";
 
 /// The columns of a [`DeliveryView`], of `deliveries d`, `events e` and, where it waits, `schedule s`. The time in the
 /// schedule of a claimed delivery is its claim's end, and nobody's business.
@@ -110,7 +123,22 @@ pub(super) const DELIVERY: &str = "d.event, d.ordinal, d.endpoint, e.type, d.sta
 pub(super) const DELIVERY_JOINS: &str =
     "JOIN events e ON e.id = d.event LEFT JOIN schedule s ON s.event = d.event AND s.ordinal = d.ordinal";
 
-pub(super) fn read_event(row: &SqliteRow) -> Result<EventView, sqlx::Error> {
+/// The events of these rows, with the payloads that lie outside.
+pub(super) async fn read_events(
+    rows: &[SqliteRow],
+    payloads: &Payloads,
+) -> Result<Vec<EventView>, sqlx::Error> {
+    let mut views = rows.iter().map(read_event).collect::<Result<Vec<_>, _>>()?;
+    let outside = rows.iter().map(payloads::outside).collect::<Result<Vec<_>, _>>()?;
+    let files: Vec<Outside> = outside.iter().flatten().copied().collect();
+    let large = views.iter_mut().zip(&outside).filter(|(_, outside)| outside.is_some());
+    for ((view, _), payload) in large.zip(payloads.read(files).await?) {
+        view.payload = payload;
+    }
+    Ok(views)
+}
+
+fn read_event(row: &SqliteRow) -> Result<EventView, sqlx::Error> {
     Ok(EventView {
         id: EventId::from_uuid(columns::uuid(row, "id")?),
         event_type: row.try_get("type")?,
@@ -148,6 +176,7 @@ async fn find_event(
     db: &mut SqliteConnection,
     tenant: TenantId,
     event: EventId,
+    payloads: &Payloads,
 ) -> Result<Option<EventView>, sqlx::Error> {
     let mut query = QueryBuilder::new(format!("SELECT {EVENT} FROM events e WHERE e.id = "));
     query.push_bind(blob(event.uuid())).push(" AND e.tenant = ").push_bind(blob(tenant.uuid()));
@@ -160,7 +189,8 @@ async fn find_event(
     let query = sqlx::query(AssertSqlSafe(sql)).bind(blob(event.uuid())).bind(limits::RELATED_ITEMS);
     let deliveries = query.fetch_all(db).await?;
     let deliveries = deliveries.iter().rev().map(read_delivery).collect::<Result<_, _>>()?;
-    Ok(Some(EventView { deliveries, ..read_event(&row)? }))
+    let event = read_events(&[row], payloads).await?.pop();
+    Ok(event.map(|event| EventView { deliveries, ..event }))
 }
 
 async fn tenant_of_event(db: &mut SqliteConnection, event: EventId) -> Result<Option<TenantId>, sqlx::Error> {

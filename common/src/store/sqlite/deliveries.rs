@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
+use super::payloads::{self, Outside};
 use super::writer::Class;
 use super::{
     BoxFuture, SqliteStore, admit, claim, jobs, lifecycle, load, matching, record, recover, roster, sweep,
@@ -17,8 +19,8 @@ use crate::ids::{DeliveryId, JobId, TenantId};
 use crate::limits;
 use crate::store::shared::jobs::normal;
 use crate::store::{
-    Admitted, Change, Claim, Claimed, ControlError, Deliveries, DueWork, Job, JobFilter, JobKind, Load,
-    Recorded, Recovery, Replayed, Report, Roster, Settled, StoreError, Sweep, Ticket,
+    Admission, Admitted, Change, Claim, Claimed, ControlError, Deliveries, DueWork, Job, JobFilter, JobKind,
+    Load, Recorded, Recovery, Replayed, Report, Roster, Settled, StoreError, Sweep, Ticket,
 };
 use crate::tenant::DeliveryCounts;
 use crate::time::Timestamp;
@@ -26,15 +28,18 @@ use crate::time::Timestamp;
 #[async_trait]
 impl Deliveries for SqliteStore {
     async fn admit(&self, events: Vec<NewEvent>, now: Timestamp) -> Result<Admitted, StoreError> {
-        let (ids, recent) = (Arc::clone(&self.event_ids), Arc::clone(&self.recent));
+        let outside = self.payloads.write(&events).await?;
+        let (ids, recent, known) = (Arc::clone(&self.event_ids), Arc::clone(&self.recent), outside.clone());
         let admitted = self.writer.admit(events.len(), move |c| {
             Box::pin(async move {
                 let era = recent.era();
-                let admitted = admit::admit(c, &events, &ids, &recent, now).await?;
+                let admitted = admit::admit(c, (&events, &known), &ids, &recent, now).await?;
                 Ok((era, events, admitted))
             })
         });
-        let (era, events, admitted) = admitted.await?;
+        let admitted = admitted.await;
+        self.payloads.remove(unwanted(&outside, &admitted)).await;
+        let (era, events, admitted) = admitted?;
         self.recent.keep(era, &events, &admitted.results);
         Ok(admitted)
     }
@@ -74,8 +79,10 @@ impl Deliveries for SqliteStore {
     }
 
     async fn load(&self, tickets: &[Ticket], now: Timestamp) -> Result<Vec<Load>, StoreError> {
-        let (tickets, era) = (tickets.to_vec(), self.recent.era());
-        let read = self.loaders.read(move |c| Box::pin(async move { load::load(c, &tickets, now).await }));
+        let (tickets, era, payloads) = (tickets.to_vec(), self.recent.era(), Arc::clone(&self.payloads));
+        let read = self
+            .loaders
+            .read(move |c| Box::pin(async move { load::load(c, &tickets, &payloads, now).await }));
         let loads = read.await?;
         let endpoints = loads.iter().filter_map(|load| match load {
             Load::Attempt(loaded) => Some(&loaded.endpoint),
@@ -161,9 +168,10 @@ impl Deliveries for SqliteStore {
 
     async fn sweep(&self, what: Sweep, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
         let recent = Arc::clone(&self.recent);
-        self.step(move |db| {
+        let swept = self.step(move |db| {
             Box::pin(async move {
-                let rows = sweep::step(db, what, limit, now).await?;
+                let mut freed = Vec::new();
+                let rows = sweep::step(db, what, limit, &mut freed, now).await?;
                 let touches_deliveries = !matches!(
                     what,
                     Sweep::IdempotencyKeys | Sweep::EndedJobs { .. } | Sweep::LimitMinutes { .. }
@@ -171,10 +179,12 @@ impl Deliveries for SqliteStore {
                 if rows > 0 && touches_deliveries {
                     recent.disturb();
                 }
-                Ok(rows)
+                Ok((rows, freed))
             })
-        })
-        .await
+        });
+        let (rows, freed) = swept.await?;
+        self.payloads.remove(freed).await;
+        Ok(rows)
     }
 
     async fn cancel(
@@ -233,15 +243,18 @@ impl Deliveries for SqliteStore {
         let recent = Arc::clone(&self.recent);
         let advanced = self.step(move |db| {
             Box::pin(async move {
-                let advanced = jobs::advance(db, job, limit, now).await?;
+                let mut freed = Vec::new();
+                let advanced = jobs::advance(db, job, limit, &mut freed, now).await?;
                 // What other jobs change has been attempted, so that nobody remembers it from its admission.
                 if advanced.as_ref().is_some_and(|(job, _)| job.kind == JobKind::DeleteTenant) {
                     recent.disturb();
                 }
-                Ok(advanced)
+                Ok((advanced, freed))
             })
         });
-        let Some((job, due)) = advanced.await? else {
+        let (advanced, freed) = advanced.await?;
+        self.payloads.remove(freed).await;
+        let Some((job, due)) = advanced else {
             return Err(StoreError::Internal(format!("there is no {job}")));
         };
         if due {
@@ -281,6 +294,23 @@ impl Deliveries for SqliteStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.write(|db| Box::pin(roster::ping(db))).await
+    }
+}
+
+/// The files of what did not become an event. Whether it did is not known when the writer has failed by itself: then they are left
+/// to the next start.
+fn unwanted<E>(
+    outside: &[Option<Outside>],
+    admitted: &Result<(E, Vec<NewEvent>, Admitted), StoreError>,
+) -> Vec<Uuid> {
+    match admitted {
+        Ok((_, _, admitted)) => {
+            let refused = outside.iter().zip(&admitted.results);
+            let refused = refused.filter(|(_, admission)| !matches!(admission, Admission::Accepted(_)));
+            refused.filter_map(|(outside, _)| Some((*outside)?.file)).collect()
+        }
+        Err(error) if error.is_retryable() => payloads::files(outside),
+        Err(_) => Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
+use uuid::Uuid;
 
 use super::columns::{self, blob};
 use super::paging::{Keyset, page};
@@ -160,11 +161,13 @@ pub(super) async fn cancel_all(
     Ok(())
 }
 
-/// One step. `None`: there is no such job. The flag says whether deliveries became due.
+/// One step. `None`: there is no such job. The flag says whether deliveries became due. `freed` gets the files that nobody needs
+/// once this is committed.
 pub(super) async fn advance(
     db: &mut SqliteConnection,
     id: JobId,
     limit: u32,
+    freed: &mut Vec<Uuid>,
     now: Timestamp,
 ) -> Result<Option<(Job, bool)>, sqlx::Error> {
     let Some(Standing { mut job, mut cursor }) = standing(db, id).await? else {
@@ -179,7 +182,7 @@ pub(super) async fn advance(
     job.updated_at = now;
     let done = job.done;
     let finished = match job.kind {
-        JobKind::DeleteTenant => teardown::step(db, &mut job, (limit, removals), now).await?,
+        JobKind::DeleteTenant => teardown::step(db, &mut job, (limit, removals), freed, now).await?,
         JobKind::Replay | JobKind::Purge => step(db, &mut job, &mut cursor, allowed, now).await?,
     };
     if finished {

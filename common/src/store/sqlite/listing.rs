@@ -6,9 +6,10 @@ use std::time::Instant;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::browse::{DELIVERY, DELIVERY_JOINS, EVENT, read_delivery, read_event};
+use super::browse::{DELIVERY, DELIVERY_JOINS, EVENT, read_delivery, read_events};
 use super::columns::{self, blob};
 use super::paging::{Stretch, direction, fit, items, push_ids, push_keys};
+use super::payloads::{self, Payloads};
 use crate::ids::TenantId;
 use crate::limits;
 use crate::store::{DeliveryFilter, DeliveryView, EventFilter, EventView, Page, PageRequest, Position};
@@ -116,12 +117,17 @@ pub(super) async fn events(
     tenant: TenantId,
     filter: &EventFilter,
     request: &PageRequest,
+    payloads: &Payloads,
 ) -> Result<Page<EventView>, sqlx::Error> {
     let wanted = items(request) as usize;
     let (found, searched_to) = matching_events(db, tenant, filter, request, wanted + 1).await?;
     let shown = fit(&found, wanted);
     let next = if shown < found.len() { found[..shown].last().map(|(id, _)| *id) } else { searched_to };
-    let items = fetch_events(db, &found[..shown]).await?;
+    let items = match fetch_events(db, &found[..shown], payloads).await {
+        // If its row went in the meantime, that is seen now.
+        Err(error) if payloads::is_gone(&error) => fetch_events(db, &found[..shown], payloads).await?,
+        items => items?,
+    };
     Ok(Page { items, next: next.map(|uuid| Position { uuid, ordinal: 0 }) })
 }
 
@@ -143,7 +149,7 @@ async fn matching_events(
         };
         let last = end.map(|uuid| Position { uuid, ordinal: 0 });
         let mut query = QueryBuilder::new(
-            "SELECT e.id, length(e.payload) + coalesce(length(e.cloudevent), 0) AS bytes FROM events e",
+            "SELECT e.id, coalesce(e.payload_bytes, length(e.payload)) + coalesce(length(e.cloudevent), 0) AS bytes FROM events e",
         );
         query.push(" WHERE e.tenant = ").push_bind(blob(tenant.uuid()));
         push_ids(rest.up_to(last, request.order), &mut query, "e.id");
@@ -184,10 +190,11 @@ fn push_events_order(query: &mut QueryBuilder<Sqlite>, request: &PageRequest, li
 async fn fetch_events(
     db: &mut SqliteConnection,
     found: &[(Uuid, usize)],
+    payloads: &Payloads,
 ) -> Result<Vec<EventView>, sqlx::Error> {
     let ids: Vec<_> = found.iter().map(|(id, _)| format!("\"{}\"", id.simple())).collect();
     let mut query = QueryBuilder::new(format!("SELECT {EVENT} FROM json_each("));
     query.push_bind(format!("[{}]", ids.join(",")));
     query.push(") k CROSS JOIN events e ON e.id = unhex(k.value) ORDER BY k.key");
-    query.build().fetch_all(db).await?.iter().map(read_event).collect()
+    read_events(&query.build().fetch_all(db).await?, payloads).await
 }

@@ -9,6 +9,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::Text;
+use super::payloads::{self, Payloads};
 use super::values::{blob, damaged, named, uuid};
 use crate::cloudevent::Context;
 use crate::delivery::{DeliveryState, DiscardReason};
@@ -22,6 +23,20 @@ use crate::time::Timestamp;
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     tickets: &[Ticket],
+    payloads: &Payloads,
+    now: Timestamp,
+) -> Result<Vec<Load>, sqlx::Error> {
+    match read(connection, tickets, payloads, now).await {
+        // If its row went in the meantime, that is seen now.
+        Err(error) if payloads::is_gone(&error) => read(connection, tickets, payloads, now).await,
+        loads => loads,
+    }
+}
+
+async fn read(
+    connection: &mut SqliteConnection,
+    tickets: &[Ticket],
+    payloads: &Payloads,
     now: Timestamp,
 ) -> Result<Vec<Load>, sqlx::Error> {
     // The endpoint's and the tenant's rows may be gone; the event's goes with its deliveries.
@@ -29,7 +44,8 @@ pub(super) async fn load(
         before: "WITH wanted (n, event, ordinal) AS (VALUES ",
         row: "(?,?,?)",
         after: ") SELECT w.n, d.state, d.generation, d.tenant, d.endpoint, d.expires_at, d.attempts, d.schedule_position, \
-                v.type, v.payload, v.created_at, v.cloudevent, e.status, t.status = 'active', t.dispatch = 'open' \
+                v.type, v.payload, v.created_at, v.cloudevent, e.status, t.status = 'active', t.dispatch = 'open', \
+                v.payload_file, v.payload_bytes \
                 FROM wanted w CROSS JOIN deliveries d ON d.event = w.event AND d.ordinal = w.ordinal \
                 CROSS JOIN events v ON v.id = d.event \
                 LEFT JOIN endpoints e ON e.id = d.endpoint LEFT JOIN tenants t ON t.id = d.tenant",
@@ -49,12 +65,22 @@ pub(super) async fn load(
         }
     }
     let snapshots = snapshots(connection, wanted.iter().map(|(_, endpoint, _)| *endpoint).collect()).await?;
+    let mut outside = Vec::new();
     for (n, endpoint, row) in wanted {
         answers[n] = match snapshots.get(&endpoint) {
-            Some(snapshot) => Load::Attempt(Box::new(loaded(&row, tickets[n], Arc::clone(snapshot))?)),
+            Some(snapshot) => {
+                outside.extend(payloads::outside(&row)?.map(|outside| (n, outside)));
+                Load::Attempt(Box::new(loaded(&row, tickets[n], Arc::clone(snapshot))?))
+            }
             // Its row went between the two reads.
             None => Load::Discard(DiscardReason::EndpointDeleted),
         };
+    }
+    let files = payloads.read(outside.iter().map(|(_, outside)| *outside).collect()).await?;
+    for ((n, _), payload) in outside.into_iter().zip(files) {
+        if let Load::Attempt(loaded) = &mut answers[n] {
+            loaded.payload = payload;
+        }
     }
     Ok(answers)
 }

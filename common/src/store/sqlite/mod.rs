@@ -2,6 +2,7 @@
 //!
 //! * `writer` owns the one connection that writes and commits what is waiting together;
 //! * `readers` lends connections that only read, with a deadline on every use;
+//! * `payloads` has the large payloads in files of their own, beside the writer;
 //! * `recent` spares most loads the way through the file;
 //! * `checkpoint` moves the write-ahead log into the file, off the path of the commits;
 //! * every other file is one verb, or a few of a kind, as plain functions over a connection.
@@ -32,6 +33,7 @@ mod matching;
 mod nodes;
 mod overrides;
 mod paging;
+mod payloads;
 mod plans;
 mod readers;
 mod recent;
@@ -59,12 +61,14 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::broadcast;
+use tokio_util::sync::DropGuard;
 
 use super::event_ids::EventIds;
 use super::turns::Turns;
 use super::{BoxFuture, Change, StoreError, locked};
 use crate::ids::TenantId;
 use crate::limits;
+use payloads::Payloads;
 use readers::Readers;
 use recent::Recent;
 use writer::{Class, Writer};
@@ -83,6 +87,9 @@ pub struct SqliteStore {
     watcher: Readers,
     event_ids: Arc<Mutex<EventIds>>,
     recent: Arc<Recent>,
+    payloads: Arc<Payloads>,
+    /// While the store is open.
+    _sweeping: DropGuard,
     cluster: Mutex<nodes::Cluster>,
     activities: Mutex<watch::Activities>,
     changes: broadcast::Sender<Change>,
@@ -93,7 +100,8 @@ impl SqliteStore {
     /// refused, after a short wait for one that is just ending.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         make_private(directory)?;
-        let lock = lock(directory).await?;
+        let lock = Arc::new(lock(directory).await?);
+        let payloads = Arc::new(Payloads::open(directory)?);
         let file = directory.join("fairhook.db");
         let options = options(&file);
         let mut connection = options.connect().await.map_err(error::store_error)?;
@@ -104,6 +112,7 @@ impl SqliteStore {
             checkpoint::start(options.clone(), &file, Arc::clone(&gate)).await.map_err(error::store_error)?;
         let reading = options.clone().read_only(true);
         let recent = Arc::new(Recent::default());
+        let sweeping = payloads.sweep_beside(reading.clone(), Arc::clone(&lock));
         Ok(Self {
             writer: Writer::start(connection, options, log, Arc::clone(&recent), lock)
                 .map_err(|error| StoreError::Internal(format!("no thread to write with: {error}")))?,
@@ -115,6 +124,8 @@ impl SqliteStore {
             watcher: Readers::new(reading, 1, limits::LOAD_DEADLINE, &gate),
             event_ids,
             recent,
+            payloads,
+            _sweeping: sweeping,
             cluster: Mutex::default(),
             activities: Mutex::default(),
             changes: broadcast::channel(limits::CHANGES_WAITING).0,
@@ -264,6 +275,7 @@ fn migrations() -> Migrator {
         (6, "limit_minutes", include_str!("../../../../migrations/sqlite/0006_limit_minutes.sql")),
         (7, "sources", include_str!("../../../../migrations/sqlite/0007_sources.sql")),
         (8, "cloudevents", include_str!("../../../../migrations/sqlite/0008_cloudevents.sql")),
+        (9, "payload_files", include_str!("../../../../migrations/sqlite/0009_payload_files.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

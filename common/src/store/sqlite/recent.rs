@@ -106,6 +106,10 @@ impl Recent {
         }
         for (event, admission) in events.iter().zip(admissions) {
             let Admission::Accepted(accepted) = admission else { continue };
+            // A large one would take the place of many, and is quickly read.
+            if event.payload.len() >= limits::LARGE_PAYLOAD_BYTES {
+                continue;
+            }
             let mut queued =
                 accepted.deliveries.iter().filter(|d| d.state == DeliveryState::Queued).peekable();
             if queued.peek().is_none() {

@@ -5,27 +5,36 @@ use sqlx::{Row, SqliteConnection};
 
 use super::columns::{self, blob};
 use super::lifecycle::{Move, move_counts};
+use super::payloads;
 use crate::ids::TenantId;
 use crate::limits;
 use crate::store::shared::paging::last_within;
 
-/// Removes a tenant's oldest events with everything of theirs, about `limit` rows in all; returns how many events, and how
-/// many deliveries. Their counts stay.
+/// What one step removed.
+#[derive(Default)]
+pub(super) struct Removed {
+    pub events: u64,
+    pub deliveries: u64,
+    /// The files with payloads of theirs, which are to go once this is committed.
+    pub files: Vec<uuid::Uuid>,
+}
+
+/// Removes a tenant's oldest events with everything of theirs, about `limit` rows in all. Their counts stay.
 pub(super) async fn events_of_tenant(
     db: &mut SqliteConnection,
     tenant: TenantId,
     limit: u32,
-) -> Result<(u64, u64), sqlx::Error> {
+) -> Result<Removed, sqlx::Error> {
     let tenant = blob(tenant.uuid());
     let rows = sqlx::query(
-        "SELECT e.id, length(e.payload) AS bytes, 1 + (SELECT 2 * count(*) + coalesce(sum(d.attempts), 0) \
+        "SELECT e.id, e.payload_file, length(e.payload) AS bytes, 1 + (SELECT 2 * count(*) + coalesce(sum(d.attempts), 0) \
          FROM deliveries d WHERE d.event = e.id) AS weight FROM events e WHERE e.tenant = ? ORDER BY e.id LIMIT ?",
     )
     .bind(&tenant)
     .bind(i64::from(limit))
     .fetch_all(&mut *db)
     .await?;
-    let Some(last) = last_of_step(&rows, limit)? else { return Ok((0, 0)) };
+    let Some(last) = last_of_step(&rows, limit)? else { return Ok(Removed::default()) };
     let mut removed = [0; 4];
     let statements = [
         "DELETE FROM dead_letters WHERE tenant = ?1 AND event <= ?2",
@@ -37,10 +46,21 @@ pub(super) async fn events_of_tenant(
         *removed = sqlx::query(sql).bind(&tenant).bind(&last).execute(&mut *db).await?.rows_affected();
     }
     let [_, _, deliveries, events] = removed;
-    Ok((events, deliveries))
+    Ok(Removed { events, deliveries, files: files_up_to(&rows, &last)? })
 }
 
-/// The last event of a step's worth, by the rows' weights and the bytes of their payloads.
+/// The files of the events up to `last`.
+fn files_up_to(rows: &[SqliteRow], last: &[u8]) -> Result<Vec<uuid::Uuid>, sqlx::Error> {
+    let mut files = Vec::new();
+    for row in rows {
+        if row.try_get::<&[u8], _>("id")? <= last {
+            files.extend(payloads::file(row)?);
+        }
+    }
+    Ok(files)
+}
+
+/// The last event of a step's worth, by the rows' weights and the bytes of the payloads in them.
 fn last_of_step(rows: &[SqliteRow], limit: u32) -> Result<Option<Vec<u8>>, sqlx::Error> {
     let by_rows = last_within(rows, u64::from(limit), |row| columns::number(row, "weight"))?;
     let by_bytes = last_within(rows, limits::WRITER_BYTES, |row| columns::number(row, "bytes"))?;
@@ -48,35 +68,37 @@ fn last_of_step(rows: &[SqliteRow], limit: u32) -> Result<Option<Vec<u8>>, sqlx:
     Ok(Some(blob(columns::uuid(by_rows, "id")?.min(columns::uuid(by_bytes, "id")?))))
 }
 
-/// Removes the oldest events with ids below `bound`, whosever, with everything of theirs: about `limit` rows in all;
-/// returns how many events. What is unfinished or dead counts as discarded from now on.
+/// Removes the oldest events with ids below `bound`, whosever, with everything of theirs: about `limit` rows in all.
+/// What is unfinished or dead counts as discarded from now on.
 pub(super) async fn events_below(
     db: &mut SqliteConnection,
     bound: uuid::Uuid,
     limit: u32,
-) -> Result<u64, sqlx::Error> {
+) -> Result<Removed, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT e.id, length(e.payload) AS bytes, 1 + (SELECT count(*) + coalesce(sum(d.attempts), 0) \
+        "SELECT e.id, e.payload_file, length(e.payload) AS bytes, 1 + (SELECT count(*) + coalesce(sum(d.attempts), 0) \
          FROM deliveries d WHERE d.event = e.id) AS weight FROM events e WHERE e.id < ? ORDER BY e.id LIMIT ?",
     )
     .bind(blob(bound))
     .bind(i64::from(limit))
     .fetch_all(&mut *db)
     .await?;
-    let Some(last) = last_of_step(&rows, limit)? else { return Ok(0) };
+    let Some(last) = last_of_step(&rows, limit)? else { return Ok(Removed::default()) };
     expire_counts(db, &last).await?;
-    let mut removed = 0;
-    for sql in [
+    let mut removed = [0; 5];
+    let statements = [
         "DELETE FROM dead_letters WHERE (tenant, event, ordinal) IN \
          (SELECT tenant, event, ordinal FROM deliveries WHERE event <= ? AND state = 'dead')",
         "DELETE FROM schedule WHERE event <= ?",
         "DELETE FROM attempts WHERE event <= ?",
         "DELETE FROM deliveries WHERE event <= ?",
         "DELETE FROM events WHERE id <= ?",
-    ] {
-        removed = sqlx::query(sql).bind(&last).execute(&mut *db).await?.rows_affected();
+    ];
+    for (removed, sql) in removed.iter_mut().zip(statements) {
+        *removed = sqlx::query(sql).bind(&last).execute(&mut *db).await?.rows_affected();
     }
-    Ok(removed)
+    let [_, _, _, deliveries, events] = removed;
+    Ok(Removed { events, deliveries, files: files_up_to(&rows, &last)? })
 }
 
 /// Moves the counts of what goes with the events up to `last` although it is unfinished or dead.

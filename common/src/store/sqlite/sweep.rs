@@ -1,6 +1,7 @@
 //! Housekeeping, one bounded step at a time.
 
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::columns::first_uuid_at;
 use super::{lifecycle, removal};
@@ -19,11 +20,13 @@ const DELETED: &str = "SELECT d.event, d.ordinal, d.tenant, d.attempts FROM endp
      CROSS JOIN deliveries d ON d.event = s.event AND d.ordinal = s.ordinal \
      WHERE p.status = 'deleted' AND (d.state <> 'queued' OR s.due_at <= ?1) LIMIT ?2";
 
-/// Returns how many rows were changed; 0: nothing is left to do now.
+/// Returns how many rows were changed; 0: nothing is left to do now. `freed` gets the files that nobody needs once this is
+/// committed.
 pub(super) async fn step(
     db: &mut SqliteConnection,
     what: Sweep,
     limit: u32,
+    freed: &mut Vec<Uuid>,
     now: Timestamp,
 ) -> Result<u64, sqlx::Error> {
     let (limit, removals) = (limit.clamp(1, limits::WRITER_ROWS), limit.clamp(1, limits::WRITER_LOOKS));
@@ -31,7 +34,9 @@ pub(super) async fn step(
         Sweep::Expired => discard(db, EXPIRED, DiscardReason::Expired, limit, now).await,
         Sweep::DeletedEndpoints => discard(db, DELETED, DiscardReason::EndpointDeleted, limit, now).await,
         Sweep::Retention { before } => {
-            let events = removal::events_below(db, first_uuid_at(before), removals).await?;
+            let removed = removal::events_below(db, first_uuid_at(before), removals).await?;
+            freed.extend(removed.files);
+            let events = removed.events;
             // An endpoint that was deleted before the oldest event that is left has no deliveries any more.
             let endpoints = "DELETE FROM endpoints WHERE id IN (SELECT id FROM endpoints INDEXED BY endpoints_deleted \
                              WHERE status = 'deleted' AND updated_at < ?1 LIMIT ?2)";

@@ -1,6 +1,7 @@
 //! The end of a tenant, in bounded steps. A step does the first thing that is left to do, so that it needs no cursor.
 
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::columns::blob;
 use super::{lifecycle, removal, tenants};
@@ -30,11 +31,13 @@ const TABLES: [&str; 9] = [
     "DELETE FROM delivery_counts WHERE tenant = ?1 AND ?2 > 0",
 ];
 
-/// Changes or removes so many rows at most; returns whether that was the last step. `done` counts the deliveries that are gone.
+/// Changes or removes so many rows at most; returns whether that was the last step. `done` counts the deliveries that are gone,
+/// `freed` gets the files that nobody needs once this is committed.
 pub(super) async fn step(
     db: &mut SqliteConnection,
     job: &mut Job,
     (changes, removals): (u32, u32),
+    freed: &mut Vec<Uuid>,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let tenant = job.tenant;
@@ -47,9 +50,10 @@ pub(super) async fn step(
             return Ok(false);
         }
     }
-    let (events, deliveries) = removal::events_of_tenant(db, tenant, removals).await?;
-    job.done += deliveries;
-    if events > 0 {
+    let removed = removal::events_of_tenant(db, tenant, removals).await?;
+    job.done += removed.deliveries;
+    freed.extend(removed.files);
+    if removed.events > 0 {
         return Ok(false);
     }
     for table in TABLES {

@@ -67,7 +67,7 @@ impl Writer {
         options: SqliteConnectOptions,
         log: Log,
         recent: Arc<Recent>,
-        lock: File,
+        lock: Arc<File>,
     ) -> std::io::Result<Self> {
         let queues = [(); CLASSES].map(|()| mpsc::channel(limits::WRITER_WAITING));
         let (senders, receivers) = split(queues);
@@ -177,7 +177,7 @@ struct Task {
     pace: Pace,
     /// What joins the next transaction.
     joins: Option<Box<dyn Job>>,
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 /// Jobs whose work stands in the open transaction.

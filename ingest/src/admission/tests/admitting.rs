@@ -130,9 +130,9 @@ async fn who_waited_too_long_is_told_and_is_not_worked_for() {
 #[tokio::test]
 async fn a_flood_fills_its_own_room_only() {
     let mut stage = Stage::new();
-    let _first = stage.offer(1, "0").expect("room");
-    let call = stage.admit_call().await;
     let large = "x".repeat(1 << 20);
+    let _first = stage.offer(1, &large).expect("room");
+    let call = stage.admit_call().await;
     let mut flood = Vec::new();
     let refusal = loop {
         match stage.offer(1, &large) {
@@ -142,15 +142,48 @@ async fn a_flood_fills_its_own_room_only() {
         assert!(flood.len() < 100, "the waiting list has no bound");
     };
     assert!(matches!(refusal, AdmitError::NoRoom(NoRoom::Tenant)));
-    let quiet = stage.offer(2, "quiet").expect("there is room for others");
+    let quiet = stage.offer(2, &"q".repeat(limits::LARGE_PAYLOAD_BYTES)).expect("there is room for others");
     call.accept(1);
     // The quiet tenant is in the very next batch.
     let call = stage.admit_call().await;
-    assert!(call.payloads().contains(&"quiet".to_owned()));
+    assert!(call.payloads().iter().any(|payload| payload.starts_with('q')));
     let bytes: usize = call.asked.iter().map(|event| event.payload.len()).sum();
     assert!(bytes <= limits::ADMIT_BATCH_BYTES);
     call.accept(2);
     assert!(quiet.answer().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_large_event_is_waited_for_by_large_ones_only() {
+    let mut stage = Stage::new();
+    let large = "x".repeat(limits::LARGE_PAYLOAD_BYTES);
+    let first = stage.offer(1, &large).expect("room");
+    let slow = stage.admit_call().await;
+    let behind = stage.offer(2, &large).expect("room");
+    for row in 1..=3 {
+        let small = stage.offer(1, &large[1..]).expect("room");
+        stage.admit_call().await.accept(row);
+        assert!(matches!(small.answer().await, Ok(Admission::Accepted(_))), "beside the large one");
+    }
+    assert!(stage.admits.try_recv().is_err(), "one commit of large ones at a time");
+    slow.accept(4);
+    assert!(matches!(first.answer().await, Ok(Admission::Accepted(_))));
+    stage.admit_call().await.accept(5);
+    assert!(matches!(behind.answer().await, Ok(Admission::Accepted(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_large_ones_leave_to_publish_at_the_end_is_published() {
+    let mut stage = Stage::new();
+    let large = stage.offer(1, &"x".repeat(limits::LARGE_PAYLOAD_BYTES)).expect("room");
+    let call = stage.admit_call().await;
+    stage.shutdown.drain();
+    // The small ones' way in is shut long before.
+    tokio::time::sleep(limits::ADMIT_LINGER * 2).await;
+    let ids = call.accept(1);
+    assert!(large.answer().await.is_ok());
+    let publish = stage.publish_call().await;
+    assert_eq!(publish.asked[0].1.delivery, ids[0]);
 }
 
 #[tokio::test]
