@@ -206,12 +206,9 @@ impl Core {
         wall: Timestamp,
     ) -> Option<Ready> {
         // A message or a claim must not outlive what its peer grants while the attempt is made.
-        if now.since(started.held.since) > limits::MESSAGE_HOLD {
-            self.metrics.overdue.inc();
-            self.pass(started, Verdict::Park, now, wall);
-            return None;
-        }
-        if !self.scheduler.may_go_on(now, &started.slot) {
+        let overdue = now.since(started.held.since) > limits::MESSAGE_HOLD;
+        self.metrics.overdue.inc_by(u64::from(overdue));
+        if overdue || !self.scheduler.may_go_on(now, &started.slot) {
             self.pass(started, Verdict::Park, now, wall);
             return None;
         }
