@@ -19,7 +19,6 @@ mod culprits;
 mod dead_letters;
 mod deliveries;
 mod due;
-mod durability;
 mod endpoints;
 mod error;
 mod facts;
@@ -45,6 +44,7 @@ mod roster;
 mod routes;
 mod rows;
 mod schema;
+mod session;
 mod sources;
 mod survey;
 mod sweep;
@@ -93,7 +93,7 @@ impl PostgresStore {
             url.parse().map_err(|e: sqlx::Error| StoreError::Internal(e.to_string()))?;
         // That something is there already, which a start looks for, is no news.
         let options = options.options([("client_min_messages", "warning")]);
-        let options = durability::durable(options).await?;
+        let options = session::settled(options).await?;
         let greatest = schema::bring_up(&options).await?;
         let changes = broadcast::channel(limits::CHANGES_WAITING).0;
         let voice = Voice::new(changes.clone());
