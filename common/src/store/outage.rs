@@ -41,7 +41,17 @@ impl Watch {
                 let begins = locked(&self.outage).failed(Instant::now());
                 self.away.store(true, Ordering::Relaxed);
                 if begins {
-                    tracing::warn!(error.detail = %error, "the store cannot be {}; its return will be told", self.what);
+                    match error {
+                        StoreError::TooSlow => tracing::warn!(
+                            "the store is slow: it could not be {} in time; the end of that will be told",
+                            self.what
+                        ),
+                        error => tracing::warn!(
+                            error.detail = %error,
+                            "the store cannot be {}; its return will be told",
+                            self.what
+                        ),
+                    }
                 }
             }
             _ => {}
