@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use fairhook_common::config::Environment;
 
 use super::kind::Kind;
-use super::kinds;
+use super::kinds::{self, STRANGER};
 use super::scale::Scale;
 use crate::bench::BenchError;
 use crate::bench::subject::Wanted;
@@ -38,6 +38,11 @@ pub struct Settings {
     pub json: bool,
 }
 
+/// What may be measured beside the control.
+fn measurable() -> impl Iterator<Item = &'static Kind> {
+    std::iter::once(&STRANGER).chain(kinds::all())
+}
+
 /// The command as it is parsed.
 pub fn command() -> Command {
     let number = |name: &'static str, value: &'static str, most: i64, help: &'static str| {
@@ -55,8 +60,10 @@ pub fn command() -> Command {
                 .long("kind")
                 .value_name("NAME")
                 .action(ArgAction::Append)
-                .value_parser(kinds::all().map(|kind| kind.name).collect::<Vec<_>>())
-                .help("A kind of bad tenants; may be repeated [default: all]"),
+                .value_parser(measurable().map(|kind| kind.name).collect::<Vec<_>>())
+                .help(
+                    "A kind of bad tenants; may be repeated [default: all, with --quick without `stranger`]",
+                ),
         )
         .arg(number("good", "N", 1_000, "Good tenants [default: 8]"))
         .arg(number("bad", "N", 1_000, "Bad tenants, where the kind leaves it open [default: 1]"))
@@ -78,10 +85,13 @@ impl Settings {
         };
         let named: Vec<&String> = matches.get_many("kind").into_iter().flatten().collect();
         let wanted = Wanted::read(matches, environment)?.of_its_own()?;
-        let is_wanted = |kind: &&Kind| named.is_empty() || named.iter().any(|name| *name == kind.name);
+        let is_wanted = |kind: &&Kind| match named.is_empty() {
+            true => !quick || kind.name != STRANGER.name,
+            false => named.iter().any(|name| *name == kind.name),
+        };
         Ok(Self {
             wanted,
-            kinds: kinds::all().filter(is_wanted).collect(),
+            kinds: measurable().filter(is_wanted).collect(),
             good: number("good", 8, 4) as usize,
             bad: number("bad", 1, 1) as usize,
             pairs: number("pairs", 5, 1) as usize,
@@ -102,5 +112,25 @@ impl Settings {
     /// How large the bad tenants are.
     pub fn scale(&self) -> Scale {
         if self.quick { Scale::QUICK } else { Scale::FULL }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(args: &[&str]) -> Vec<&'static str> {
+        let matches =
+            command().try_get_matches_from([&["isolation"], args].concat()).expect("they are known");
+        let settings = Settings::read(&matches, &Environment::default()).expect("they are fine");
+        settings.kinds.iter().map(|kind| kind.name).collect()
+    }
+
+    #[test]
+    fn what_no_engine_can_keep_away_is_measured_in_full_runs_and_when_it_is_named() {
+        assert_eq!(kinds(&[]).first(), Some(&STRANGER.name));
+        assert_eq!(kinds(&["--quick"]), super::kinds::all().map(|kind| kind.name).collect::<Vec<_>>());
+        assert_eq!(kinds(&["--quick", "--kind", STRANGER.name]), [STRANGER.name]);
+        assert_eq!(kinds(&["--kind", "hang", "--kind", "429"]), ["hang", "429"]);
     }
 }

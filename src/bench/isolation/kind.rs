@@ -124,6 +124,8 @@ pub enum Act {
     Scan(usize),
     /// So many clients of each bad tenant change its configuration, each as fast as it is answered.
     Churn(usize),
+    /// No tenant does anything, but another program takes so many hundredths of a processor.
+    Stranger(u32),
 }
 
 impl Kind {

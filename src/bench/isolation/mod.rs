@@ -3,7 +3,7 @@
 //! For each kind of bad tenants (`kind`, `kinds`) there are *pairs* of arms in an engine of their own (`pair`): the good
 //! tenants post in an open loop at a steady rate, alone and then beside the bad ones. The *index* of a kind is the median
 //! over its pairs of the good tenants' p99 from post to arrival beside ÷ alone (`figures`). One kind is nobody at all: what
-//! comes of it is the noise of the machine. The kinds take turns, a pair each, so that a slow minute of the machine is not
+//! comes of it is the noise of the machine; another is a program that is no tenant (`stranger`). The kinds take turns, a pair each, so that a slow minute of the machine is not
 //! one kind's alone.
 
 mod acts;
@@ -21,6 +21,7 @@ mod pair;
 mod premises;
 mod report;
 mod scale;
+mod stranger;
 
 use clap::ArgMatches;
 use fairhook_common::config::Environment;

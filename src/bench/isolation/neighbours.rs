@@ -1,5 +1,6 @@
 //! The bad tenants: moved in, prepared, and let loose.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::background::Background;
 use super::kind::{Act, Allowance, Kind, Step};
 use super::premises::Premises;
 use super::scale::Scale;
+use super::stranger::Stranger;
 use super::{acts, pace};
 use crate::bench::BenchError;
 use crate::workload::{ApiClient, Ledger, Pace, Sent, Target, drive};
@@ -88,7 +90,7 @@ impl Neighbours {
     }
 
     /// Lets them do what they do, in those threads, until what this returns is dropped.
-    pub fn begin(&self, background: &Background) -> JoinSet<()> {
+    pub fn begin(&self, background: &Background) -> io::Result<JoinSet<()>> {
         let (mut noise, handle) = (JoinSet::new(), background.handle());
         for act in self.kind.beside {
             let tenants = self.tenants.clone();
@@ -109,9 +111,17 @@ impl Neighbours {
                     (0..self.scale.part_of(clients))
                         .for_each(|c| drop(noise.spawn_on(acts::churn(tenants.clone(), n, c), handle)));
                 }),
+                Act::Stranger(percent) => {
+                    let stranger = Stranger::start(percent)?;
+                    let while_it_lives = async move {
+                        let _stranger = stranger;
+                        std::future::pending().await
+                    };
+                    noise.spawn_on(while_it_lives, handle);
+                }
             }
         }
-        noise
+        Ok(noise)
     }
 
     /// What they did so far.

@@ -88,7 +88,7 @@ pub async fn measure(kind: &'static Kind, settings: &Settings) -> Result<Pair, B
     let alone = arm.run(settings.span, pace::DRAIN).await;
     neighbours.prepare().await?;
     let (before, begin) = (neighbours.deeds(), Instant::now());
-    let _noise = neighbours.begin(&background);
+    let _noise = neighbours.begin(&background)?;
     let beside = arm.run(settings.span, pace::DRAIN).await;
     let (deeds, span) = (neighbours.deeds() - before, begin.elapsed());
     let slot_share = match kind.felt_by {

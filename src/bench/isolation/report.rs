@@ -70,11 +70,14 @@ struct Felt {
 pub fn line(kind: &Kind, pair: &Pair) -> String {
     let p99 = |arm: &Tally| arm.arrival_or_age.p99_ms;
     let lost = pair.alone.missing + pair.beside.missing;
+    let accepted = |arm: &Tally| arm.accept.p99_ms;
     let mut line = format!(
-        "{}: alone {:.1} ms, beside {:.1} ms, {:.2}",
+        "{}: alone {:.1} ms ({:.1} until the 202), beside {:.1} ms ({:.1}), {:.2}",
         kind.name,
         p99(&pair.alone),
+        accepted(&pair.alone),
         p99(&pair.beside),
+        accepted(&pair.beside),
         pair.ratio()
     );
     if lost > 0 {

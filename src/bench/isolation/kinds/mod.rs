@@ -5,7 +5,7 @@ mod company;
 mod load;
 mod receivers;
 
-use super::kind::{Conduct, Crowd, FeltBy, Host, Kind, STARTER};
+use super::kind::{Act, Conduct, Crowd, FeltBy, Host, Kind, STARTER};
 
 /// Nobody: what is measured then is the noise of the machine (the A/A control).
 pub const CONTROL: Kind = Kind {
@@ -21,7 +21,15 @@ pub const CONTROL: Kind = Kind {
     beside: &[],
 };
 
-/// All of them, in the order of the table.
+/// A program that has nothing to do with the engine: what is felt of it is what this machine lets through.
+pub const STRANGER: Kind = Kind {
+    name: "stranger",
+    about: "no tenant, but another program that takes 0.4 of a processor: to compare with",
+    beside: &[Act::Stranger(40)],
+    ..CONTROL
+};
+
+/// All of bad tenants, in the order of the table.
 pub fn all() -> impl Iterator<Item = &'static Kind> {
     [receivers::KINDS, load::KINDS, api::KINDS, company::KINDS].into_iter().flatten()
 }
@@ -31,7 +39,6 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::bench::isolation::kind::Act;
 
     #[test]
     fn names_differ_and_every_kind_does_something() {
