@@ -80,7 +80,9 @@ pub struct Scheduler<T> {
     ranking: Ranking,
     /// The system's virtual time: never falls.
     virtual_time: Virtual,
-    /// Slots of the reserve held by endpoints without history.
+    /// Slots held by starts out of the reserve.
+    from_reserve: usize,
+    /// Those of them held by endpoints without history.
     newcomers: usize,
     openings: Alarms,
     ages: Alarms,
@@ -100,6 +102,7 @@ impl<T> Scheduler<T> {
             shares: Shares::new(settings.slots, settings.reserve),
             ranking: Ranking::default(),
             virtual_time: Virtual::default(),
+            from_reserve: 0,
             newcomers: 0,
             openings: Alarms::default(),
             ages: Alarms::default(),

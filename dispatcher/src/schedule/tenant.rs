@@ -112,7 +112,7 @@ impl<T> Tenant<T> {
         let any = quick || newcomer || self.lanes.has(Speed::Slow);
         (any && self.has_slot()).then(|| Rank {
             virtual_time: self.virtual_time,
-            occupancy: Occupancy::of(self.in_flight, self.weight),
+            occupancy: Occupancy::with_one_more(self.in_flight, self.weight),
             quick,
             newcomer,
         })

@@ -18,7 +18,9 @@ pub(super) struct Flight {
     pub started: Moment,
     /// By how much the tenant's virtual time was advanced.
     charged: Virtual,
-    /// It holds a slot of the reserve although nothing was known of its endpoint.
+    /// It was started out of the reserve.
+    from_reserve: bool,
+    /// And nothing was known of its endpoint.
     newcomer: bool,
 }
 
@@ -46,7 +48,7 @@ impl<T> Scheduler<T> {
         if free == 0 {
             return None;
         }
-        if free > self.shares.reserve() {
+        if self.is_anyones(free) {
             return self.ranking.least().map(|(_, tenant)| (tenant, Serve::Any));
         }
         let bound = self.shares.reserve_bound(free);
@@ -56,6 +58,11 @@ impl<T> Scheduler<T> {
         }
         let least = [quick, self.ranking.least_newcomer(bound)].into_iter().flatten().min();
         least.map(|(_, tenant)| (tenant, Serve::QuickOrNewcomer))
+    }
+
+    /// Whether anyone may start something while so many slots are free.
+    fn is_anyones(&self, free: usize) -> bool {
+        free > self.shares.reserve() || self.from_reserve >= self.shares.most_from_reserve()
     }
 
     /// Whether the reserve serves one more endpoint without history.
@@ -74,11 +81,12 @@ impl<T> Scheduler<T> {
         let (waiting, park) = tenant.take(serve)?;
         tenant.take_slot(now);
 
+        let from_reserve = serve != Serve::Any;
         let (mut estimate, mut newcomer, mut circuit) = (0, false, None);
         let gate = tenant.endpoints.get_mut(&waiting.endpoint).filter(|_| !park).map(|e| &mut e.gate);
         if let Some(gate) = gate {
             estimate = gate.estimate(now, settings.first_estimate);
-            newcomer = serve != Serve::Any && gate.speed(now, settings.quick) == Speed::Newcomer;
+            newcomer = from_reserve && gate.speed(now, settings.quick) == Speed::Newcomer;
             let before = gate.circuit();
             gate.start(now, slot, newcomer);
             circuit = Some(gate.circuit()).filter(|after| *after != before);
@@ -86,9 +94,10 @@ impl<T> Scheduler<T> {
         let endpoint = waiting.endpoint;
         let charged = Virtual::of(micros(settings.handling_cost).saturating_add(estimate), tenant.weight);
         tenant.virtual_time = tenant.virtual_time.plus(charged);
-        let flight =
-            Flight { tenant: id, endpoint: (!park).then_some(endpoint), started: now, charged, newcomer };
+        let at = (!park).then_some(endpoint);
+        let flight = Flight { tenant: id, endpoint: at, started: now, charged, from_reserve, newcomer };
         self.flights.insert(slot, flight);
+        self.from_reserve += usize::from(from_reserve);
         self.newcomers += usize::from(newcomer);
         circuit.map(|circuit| self.circuits.insert(endpoint, circuit));
         self.with_tenant(id, |tenant, around| tenant.settle(endpoint, around));
@@ -100,6 +109,7 @@ impl<T> Scheduler<T> {
     /// Corrects the charge to what the slot was held for, and lets the gate learn.
     pub(super) fn end(&mut self, slot: SlotId, flight: Flight, end: SlotEnd) {
         let (now, settings) = (self.now, self.settings);
+        self.from_reserve -= usize::from(flight.from_reserve);
         self.newcomers -= usize::from(flight.newcomer);
         let furthest = self.virtual_time.plus(self.shares.longest_debt(micros(settings.longest_attempt)));
         let mut circuit = None;
@@ -148,8 +158,9 @@ impl<T> Scheduler<T> {
         }
         let mut rank = tenant.standing();
         if let (None, Some(rank)) = (tenant.rank, &mut rank) {
-            // It wakes up.
-            tenant.virtual_time = tenant.virtual_time.max(self.virtual_time);
+            // It wakes up, beside those who are awake: who of these was charged too much is behind the system's virtual time.
+            let least = self.ranking.least().map_or(self.virtual_time, |(least, _)| least);
+            tenant.virtual_time = tenant.virtual_time.max(least.min(self.virtual_time));
             rank.virtual_time = tenant.virtual_time;
         }
         self.ranking.rerank(id, tenant.rank, rank);
@@ -203,9 +214,9 @@ impl<T> Scheduler<T> {
         let rank = tenant.rank?;
         if free == 0 {
             Some(HeldBack::NoSlot)
-        } else if free > self.shares.reserve() {
+        } else if self.is_anyones(free) {
             None
-        } else if rank.occupancy >= self.shares.reserve_bound(free) {
+        } else if rank.occupancy > self.shares.reserve_bound(free) {
             Some(HeldBack::AtShare)
         } else {
             let quick = rank.quick || (rank.newcomer && self.takes_newcomers());

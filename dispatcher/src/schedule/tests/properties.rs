@@ -51,7 +51,8 @@ struct Model {
     lowered: [Option<(u32, u64)>; TENANTS],
     slots: usize,
     offered: BTreeSet<u32>,
-    held: Vec<(SlotId, usize)>,
+    /// Whose it is, and whether it was started out of the reserve.
+    held: Vec<(SlotId, usize, bool)>,
     items: u32,
     virtual_time: Virtual,
 }
@@ -142,7 +143,16 @@ impl Model {
         let chosen = may.iter().find(|(_, n)| *n == t).map(|(virtual_time, _)| *virtual_time);
         assert!(chosen.is_some(), "{t} may not start with {free} free");
         assert_eq!(chosen, least, "the least virtual time goes first");
-        self.held.push((slot, t));
+        self.held.push((slot, t, !self.is_anyones(free)));
+    }
+
+    fn reserve(&self) -> usize {
+        (self.slots as f64 * 0.1) as usize
+    }
+
+    fn is_anyones(&self, free: usize) -> bool {
+        let from_reserve = self.held.iter().filter(|(_, _, from_reserve)| *from_reserve).count();
+        free > self.reserve() || from_reserve >= ((self.slots - self.reserve()) / 2).max(1)
     }
 
     /// Who may start something by the rules, found by looking at everybody: as the table in `share` says.
@@ -150,14 +160,13 @@ impl Model {
         // Bring the alarms up to date first: the model does not keep gates of its own.
         self.scheduler.look_at(self.now());
         let free = self.slots.saturating_sub(self.held.len());
-        let reserve = (self.slots as f64 * 0.1) as usize;
         (0..TENANTS)
-            .filter(|t| free > 0 && self.may_start(*t, free, reserve))
+            .filter(|t| free > 0 && self.may_start(*t, free))
             .map(|t| (self.scheduler.tenants[&tenant(t)].virtual_time, t))
             .collect()
     }
 
-    fn may_start(&self, t: usize, free: usize, reserve: usize) -> bool {
+    fn may_start(&self, t: usize, free: usize) -> bool {
         let Some(known) = self.scheduler.tenants.get(&tenant(t)) else { return false };
         let (Some((weight, _)), now) = (self.caps[t], self.now()) else { return false };
         if !self.has_slot(t) {
@@ -173,15 +182,17 @@ impl Model {
         if known.waiting().parking > 0 {
             speeds.insert(Speed::Quick);
         }
-        if free > reserve {
+        if self.is_anyones(free) {
             return !speeds.is_empty();
         }
         let active: u32 = (0..TENANTS).filter(|n| self.is_active(*n)).map(|n| self.weight(n)).sum();
+        let reserve = self.reserve();
         let share = (self.slots - reserve) as f64 * f64::from(weight) / f64::from(active);
         let in_flight = f64::from(self.in_flight(t));
         let below = in_flight == 0.0
-            || in_flight + 1e-3 < share
-            || Occupancy::of(self.in_flight(t), weight) < self.scheduler.shares.reserve_bound(free);
+            || in_flight + 1.0 < share + 1e-3
+            || Occupancy::with_one_more(self.in_flight(t), weight)
+                <= self.scheduler.shares.reserve_bound(free);
         let newcomers = self.scheduler.newcomers < (reserve / 2).max(1);
         below && (speeds.contains(&Speed::Quick) || (speeds.contains(&Speed::Newcomer) && newcomers))
     }
@@ -190,14 +201,14 @@ impl Model {
         let (Some((_, cap)), in_flight) = (self.caps[t], self.in_flight(t)) else { return false };
         let kept = self.lowered[t].is_some_and(|(from, last)| {
             let since =
-                self.held.iter().filter(|(slot, holder)| *holder == t && slot.0 > last).count() as u32;
+                self.held.iter().filter(|(slot, holder, _)| *holder == t && slot.0 > last).count() as u32;
             in_flight < from && since < (cap / 8).max(1)
         });
         in_flight < cap || kept
     }
 
     fn in_flight(&self, t: usize) -> u32 {
-        self.held.iter().filter(|(_, holder)| *holder == t).count() as u32
+        self.held.iter().filter(|(_, holder, _)| *holder == t).count() as u32
     }
 
     fn is_active(&self, t: usize) -> bool {
@@ -212,7 +223,7 @@ impl Model {
         if self.held.is_empty() {
             return;
         }
-        let (slot, t) = self.held.swap_remove(which % self.held.len());
+        let (slot, t, _) = self.held.swap_remove(which % self.held.len());
         if self.caps[t].is_some_and(|(_, cap)| self.in_flight(t) < cap) {
             self.lowered[t] = None;
         }
@@ -235,6 +246,8 @@ impl Model {
         }
         let active: u32 = (0..TENANTS).filter(|n| self.is_active(*n)).map(|n| self.weight(n)).sum();
         assert_eq!(scheduler.shares.active(), u64::from(active));
+        let from_reserve = self.held.iter().filter(|(_, _, from_reserve)| *from_reserve).count();
+        assert_eq!(scheduler.from_reserve, from_reserve);
         assert!(scheduler.virtual_time >= self.virtual_time, "virtual time never falls");
         self.virtual_time = scheduler.virtual_time;
         assert!(self.scheduler.snapshot(self.now()).in_flight == self.held.len());

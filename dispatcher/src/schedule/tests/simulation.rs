@@ -46,6 +46,63 @@ fn under_saturation_time_is_shared_by_weight_whatever_the_receivers_take() {
     assert_weights([Receiver::Answers(2_000), Receiver::Answers(2_500), Receiver::Answers(3_000)]);
 }
 
+#[test]
+fn quick_tenants_however_many_do_not_starve_slow_ones() {
+    let saturating = |millis| behaviour(Receiver::Answers(millis), Arrivals::Saturating(20));
+    for quick in [60, 120] {
+        let tenants = (0..quick).map(|_| saturating(50)).chain((0..5).map(|_| saturating(5_000)));
+        let mut simulator = Simulator::new(100, tenants.collect(), 19);
+        simulator.run(30, 120);
+        for share in &time_shares(&simulator)[quick..] {
+            let of_fair = share * (quick + 5) as f64;
+            assert!(
+                of_fair > 0.7,
+                "beside {quick} a slow tenant had {of_fair:.2} of its fair share of the time"
+            );
+        }
+    }
+}
+
+/// The bound of `docs/FAIRNESS.md`: two tenants that always have something to start are never further apart, per weight, than what
+/// each of them has in flight could change, however long they go on.
+#[test]
+fn the_time_of_one_never_runs_away_from_anothers() {
+    let cases = [
+        [(1, 50), (1, 50), (1, 5_000)],
+        [(1, 4_000), (2, 200), (4, 700)],
+        [(8, 2_000), (1, 60), (3, 2_000)],
+        [(5, 900), (5, 1_100), (1, 8_000)],
+    ];
+    for (case, horizon) in cases.iter().flat_map(|case| [5, 20, 80, 320].map(|horizon| (case, horizon))) {
+        let tenants = case.iter().map(|&(weight, millis)| Behaviour {
+            weight,
+            cap: 400,
+            ..behaviour(Receiver::Answers(millis), Arrivals::Saturating(500))
+        });
+        let mut simulator = Simulator::new(100, tenants.collect(), 31);
+        simulator.run(0, horizon);
+        let per_weight = |n: usize| {
+            let seen = &simulator.seen[n];
+            let handled = (seen.delivered.len() + seen.failed + seen.parks) as f64 * 1e3;
+            (seen.slot_micros as f64 + handled) / f64::from(case[n].0)
+        };
+        let slack = |n: usize| {
+            let (weight, millis) = case[n];
+            let longest = 1.5e3 * millis as f64 + 1e3;
+            f64::from(2 * simulator.seen[n].most_in_flight + 1) * longest / f64::from(weight)
+        };
+        for (a, b) in [(0, 1), (1, 2), (0, 2)] {
+            let (apart, bound) = ((per_weight(a) - per_weight(b)).abs(), slack(a) + slack(b));
+            println!(
+                "{case:?} after {horizon} s: {a} and {b} are {:.1} s apart of {:.1}",
+                apart / 1e6,
+                bound / 1e6
+            );
+            assert!(apart <= bound, "{case:?} after {horizon} s: {a} and {b}");
+        }
+    }
+}
+
 /// Hanging tenants that flood from the third second on, and good ones, which have always been there.
 fn good_beside_hanging(hanging: usize) -> (Simulator, usize) {
     let good = 20;

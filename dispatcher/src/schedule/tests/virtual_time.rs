@@ -61,6 +61,29 @@ fn idleness_erases_nothing() {
 }
 
 #[test]
+fn who_wakes_does_not_wait_for_what_another_was_charged_too_much() {
+    let mut scheduler = Scheduler::new(Settings { reserve: 0.0, ..Settings::with_slots(10) });
+    (0..2).for_each(|n| scheduler.set_tenant(tenant(n), 1, 20));
+    let offer = |scheduler: &mut Scheduler<usize>, n: usize, how_many: usize, at| {
+        (0..how_many).for_each(|_| offer_known(scheduler, ms(at), waiting(n, 0, n)));
+    };
+    let start = |scheduler: &mut Scheduler<usize>, at| {
+        let Some(Step::Start { slot, waiting }) = scheduler.next(ms(at)) else { panic!("a slot is free") };
+        (slot, waiting.item)
+    };
+    offer(&mut scheduler, 0, 1, 0);
+    let (slot, _) = start(&mut scheduler, 0);
+    scheduler.finish(ms(60_000), slot, attempted(Class::Success));
+    // Its receiver took a minute until now, for which each start is charged, and answers at once from now on.
+    offer(&mut scheduler, 0, 14, 60_000);
+    let slots: Vec<_> = (0..10).map(|_| start(&mut scheduler, 60_000).0).collect();
+    slots.into_iter().for_each(|slot| scheduler.finish(ms(60_010), slot, attempted(Class::Success)));
+    offer(&mut scheduler, 1, 5, 60_010);
+    let whose = [(); 2].map(|()| start(&mut scheduler, 60_010).1);
+    assert!(whose.contains(&1), "the second starts behind nothing but a tie: {whose:?}");
+}
+
+#[test]
 fn a_debt_is_no_more_than_one_longest_attempt() {
     let mut one = OneSlot::new([1, 1]);
     assert_eq!(one.serve(&[0, 1], [100_000, 10]), 0);
