@@ -1,14 +1,16 @@
 //! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), who gets the reserve ([`reserve`]), caps that
 //! are lowered ([`lowered`]), what virtual time does with one slot ([`virtual_time`]), and time shares and
-//! waits in a simulated dispatcher ([`simulation`]).
+//! waits in a simulated dispatcher ([`simulation`]), which also draws the plots of `docs/FAIRNESS.md` ([`plots`]).
 
 mod capacity;
 mod gates;
 mod lowered;
+mod plots;
 mod properties;
 mod reserve;
 mod simulation;
 mod simulator;
+mod svg;
 mod virtual_time;
 
 use std::time::Duration;

@@ -96,6 +96,7 @@ struct Item {
     tenant: usize,
     endpoint: usize,
     arrived: u64,
+    started: bool,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +125,8 @@ pub struct Simulator {
     pub seen: Vec<Seen>,
     /// A digest of every step taken, to compare runs.
     pub trace: u64,
+    /// The slots of each tenant, every half second.
+    pub occupancy: Vec<Vec<u32>>,
     tenants: Vec<Behaviour>,
     items: Vec<Item>,
     /// What is in a tenant's queue, outside of its window.
@@ -154,6 +157,7 @@ impl Simulator {
             now: 0,
             seen: vec![Seen::default(); tenants.len()],
             trace: seed,
+            occupancy: Vec::new(),
             queues: vec![VecDeque::new(); tenants.len()],
             parked: BTreeMap::new(),
             items: Vec::new(),
@@ -206,6 +210,7 @@ impl Simulator {
                 Event::Arrive { tenant } => self.arrive_again(tenant),
                 Event::End { slot } => self.end(slot),
                 Event::Poll => {
+                    self.sample();
                     self.release_all();
                     self.scheduler.forget_idle(self.moment());
                     self.schedule(at + SECOND / 2, Event::Poll);
@@ -219,6 +224,22 @@ impl Simulator {
             self.seen[running.item.tenant].slot_micros += self.now - running.started.max(self.warm);
         }
         self
+    }
+
+    fn sample(&mut self) {
+        let slots = (0..self.tenants.len()).map(|n| self.scheduler.in_flight(tenant(n)));
+        self.occupancy.push(slots.collect());
+    }
+
+    /// How long what has arrived since it was warm waited for its first start, of these tenants, or has waited until now.
+    pub fn waits_or_ages(&self, tenants: std::ops::Range<usize>) -> Seen {
+        let ages = self
+            .items
+            .iter()
+            .filter(|item| tenants.contains(&item.tenant) && !item.started && item.arrived >= self.warm);
+        let ages = ages.map(|item| self.now - item.arrived);
+        let waits = self.seen[tenants.clone()].iter().flat_map(|seen| seen.waits.iter().copied());
+        Seen { waits: waits.chain(ages).collect(), ..Seen::default() }
     }
 
     fn moment(&self) -> Moment {
@@ -243,7 +264,7 @@ impl Simulator {
     fn arrive(&mut self, n: usize) {
         let endpoint = self.seen[n].arrived % self.tenants[n].endpoints.len();
         self.seen[n].arrived += 1;
-        self.items.push(Item { tenant: n, endpoint, arrived: self.now });
+        self.items.push(Item { tenant: n, endpoint, arrived: self.now, started: false });
         self.queues[n].push_back(self.items.len() - 1);
         self.fetch(n);
     }
@@ -302,8 +323,9 @@ impl Simulator {
 
     fn start(&mut self, slot: SlotId, id: usize) {
         self.note(1, id);
+        self.items[id].started = true;
         let item = self.items[id];
-        let Item { tenant: n, endpoint: e, arrived } = item;
+        let Item { tenant: n, endpoint: e, arrived, .. } = item;
         let facts = EndpointFacts { rate_per_minute: None, timeout: Duration::from_secs(15) };
         self.scheduler.endpoint_known(self.moment(), endpoint(n, e), facts);
         if arrived >= self.warm {
