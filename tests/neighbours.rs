@@ -46,6 +46,9 @@ fn neighbours(kinds: &[&str]) -> HashMap<String, f64> {
     let mut rows = report["kinds"].as_array().expect("kinds").iter().map(|row| {
         assert_eq!((&row["lost"], &row["refused"]), (&0.into(), &0.into()), "{row}");
         assert!(row["events"].as_u64() > Some(0), "{row}");
+        let deeds = ["bad_posted_per_s", "bad_calls_per_s", "bad_received_per_s"];
+        let acted = deeds.iter().any(|deed| row[deed].as_f64() > Some(0.0));
+        assert_eq!(acted, row["kind"] != "nobody", "the bad ones did something, and nobody nothing: {row}");
         let index = row["index"]["median"].as_f64().expect("an index");
         (row["kind"].as_str().expect("a name").to_owned(), index)
     });

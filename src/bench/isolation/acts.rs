@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::neighbours::{BAD_EVENT, Tenants};
 use super::pace;
-use crate::workload::{ApiClient, ApiFailure};
+use crate::workload::ApiFailure;
 
 /// What is looked for and never there, and what there is much of.
 const LISTS: [&str; 5] = [
@@ -19,15 +19,15 @@ const LISTS: [&str; 5] = [
 ];
 
 /// Pauses a tenant's deliveries, or lets them go.
-pub async fn dispatch(client: &ApiClient, slug: &str, state: &str) -> Result<(), ApiFailure> {
+pub async fn dispatch(tenants: &Tenants, slug: &str, state: &str) -> Result<(), ApiFailure> {
     let body = json!({ "dispatch": state, "reason": "a measurement" });
-    client.call(Method::PATCH, &format!("/v1/tenants/{slug}"), Some(&body)).await.map(drop)
+    tenants.call(Method::PATCH, &format!("/v1/tenants/{slug}"), Some(&body)).await.map(drop)
 }
 
 /// Lets all of them deliver what was held.
 pub async fn resume(tenants: Arc<Tenants>) {
     for slug in &tenants.slugs {
-        while dispatch(&tenants.client, slug, "open").await.is_err() {
+        while dispatch(&tenants, slug, "open").await.is_err() {
             tokio::time::sleep(pace::LOOK).await;
         }
     }
@@ -35,16 +35,16 @@ pub async fn resume(tenants: Arc<Tenants>) {
 
 /// One replay after the other of everything delivered by now.
 pub async fn replay(tenants: Arc<Tenants>, tenant: usize) {
-    let (client, slug) = (&tenants.client, &tenants.slugs[tenant]);
+    let slug = &tenants.slugs[tenant];
     let to = fairhook_common::time::Timestamp::now().to_string();
     let wanted =
         json!({ "from": "2000-01-01T00:00:00Z", "to": to, "status": ["delivered"], "type": BAD_EVENT });
     loop {
         if let Ok(job) =
-            client.call(Method::POST, &format!("/v1/tenants/{slug}/replays"), Some(&wanted)).await
+            tenants.call(Method::POST, &format!("/v1/tenants/{slug}/replays"), Some(&wanted)).await
         {
             let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap_or_default());
-            while client.call(Method::GET, &path, None).await.is_ok_and(|job| is_open(&job)) {
+            while tenants.call(Method::GET, &path, None).await.is_ok_and(|job| is_open(&job)) {
                 tokio::time::sleep(pace::LOOK).await;
             }
         }
@@ -85,7 +85,7 @@ pub async fn churn(tenants: Arc<Tenants>, tenant: usize, client: usize) {
 
 /// The answer, or nothing if there was none; then not at once again.
 async fn ask(tenants: &Tenants, method: Method, path: String, body: Option<Value>) -> Value {
-    match tenants.client.call(method, &path, body.as_ref()).await {
+    match tenants.call(method, &path, body.as_ref()).await {
         Ok(answer) => answer,
         Err(ApiFailure::Refused { .. }) => Value::Null,
         Err(ApiFailure::Unreachable(_)) => {

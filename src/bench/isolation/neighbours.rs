@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -15,7 +16,7 @@ use super::scale::Scale;
 use super::stranger::Stranger;
 use super::{acts, pace};
 use crate::bench::BenchError;
-use crate::workload::{ApiClient, Ledger, Pace, Sent, Target, drive};
+use crate::workload::{ApiClient, ApiFailure, Ledger, Pace, Sent, Target, drive};
 
 /// The type of what the bad endpoints subscribe to.
 pub const BAD_EVENT: &str = "bad.event";
@@ -37,6 +38,17 @@ pub struct Tenants {
     pub client: ApiClient,
     /// Their slugs.
     pub slugs: Vec<String>,
+    /// What the API did for them while they acted.
+    done: AtomicU64,
+}
+
+impl Tenants {
+    /// Calls the API, and counts what it did.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ApiFailure> {
+        let answer = self.client.call(method, path, body).await;
+        self.done.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
+        answer
+    }
 }
 
 /// What they did.
@@ -46,6 +58,8 @@ pub struct Deeds {
     pub sent: u64,
     /// Posts that were answered with 202.
     pub accepted: u64,
+    /// Other calls of the API that did what they were to do.
+    pub calls: u64,
     /// Requests that came to their receivers, where these can be counted.
     pub received: Option<u64>,
 }
@@ -72,7 +86,8 @@ impl Neighbours {
             }
         }
         let posts = Arc::new(Ledger::new(slugs.len()));
-        Ok(Self { kind, tenants: Arc::new(Tenants { client, slugs }), premises, posts, scale })
+        let tenants = Arc::new(Tenants { client, slugs, done: AtomicU64::new(0) });
+        Ok(Self { kind, tenants, premises, posts, scale })
     }
 
     /// Takes the steps of the kind.
@@ -80,7 +95,7 @@ impl Neighbours {
         for step in self.kind.before {
             for slug in &self.tenants.slugs {
                 match *step {
-                    Step::Pause => acts::dispatch(&self.tenants.client, slug, "paused").await?,
+                    Step::Pause => acts::dispatch(&self.tenants, slug, "paused").await?,
                     Step::Fill(events) => self.fill(slug, self.scale.pile(events)).await?,
                     Step::Settle => self.settle(slug).await?,
                 }
@@ -127,7 +142,8 @@ impl Neighbours {
     /// What they did so far.
     pub fn deeds(&self) -> Deeds {
         let posts = self.posts.tally(0..self.tenants.slugs.len(), Duration::ZERO);
-        Deeds { sent: posts.sent, accepted: posts.accepted, received: self.premises.requests() }
+        let calls = self.tenants.done.load(Ordering::Relaxed);
+        Deeds { sent: posts.sent, accepted: posts.accepted, calls, received: self.premises.requests() }
     }
 
     fn each(&self, act: impl FnMut(usize)) {
@@ -193,6 +209,7 @@ impl std::ops::Sub for Deeds {
         Self {
             sent: self.sent - before.sent,
             accepted: self.accepted - before.accepted,
+            calls: self.calls - before.calls,
             received: self.received.zip(before.received).map(|(after, before)| after - before),
         }
     }

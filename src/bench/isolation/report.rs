@@ -53,9 +53,10 @@ struct Felt {
     events: u64,
     lost: u64,
     refused: u64,
-    /// What the bad tenants posted, what was accepted of it, and what came to their receivers, per second.
+    /// What the bad tenants posted, what was accepted of it, what else they had the API do, and what came to their receivers, per second.
     bad_posted_per_s: f64,
     bad_accepted_per_s: f64,
+    bad_calls_per_s: f64,
     bad_received_per_s: Option<f64>,
     /// The bad tenants' part of the slot time at the end of the load, from 0 to 1.
     bad_slot_share: Option<f64>,
@@ -123,7 +124,7 @@ impl Report {
         }
         println!("{}", self.load);
         println!(
-            "{:<16} {:>4} {:>6} {:>13}   {:>9} {:>9} {:>7} {:>5} {:>8}   {:>9} {:>9} {:>9} {:>6}   {:>9}",
+            "{:<16} {:>4} {:>6} {:>13}   {:>9} {:>9} {:>7} {:>5} {:>8}   {:>9} {:>9} {:>9} {:>9} {:>6}   {:>9}",
             "kind",
             "bad",
             "index",
@@ -135,6 +136,7 @@ impl Report {
             "refused",
             "posted/s",
             "taken/s",
+            "calls/s",
             "arrive/s",
             "slots",
             "FIFO ms"
@@ -173,6 +175,7 @@ impl Felt {
             refused: sum(|arm| arm.sent - arm.accepted),
             bad_posted_per_s: per_s(pairs.iter().map(|pair| pair.deeds.sent).sum()),
             bad_accepted_per_s: per_s(pairs.iter().map(|pair| pair.deeds.accepted).sum()),
+            bad_calls_per_s: per_s(pairs.iter().map(|pair| pair.deeds.calls).sum()),
             bad_received_per_s: received.map(per_s),
             bad_slot_share: slot_share(pairs),
             fifo_ms: row.fifo.map(|arm| arm.arrival_or_age.p99_ms),
@@ -187,7 +190,7 @@ impl Felt {
         let Median { median, from, to, .. } = self.index;
         let received = self.bad_received_per_s.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
         println!(
-            "{:<16} {:>4} {:>6.2} {:>13}   {:>9.1} {:>9.1} {:>7} {:>5} {:>8}   {:>9.0} {:>9.0} {:>9} {:>6}   {:>9}",
+            "{:<16} {:>4} {:>6.2} {:>13}   {:>9.1} {:>9.1} {:>7} {:>5} {:>8}   {:>9.0} {:>9.0} {:>9.0} {:>9} {:>6}   {:>9}",
             self.kind,
             self.bad,
             median,
@@ -199,6 +202,7 @@ impl Felt {
             self.refused,
             self.bad_posted_per_s,
             self.bad_accepted_per_s,
+            self.bad_calls_per_s,
             received,
             slots,
             self.fifo
