@@ -29,8 +29,9 @@ pub(super) async fn settled(options: PgConnectOptions) -> Result<PgConnectOption
                 setting = name,
                 "the server's setting is off: what was accepted may be lost when its machine crashes"
             ),
-            // Of a mebibyte of JSON the other compression takes 25 ms of a processor, which others wait for, and this one 4. A server before
-            // version 14, or one that was built without it, does not have it.
+            // To insert a mebibyte of JSON takes 22 to 32 ms with the other compression, 8 to 12 with this one and 8 to 9 with none: the
+            // rest is time for a processor, which others wait for. A server before version 14, or one that was built without it, does
+            // not have it.
             ("default_toast_compression", "pglz") if has_lz4 => ours.push((name, "lz4")),
             _ => {}
         }
