@@ -37,6 +37,8 @@ pub struct Core {
     pub meters: Meters,
     capacity: Capacity,
     pub to_load: ToLoad,
+    /// More might have started if a load could take more.
+    has_more: bool,
     /// The slowest record since the capacity was last decided.
     record_latency: Duration,
     /// Endpoints whose circuit is not closed.
@@ -72,6 +74,7 @@ impl Core {
             meters: Meters::default(),
             capacity: Capacity::new(slots),
             to_load: ToLoad::default(),
+            has_more: false,
             record_latency: Duration::ZERO,
             broken: BTreeSet::new(),
         }
@@ -157,6 +160,7 @@ impl Core {
                 }
             }
         }
+        self.has_more = !self.may_start(now);
         if moved {
             self.due.room_made(now);
         }
@@ -368,7 +372,9 @@ impl Core {
     pub fn wakeup(&self, now: Moment) -> Option<Moment> {
         let next = self.scheduler.next_wakeup().filter(|_| self.may_start(now));
         let claim = self.due.claims_at().filter(|_| self.outbound.has_room(now));
-        [next, self.due.asks_at(), claim].into_iter().flatten().min()
+        // The store had at hand what filled a load.
+        let more = (self.has_more && self.may_start(now)).then_some(now);
+        [next, self.due.asks_at(), claim, more].into_iter().flatten().min()
     }
 }
 

@@ -120,6 +120,27 @@ fn what_a_message_waited_before_it_was_handed_out_counts_as_held() {
 }
 
 #[test]
+fn what_may_start_beyond_a_load_starts_as_soon_as_that_is_taken() {
+    let (tenant, mut core) = (TenantId::generate(), core(2_000));
+    core.roster(&roster(tenant, 2_000, false), ms(0), WALL);
+    let offered = limits::LOAD_BATCH + 10;
+    for _ in 0..offered {
+        let one = claimed(tenant, EndpointId::generate(), Lane::First);
+        let item =
+            Held { ticket: Ticket { delivery: one.delivery, generation: 0 }, since: ms(0), receipt: None };
+        let waiting = Waiting { tenant, lane: Lane::First, endpoint: one.endpoint, released: false, item };
+        core.offer(waiting, ms(0));
+    }
+    assert!(core.due.asking(ms(1)), "nothing is to be asked for a while");
+    core.start(ms(1), WALL);
+    assert_eq!(core.to_load.take_new().len(), limits::LOAD_BATCH);
+    assert_eq!(core.wakeup(ms(1)), Some(ms(1)), "nothing else would wake it");
+    core.start(ms(1), WALL);
+    assert_eq!(core.to_load.take_new().len(), offered - limits::LOAD_BATCH);
+    assert_ne!(core.wakeup(ms(1)), Some(ms(1)));
+}
+
+#[test]
 fn what_is_due_of_a_tenant_that_is_gone_is_forgotten() {
     let (tenant, mut core) = (TenantId::generate(), core(100));
     core.roster(&roster(tenant, 10, true), ms(0), WALL);

@@ -66,14 +66,16 @@ pub(super) enum Company {
 
 /// The most that one endpoint may take of its tenant's `share`.
 ///
-/// Half of it while others are busy. One that is the only busy one may go further, or half of the share would be idle: to
-/// seven eighths, so that another one finds a slot at once even if this one stops answering. And to all of it if there is no
-/// other, as long as it is quick: should another appear, it finds a slot within a second.
+/// Half of it while others are busy, and while it is not known to be quick: it may be about to hold what it gets until it times
+/// out, and an eighth of the share is not much for another with hundreds of deliveries a second. A quick one that is the only
+/// busy one may go further, or half of the share would be idle: to seven eighths, so that another finds a slot at once even if this one stops
+/// answering. One without any other, too, and to all of it as long as it is quick: should another appear, it finds a slot
+/// within a second.
 pub(super) fn ceiling(share: u32, company: Company, speed: Speed) -> u32 {
     let part = match (company, speed) {
         (Company::None, Speed::Quick) => share,
-        (Company::None | Company::Idle, _) => share - (share / 8).max(1).min(share),
-        (Company::Busy, _) => share / 2,
+        (Company::None, _) | (Company::Idle, Speed::Quick) => share - (share / 8).max(1).min(share),
+        (Company::Idle | Company::Busy, _) => share / 2,
     };
     part.max(1).min(share)
 }
@@ -236,13 +238,22 @@ impl Gate {
         }
     }
 
-    pub fn finish(&mut self, now: Moment, slot: u64, end: SlotEnd, ceiling: u32, settings: &Settings) {
+    /// An attempt ended; `took` is its time without what the store needed to load it.
+    pub fn finish(
+        &mut self,
+        now: Moment,
+        slot: u64,
+        end: SlotEnd,
+        took: Duration,
+        ceiling: u32,
+        settings: &Settings,
+    ) {
         let Some(started) = self.flights.remove(&slot) else { return };
         match end {
             SlotEnd::NotAttempted => self.not_attempted(now, slot, started),
             SlotEnd::Attempted { class, .. } => {
                 self.known = true;
-                self.average(micros(now.since(started)));
+                self.average(micros(took));
                 match class {
                     Class::Success => {
                         self.alive();

@@ -16,6 +16,8 @@ pub(super) enum Serve {
     Quick,
     /// Those that are quick or of which nothing is known.
     QuickOrNewcomer,
+    /// None: what has to be parked is.
+    Parking,
 }
 
 impl Serve {
@@ -24,6 +26,7 @@ impl Serve {
             Self::Any => &[Speed::Quick, Speed::Newcomer, Speed::Slow],
             Self::Quick => &[Speed::Quick],
             Self::QuickOrNewcomer => &[Speed::Quick, Speed::Newcomer],
+            Self::Parking => &[],
         }
     }
 }

@@ -11,7 +11,7 @@
 //! **What is shared is time.** Every tenant has a virtual time: the slot time it was charged, over its weight (`share`).
 //! A start charges the estimate, its end corrects that to what the slot was really held for, plus a fixed handling cost and
 //! one for a new connection; parking is charged too. Among the tenants that may start something the least virtual time goes
-//! first. A tenant that could start nothing for a while (nothing waited, at its cap, no gate open) comes back at the system's
+//! first, of those within twice their share if there are any. A tenant that could start nothing for a while (nothing waited, at its cap, no gate open) comes back at the system's
 //! virtual time at least: idleness saves nothing. It is at most one longest attempt × its share ahead of it: a bad minute is
 //! not paid for all day.
 //!
@@ -187,7 +187,8 @@ impl<T> Scheduler<T> {
     }
 
     /// Whether what has started may be attempted as far as its endpoint's rate goes: what the endpoint takes is known for sure when
-    /// a delivery is loaded, which is after it has started. What may not is to be finished without an attempt.
+    /// a delivery is loaded, which is after it has started. What may not is to be finished without an attempt. What may is from
+    /// now on its receiver's time: a store that is away must not make endpoints look slow, nor be charged to their tenants.
     pub fn may_go_on(&mut self, now: Moment, slot: &SlotId) -> bool {
         self.look_at(now);
         let flight = self.flights.get(&slot.0).and_then(|flight| Some((flight.tenant, flight.endpoint?)));
@@ -198,6 +199,7 @@ impl<T> Scheduler<T> {
             tenant.settle(endpoint, around);
             goes
         });
+        self.flights.get_mut(&slot.0).into_iter().for_each(|flight| flight.loaded = Some(now));
         goes.unwrap_or(true)
     }
 

@@ -11,6 +11,8 @@ pub struct Settings {
     pub slots: usize,
     /// The part of the slots that starts only what turns over quickly, of tenants below their share.
     pub reserve: f64,
+    /// Tenants within twice their share go before all others. Without it virtual time alone says who goes first.
+    pub shares_first: bool,
     /// The reserve serves endpoints whose estimate is below this.
     pub quick: Duration,
     /// Our own work for one delivery, charged as if it were slot time.
@@ -39,6 +41,7 @@ impl Settings {
         Self {
             slots,
             reserve: limits::RESERVE,
+            shares_first: true,
             quick: limits::RESERVE_ESTIMATE,
             handling_cost: limits::HANDLING_COST,
             new_connection_cost: limits::NEW_CONNECTION_COST,

@@ -5,12 +5,15 @@
 //!
 //! | free | who |
 //! |---|---|
-//! | more than `r·S` | anyone (so that no slot idles while somebody could use it) |
-//! | up to `r·S` | tenants that stay within their share with one slot more, or within a sixteenth of what is free per weight, at endpoints that are quick or have no history; of the latter one attempt each, and half of the reserve at most |
-//! | up to `r·S`, but starts by the line above hold half of `(1 − r)·S` | anyone |
+//! | more than `r·S` | anyone (so that no slot idles while somebody could use it), but those that stay within twice their share with one slot more before all others |
+//! | up to `r·S` | tenants that stay within their share with one slot more, or within a sixteenth of what is free per mean weight, at endpoints that are quick or have no history; of the latter one attempt each, and half of the reserve at most, the second quarter only for tenants that hold nothing |
+//! | up to `r·S`, but starts by the line above hold half of `(1 − r)·S` | anyone, as in the first line |
+//! | any | who has something to be parked, which holds its slot for no time |
 //! | none | nobody |
 //!
-//! Among them the least virtual time goes first. Without the third line, quick tenants that are as many as slots and always
+//! Among them the least virtual time goes first. It alone would not do: what an attempt takes is known when it ends, so that
+//! a tenant of many endpoints that nobody has seen hanging yet would have the least of all until it holds its whole cap. (Once
+//! its share would leave nothing to virtual time: of equal occupancy short attempts cost us more.) Without the third line, quick tenants that are as many as slots and always
 //! have something would leave nothing to slow ones, ever; with it, half of the slots at least are given in the order of virtual
 //! time.
 //!
@@ -48,8 +51,8 @@ impl Virtual {
     }
 }
 
-/// A tenant may hold a part of the free slots beyond its share, if they are quick. With n such tenants F/(16 + n) each, so
-/// that some stay free for whoever comes.
+/// A tenant of mean weight may hold a part of the free slots beyond its share, if they are quick. With n such tenants
+/// F/(16 + n) each, so that some stay free for whoever comes.
 const RESERVE_PARTS: u64 = 16;
 
 /// Slots over weight, with 20 binary places.
@@ -72,11 +75,14 @@ pub(super) struct Shares {
     part: f64,
     /// The weights of the tenants that have anything waiting or in flight.
     active: u64,
+    /// How many they are.
+    active_tenants: u64,
 }
 
 impl Shares {
     pub fn new(slots: usize, reserve_part: f64) -> Self {
-        let mut shares = Self { slots: 0, reserve: 0, part: reserve_part.clamp(0.0, 1.0), active: 0 };
+        let mut shares =
+            Self { slots: 0, reserve: 0, part: reserve_part.clamp(0.0, 1.0), active: 0, active_tenants: 0 };
         shares.set_slots(slots);
         shares
     }
@@ -96,10 +102,12 @@ impl Shares {
 
     pub fn activate(&mut self, weight: u32) {
         self.active += u64::from(weight);
+        self.active_tenants += 1;
     }
 
     pub fn deactivate(&mut self, weight: u32) {
         self.active -= u64::from(weight);
+        self.active_tenants -= 1;
     }
 
     #[cfg(test)]
@@ -118,10 +126,21 @@ impl Shares {
         Occupancy(((shared << BINARY_PLACES) / self.active.max(1)).max(1))
     }
 
+    /// Who stays within this goes before who does not.
+    pub fn before_others(&self) -> Occupancy {
+        Occupancy(2 * self.per_weight().0)
+    }
+
     /// As long as it stays within this a tenant may take from the reserve while so many slots are free.
     pub fn reserve_bound(&self, free: usize) -> Occupancy {
-        let some = Occupancy(((free as u64) << BINARY_PLACES) / RESERVE_PARTS);
+        let free_for_all = ((free as u64) << BINARY_PLACES) * self.active_tenants.max(1);
+        let some = Occupancy(free_for_all / (RESERVE_PARTS * self.active.max(1)));
         self.per_weight().max(some)
+    }
+
+    /// The reserve serves so many endpoints without history, and twice as many if the others' tenants hold nothing.
+    pub fn most_newcomers(&self, of_idle_tenants: bool) -> usize {
+        (self.reserve / if of_idle_tenants { 2 } else { 4 }).max(1)
     }
 
     /// The most that a tenant's virtual time may be ahead: its whole share for one longest attempt.
@@ -142,6 +161,8 @@ pub(super) struct Rank {
     pub quick: bool,
     /// It has something of which nothing is known.
     pub newcomer: bool,
+    /// It has something to be parked.
+    pub parking: bool,
 }
 
 type ByOccupancy = BTreeSet<(Occupancy, Virtual, TenantId)>;
@@ -149,9 +170,11 @@ type ByOccupancy = BTreeSet<(Occupancy, Virtual, TenantId)>;
 /// The tenants that could start something, so ordered that the next one is found without looking at the others.
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
-    all: BTreeSet<(Virtual, TenantId)>,
+    by_virtual_time: BTreeSet<(Virtual, TenantId)>,
+    all: ByOccupancy,
     quick: ByOccupancy,
     newcomers: ByOccupancy,
+    parking: BTreeSet<(Virtual, TenantId)>,
 }
 
 impl Ranking {
@@ -160,22 +183,36 @@ impl Ranking {
             return;
         }
         if let Some(rank) = old {
-            self.all.remove(&(rank.virtual_time, tenant));
+            self.by_virtual_time.remove(&(rank.virtual_time, tenant));
             let key = (rank.occupancy, rank.virtual_time, tenant);
+            self.all.remove(&key);
             rank.quick.then(|| self.quick.remove(&key));
             rank.newcomer.then(|| self.newcomers.remove(&key));
+            rank.parking.then(|| self.parking.remove(&(rank.virtual_time, tenant)));
         }
         if let Some(rank) = new {
-            self.all.insert((rank.virtual_time, tenant));
+            self.by_virtual_time.insert((rank.virtual_time, tenant));
             let key = (rank.occupancy, rank.virtual_time, tenant);
+            self.all.insert(key);
             rank.quick.then(|| self.quick.insert(key));
             rank.newcomer.then(|| self.newcomers.insert(key));
+            rank.parking.then(|| self.parking.insert((rank.virtual_time, tenant)));
         }
     }
 
     /// The least virtual time of all.
     pub fn least(&self) -> Option<(Virtual, TenantId)> {
-        self.all.first().copied()
+        self.by_virtual_time.first().copied()
+    }
+
+    /// The least virtual time of those that have something to be parked.
+    pub fn least_parking(&self) -> Option<(Virtual, TenantId)> {
+        self.parking.first().copied()
+    }
+
+    /// The least virtual time of those that stay within `bound`.
+    pub fn least_within(&self, bound: Occupancy) -> Option<(Virtual, TenantId)> {
+        least_within(&self.all, bound)
     }
 
     /// The least virtual time of those that stay within `bound` with something quick.

@@ -115,6 +115,7 @@ impl<T> Tenant<T> {
             occupancy: Occupancy::with_one_more(self.in_flight, self.weight),
             quick,
             newcomer,
+            parking: !self.parking.is_empty(),
         })
     }
 

@@ -6,7 +6,7 @@ use fairhook_common::ids::{EndpointId, TenantId};
 use super::gate::Speed;
 use super::lanes::Serve;
 use super::moment::{Moment, micros};
-use super::share::Virtual;
+use super::share::{Occupancy, Virtual};
 use super::tenant::{Surroundings, Tenant};
 use super::{HeldBack, Scheduler, SlotEnd, SlotId, Step, TenantSnapshot};
 
@@ -16,6 +16,8 @@ pub(super) struct Flight {
     /// `None`: it is being parked.
     pub endpoint: Option<EndpointId>,
     pub started: Moment,
+    /// When it was loaded, and waits for nothing but its receiver.
+    pub loaded: Option<Moment>,
     /// By how much the tenant's virtual time was advanced.
     charged: Virtual,
     /// It was started out of the reserve.
@@ -49,15 +51,26 @@ impl<T> Scheduler<T> {
             return None;
         }
         if self.is_anyones(free) {
-            return self.ranking.least().map(|(_, tenant)| (tenant, Serve::Any));
+            let within = || self.ranking.least_within(self.shares.before_others());
+            let least = self.settings.shares_first.then(within).flatten().or_else(|| self.ranking.least());
+            return least.map(|(_, tenant)| (tenant, Serve::Any));
         }
         let bound = self.shares.reserve_bound(free);
-        let quick = self.ranking.least_quick(bound);
-        if !self.takes_newcomers() {
-            return quick.map(|(_, tenant)| (tenant, Serve::Quick));
+        // With one slot more, who holds nothing is at none.
+        let newcomers = [(false, bound), (true, Occupancy::default())];
+        let newcomers = newcomers.into_iter().find(|(is_idle, _)| self.takes_newcomers(*is_idle));
+        let newcomer = newcomers.and_then(|(_, bound)| self.ranking.least_newcomer(bound));
+        let start = [self.ranking.least_quick(bound), newcomer].into_iter().flatten().min();
+        // Parked as it comes, it does not pile up until slots are free, and then come all at once.
+        let parking =
+            self.ranking.least_parking().filter(|parking| start.is_none_or(|start| *parking < start));
+        if let Some((_, tenant)) = parking {
+            return Some((tenant, Serve::Parking));
         }
-        let least = [quick, self.ranking.least_newcomer(bound)].into_iter().flatten().min();
-        least.map(|(_, tenant)| (tenant, Serve::QuickOrNewcomer))
+        let (_, tenant) = start?;
+        let is_idle = self.tenants.get(&tenant).is_some_and(|tenant| tenant.in_flight == 0);
+        let serve = if self.takes_newcomers(is_idle) { Serve::QuickOrNewcomer } else { Serve::Quick };
+        Some((tenant, serve))
     }
 
     /// Whether anyone may start something while so many slots are free.
@@ -65,9 +78,9 @@ impl<T> Scheduler<T> {
         free > self.shares.reserve() || self.from_reserve >= self.shares.most_from_reserve()
     }
 
-    /// Whether the reserve serves one more endpoint without history.
-    fn takes_newcomers(&self) -> bool {
-        self.newcomers < (self.shares.reserve() / 2).max(1)
+    /// Whether the reserve serves one more endpoint without history, of a tenant that holds nothing or of any.
+    fn takes_newcomers(&self, is_idle: bool) -> bool {
+        self.newcomers < self.shares.most_newcomers(is_idle)
     }
 
     /// Takes a delivery of the chosen tenant and a slot for it, and charges it.
@@ -95,7 +108,8 @@ impl<T> Scheduler<T> {
         let charged = Virtual::of(micros(settings.handling_cost).saturating_add(estimate), tenant.weight);
         tenant.virtual_time = tenant.virtual_time.plus(charged);
         let at = (!park).then_some(endpoint);
-        let flight = Flight { tenant: id, endpoint: at, started: now, charged, from_reserve, newcomer };
+        let flight =
+            Flight { tenant: id, endpoint: at, started: now, loaded: None, charged, from_reserve, newcomer };
         self.flights.insert(slot, flight);
         self.from_reserve += usize::from(from_reserve);
         self.newcomers += usize::from(newcomer);
@@ -115,7 +129,8 @@ impl<T> Scheduler<T> {
         let mut circuit = None;
         self.with_tenant(flight.tenant, |tenant, around| {
             tenant.give_slot(now, slot.0);
-            let mut used = micros(now.since(flight.started)).saturating_add(micros(settings.handling_cost));
+            let took = now.since(flight.loaded.unwrap_or(flight.started));
+            let mut used = micros(took).saturating_add(micros(settings.handling_cost));
             if let SlotEnd::Attempted { new_connection: true, .. } = end {
                 used = used.saturating_add(micros(settings.new_connection_cost));
             }
@@ -127,7 +142,7 @@ impl<T> Scheduler<T> {
             if let Some(endpoint) = tenant.endpoints.get_mut(&id) {
                 endpoint.used_at = now;
                 let before = endpoint.gate.circuit();
-                endpoint.gate.finish(now, slot.0, end, ceiling, &settings);
+                endpoint.gate.finish(now, slot.0, end, took, ceiling, &settings);
                 if flight.newcomer {
                     endpoint.gate.left_reserve();
                 }
@@ -160,7 +175,9 @@ impl<T> Scheduler<T> {
         if let (None, Some(rank)) = (tenant.rank, &mut rank) {
             // It wakes up, beside those who are awake: who of these was charged too much is behind the system's virtual time.
             let least = self.ranking.least().map_or(self.virtual_time, |(least, _)| least);
-            tenant.virtual_time = tenant.virtual_time.max(least.min(self.virtual_time));
+            let furthest =
+                self.virtual_time.plus(self.shares.longest_debt(micros(self.settings.longest_attempt)));
+            tenant.virtual_time = tenant.virtual_time.max(least.min(self.virtual_time)).min(furthest);
             rank.virtual_time = tenant.virtual_time;
         }
         self.ranking.rerank(id, tenant.rank, rank);
@@ -219,7 +236,7 @@ impl<T> Scheduler<T> {
         } else if rank.occupancy > self.shares.reserve_bound(free) {
             Some(HeldBack::AtShare)
         } else {
-            let quick = rank.quick || (rank.newcomer && self.takes_newcomers());
+            let quick = rank.quick || (rank.newcomer && self.takes_newcomers(tenant.in_flight == 0));
             (!quick).then_some(HeldBack::TooSlowForReserve)
         }
     }

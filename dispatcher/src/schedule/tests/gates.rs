@@ -107,6 +107,18 @@ fn one_endpoint_takes_half_beside_others_and_all_if_it_is_quick_and_alone() {
 }
 
 #[test]
+fn one_that_may_hang_leaves_half_to_another_that_was_used_lately() {
+    let mut scheduler = with_cap(50);
+    offer(&mut scheduler, ms(0), 1, 1);
+    starts(&mut scheduler, ms(0));
+    run_answers(&mut scheduler, ms(10));
+    offer(&mut scheduler, ms(10), 2, 85);
+    assert_eq!(starts(&mut scheduler, ms(10)).len(), 25, "nothing is known of it");
+    run_answers(&mut scheduler, ms(20));
+    assert_eq!(starts(&mut scheduler, ms(20)).len(), 44, "it is quick, and the only busy one");
+}
+
+#[test]
 fn the_limit_halves_once_per_generation_and_grows_back() {
     let mut scheduler = with_cap(64);
     offer(&mut scheduler, ms(0), 1, 1);

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// A tenant of cap 50 whose first endpoint takes what it may and answers nothing; returns its slots.
+/// A tenant of cap 50 whose first endpoint was quick, takes what it may and answers nothing; returns its slots.
 fn hanging() -> (Scheduler<u32>, Vec<SlotId>) {
     let mut scheduler = Scheduler::new(Settings::with_slots(1_000));
     scheduler.set_tenant(tenant(1), 1, 50);
-    offer(&mut scheduler, ms(0), 2, 1);
+    (1..=2).for_each(|e| offer(&mut scheduler, ms(0), e, 1));
     let known: Vec<_> = starts(&mut scheduler, ms(0)).map(|(slot, _)| slot).collect();
     known.into_iter().for_each(|slot| scheduler.finish(ms(1), slot, attempted(Class::Success)));
     offer(&mut scheduler, ms(2), 1, 100);

@@ -29,9 +29,10 @@ impl Rule {
         let days = Duration::from_secs(1_000_000);
         match self {
             Self::Turns => {
-                Settings { reserve: 0.0, handling_cost: days, longest_attempt: 1_000 * days, ..ours }
+                let longest_attempt = 1_000 * days;
+                Settings { reserve: 0.0, shares_first: false, handling_cost: days, longest_attempt, ..ours }
             }
-            Self::Time => Settings { reserve: 0.0, ..ours },
+            Self::Time => Settings { reserve: 0.0, shares_first: false, ..ours },
             Self::Ours => ours,
         }
     }

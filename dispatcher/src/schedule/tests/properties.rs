@@ -130,6 +130,8 @@ impl Model {
     fn next(&mut self) {
         let may = self.what_may_start();
         let free = self.slots.saturating_sub(self.held.len());
+        let within: Vec<_> = may.iter().filter(|(_, n)| self.is_within(2.0, *n)).collect();
+        let first = if self.is_anyones(free) && !within.is_empty() { within } else { may.iter().collect() };
         let Some(step) = self.scheduler.next(self.now()) else {
             assert!(may.is_empty(), "a slot is free and these could use it: {may:?}");
             return;
@@ -139,9 +141,10 @@ impl Model {
         };
         assert!(self.offered.remove(&waiting.item), "each starts or is parked exactly once");
         let t = (0..TENANTS).find(|n| tenant(*n) == waiting.tenant).unwrap();
-        let least = may.iter().map(|(virtual_time, _)| *virtual_time).min();
+        let least = first.iter().map(|(virtual_time, _)| *virtual_time).min();
         let chosen = may.iter().find(|(_, n)| *n == t).map(|(virtual_time, _)| *virtual_time);
         assert!(chosen.is_some(), "{t} may not start with {free} free");
+        assert!(first.iter().any(|(_, n)| *n == t), "{t} goes before those within twice their share");
         assert_eq!(chosen, least, "the least virtual time goes first");
         self.held.push((slot, t, !self.is_anyones(free)));
     }
@@ -168,7 +171,7 @@ impl Model {
 
     fn may_start(&self, t: usize, free: usize) -> bool {
         let Some(known) = self.scheduler.tenants.get(&tenant(t)) else { return false };
-        let (Some((weight, _)), now) = (self.caps[t], self.now()) else { return false };
+        let now = self.now();
         if !self.has_slot(t) {
             return false;
         }
@@ -185,16 +188,23 @@ impl Model {
         if self.is_anyones(free) {
             return !speeds.is_empty();
         }
-        let active: u32 = (0..TENANTS).filter(|n| self.is_active(*n)).map(|n| self.weight(n)).sum();
         let reserve = self.reserve();
-        let share = (self.slots - reserve) as f64 * f64::from(weight) / f64::from(active);
-        let in_flight = f64::from(self.in_flight(t));
-        let below = in_flight == 0.0
-            || in_flight + 1.0 < share + 1e-3
-            || Occupancy::with_one_more(self.in_flight(t), weight)
+        let below = self.is_within(1.0, t)
+            || Occupancy::with_one_more(self.in_flight(t), self.weight(t))
                 <= self.scheduler.shares.reserve_bound(free);
-        let newcomers = self.scheduler.newcomers < (reserve / 2).max(1);
-        below && (speeds.contains(&Speed::Quick) || (speeds.contains(&Speed::Newcomer) && newcomers))
+        let newcomers =
+            self.scheduler.newcomers < (reserve / if self.in_flight(t) == 0 { 2 } else { 4 }).max(1);
+        let parks = known.waiting().parking > 0;
+        parks || below && (speeds.contains(&Speed::Quick) || (speeds.contains(&Speed::Newcomer) && newcomers))
+    }
+
+    /// So many times its share, with one slot more.
+    fn is_within(&self, times: f64, t: usize) -> bool {
+        let active: u32 = (0..TENANTS).filter(|n| self.is_active(*n)).map(|n| self.weight(n)).sum();
+        let share =
+            (self.slots - self.reserve()) as f64 * f64::from(self.weight(t)) / f64::from(active.max(1));
+        let in_flight = f64::from(self.in_flight(t));
+        in_flight == 0.0 || in_flight + 1.0 < times * share + 1e-3
     }
 
     fn has_slot(&self, t: usize) -> bool {

@@ -1,5 +1,6 @@
 //! Who gets the last slots.
 
+use super::super::share::Occupancy;
 use super::*;
 
 /// 40 slots, of which tenant 0 holds the 36 outside of the reserve for long; tenant 1 is known to be quick.
@@ -35,6 +36,9 @@ fn an_endpoint_without_history_holds_one_slot_of_it_and_all_of_them_half() {
     let mut scheduler = with_reserve_left();
     (0..3).for_each(|_| offer_known(&mut scheduler, ms(20), waiting(2, 0, 0)));
     assert_eq!(starts(&mut scheduler, ms(20)), [2]);
+    offer_known(&mut scheduler, ms(20), waiting(2, 1, 0));
+    let second = starts(&mut scheduler, ms(20));
+    assert_eq!(second, [0; 0], "the second quarter is for tenants that hold nothing");
     offer_known(&mut scheduler, ms(20), waiting(3, 0, 0));
     assert_eq!(starts(&mut scheduler, ms(20)), [3]);
     offer_known(&mut scheduler, ms(20), waiting(4, 0, 0));
@@ -50,6 +54,17 @@ fn an_endpoint_without_history_holds_one_slot_of_it_and_all_of_them_half() {
 }
 
 #[test]
+fn what_a_tenant_may_hold_of_it_beyond_its_share_does_not_depend_on_the_scale_of_weights() {
+    for weight in [1, 100] {
+        let mut shares = Shares::new(2_000, 0.1);
+        (0..1_000).for_each(|_| shares.activate(weight));
+        let bound = shares.reserve_bound(200);
+        let within = |slots| Occupancy::with_one_more(slots, weight) <= bound;
+        assert!(within(11) && !within(12), "a sixteenth of 200 at weights of {weight}");
+    }
+}
+
+#[test]
 fn an_endpoint_whose_attempt_hangs_is_not_served_from_it_any_more() {
     let mut scheduler = with_reserve_left();
     offer_known(&mut scheduler, ms(20), waiting(1, 0, 0));
@@ -62,6 +77,41 @@ fn an_endpoint_whose_attempt_hangs_is_not_served_from_it_any_more() {
     assert_eq!(starts(&mut scheduler, ms(1_020)), [0; 0], "the oldest attempt has taken a second");
     let held_back = scheduler.snapshot(ms(1_020)).tenants[1].held_back;
     assert_eq!(held_back, Some(HeldBack::TooSlowForReserve));
+}
+
+#[test]
+fn who_is_beyond_twice_its_share_starts_nothing_before_others_even_with_less_virtual_time() {
+    let mut scheduler = Scheduler::new(Settings { reserve: 0.0, ..Settings::with_slots(20) });
+    (0..5).for_each(|n| scheduler.set_tenant(tenant(n), 1, 20));
+    offer_known(&mut scheduler, ms(0), waiting(1, 0, 0));
+    let Some(Step::Start { slot, .. }) = scheduler.next(ms(0)) else { panic!("a slot is free") };
+    scheduler.finish(ms(50_000), slot, attempted(Class::Success));
+    let offer = |scheduler: &mut Scheduler<u32>, t, endpoints: std::ops::Range<usize>| {
+        endpoints.for_each(|e| offer_known(scheduler, ms(50_000), waiting(t, e, 0)));
+    };
+    // Endpoints of which nobody knows yet that they hang: what they hold is charged when it ends.
+    offer(&mut scheduler, 0, 0..12);
+    assert_eq!(starts(&mut scheduler, ms(50_000)), [0; 12]);
+    offer(&mut scheduler, 0, 12..20);
+    (2..5).for_each(|t| offer(&mut scheduler, t, 0..1));
+    offer(&mut scheduler, 1, 1..5);
+    let debtor = scheduler.snapshot(ms(50_000)).tenants[1].virtual_time;
+    assert!(debtor >= Duration::from_secs(50), "it used more, and holds nothing");
+    assert_eq!(starts(&mut scheduler, ms(50_000)), [2, 3, 4, 1, 1, 1, 1, 0]);
+}
+
+#[test]
+fn what_has_to_be_parked_is_though_its_tenant_holds_more_than_its_share() {
+    let mut scheduler = with_reserve_left();
+    (0..30).for_each(|_| offer_known(&mut scheduler, ms(2_000), waiting(0, 0, 7)));
+    let parks = scheduler.waiting(tenant(0)).parking;
+    assert!(parks > 0, "the endpoint's attempt has taken two seconds");
+    for _ in 0..parks {
+        let Some(Step::Park { slot, waiting }) = scheduler.next(ms(2_000)) else { panic!("a slot is free") };
+        assert_eq!(waiting.item, 7);
+        scheduler.finish(ms(2_000), slot, SlotEnd::NotAttempted);
+    }
+    assert!(scheduler.next(ms(2_000)).is_none(), "nothing of it starts");
 }
 
 #[test]

@@ -84,6 +84,40 @@ fn who_wakes_does_not_wait_for_what_another_was_charged_too_much() {
 }
 
 #[test]
+fn a_debt_from_when_few_were_there_is_no_more_than_one_longest_attempt_of_the_share_now() {
+    let mut scheduler = Scheduler::new(Settings { reserve: 0.0, ..Settings::with_slots(100) });
+    (0..100).for_each(|n| scheduler.set_tenant(tenant(n), 1, 50));
+    (0..50).for_each(|e| offer_known(&mut scheduler, ms(0), waiting(0, e, 0)));
+    let slots: Vec<_> = std::iter::from_fn(|| scheduler.next(ms(0))).collect();
+    assert_eq!(slots.len(), 50);
+    for step in slots {
+        let Step::Start { slot, .. } = step else { panic!("nothing is to be parked") };
+        scheduler.finish(ms(60_000), slot, attempted(Class::Overload));
+    }
+    let debt =
+        |scheduler: &Scheduler<usize>| scheduler.tenants[&tenant(0)].virtual_time.as_micros() / 1_000_000;
+    assert!(debt(&scheduler) >= 50 * 60, "while it was alone");
+    (1..100).for_each(|n| offer_known(&mut scheduler, ms(60_000), waiting(n, 0, 0)));
+    offer_known(&mut scheduler, ms(60_000), waiting(0, 60, 0));
+    let others = scheduler.tenants[&tenant(1)].virtual_time.as_micros() / 1_000_000;
+    assert!((others + 59..=others + 61).contains(&debt(&scheduler)), "{} for {others} s", debt(&scheduler));
+}
+
+#[test]
+fn what_the_store_needed_to_load_a_delivery_is_charged_to_nobody() {
+    let mut scheduler = Scheduler::new(Settings::with_slots(100));
+    scheduler.set_tenant(tenant(1), 1, 50);
+    offer_known(&mut scheduler, ms(0), waiting(1, 0, 0));
+    let Some(Step::Start { slot, .. }) = scheduler.next(ms(0)) else { panic!("a slot is free") };
+    assert!(scheduler.may_go_on(ms(30_000), &slot), "the store was away");
+    scheduler.finish(ms(30_060), slot, attempted(Class::Success));
+    let known = &scheduler.tenants[&tenant(1)];
+    let estimate = known.endpoints[&endpoint(1, 0)].gate.estimate(ms(30_060), Duration::ZERO);
+    assert_eq!(estimate, 60_000, "its receiver is quick");
+    assert!(known.virtual_time < Virtual::of(100_000, 1), "{:?}", known.virtual_time);
+}
+
+#[test]
 fn a_debt_is_no_more_than_one_longest_attempt() {
     let mut one = OneSlot::new([1, 1]);
     assert_eq!(one.serve(&[0, 1], [100_000, 10]), 0);
