@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use clap::builder::PossibleValue;
 use fairhook_common::config::{Config, ConfigError, EXIT_USAGE, Effective, Environment, Purpose, args};
 
 use crate::operate::{self, Installation, Order};
@@ -116,14 +117,18 @@ const AFTER_HELP: &str = "Every setting has a flag, an environment variable and 
     key, which has no flag: FAIRHOOK_OPERATOR_KEY, or operator_key in the file.";
 
 fn command() -> clap::Command {
-    let configured = |purpose: Purpose| clap::Command::new(purpose.name()).about(about(purpose)).args(args());
+    let configured = |purpose: Purpose| {
+        let command = clap::Command::new(purpose.name()).visible_aliases(alias(purpose));
+        command.about(about(purpose)).args(args())
+    };
+    let checked = |purpose: Purpose| PossibleValue::new(purpose.name()).aliases(alias(purpose));
     let check = clap::Command::new("check-config")
         .about("Say what is wrong, or print the effective configuration")
         .arg(
             clap::Arg::new(CHECKED)
                 .value_name("COMMAND")
                 .help("What it is for [default: serve]")
-                .value_parser(Purpose::ALL.map(Purpose::name)),
+                .value_parser(Purpose::ALL.map(checked)),
         )
         .args(args());
     clap::Command::new("fairhook")
@@ -148,13 +153,18 @@ fn about(purpose: Purpose) -> &'static str {
     }
 }
 
+/// Another name of the command: what it does, where its own name is who does it.
+fn alias(purpose: Purpose) -> Option<&'static str> {
+    (purpose == Purpose::Dispatcher).then_some("dispatch")
+}
+
 /// The argument of `check-config`.
 const CHECKED: &str = "command";
 
 fn checked_purpose(matches: &ArgMatches) -> Purpose {
-    let named = matches.get_one::<String>(CHECKED);
-    let named = named.and_then(|name| Purpose::ALL.into_iter().find(|purpose| purpose.name() == name));
-    named.unwrap_or(Purpose::Serve)
+    let Some(named) = matches.get_one::<String>(CHECKED).map(String::as_str) else { return Purpose::Serve };
+    let is_named = |purpose: &Purpose| purpose.name() == named || alias(*purpose) == Some(named);
+    Purpose::ALL.into_iter().find(is_named).unwrap_or(Purpose::Serve)
 }
 
 /// A command that reads no settings was given some.
@@ -211,6 +221,10 @@ mod tests {
         assert_eq!(as_command, as_binary);
         let Err(Refusal::Config(checked)) = parsed(&["check-config", "ingest"]) else { panic!("embedded") };
         assert_eq!(checked, as_binary);
+        for words in [["check-config", "dispatch"], ["check-config", "dispatcher"]] {
+            let Err(Refusal::Config(checked)) = parsed(&words) else { panic!("embedded") };
+            assert!(checked.to_string().contains("`dispatcher` shares its store"), "{checked}");
+        }
         let given = ["fairhook-dispatcher", "--help"].map(OsString::from);
         let Err(Refusal::CommandLine(help)) = parse_role(Purpose::Dispatcher, given) else {
             panic!("no help")

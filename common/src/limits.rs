@@ -236,7 +236,7 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub const SWEEP_TURN: Duration = Duration::from_secs(2);
 /// The shortest pause after a step of a sweep, of a job or of a release, which leaves the store to the hot path.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(5);
-/// That pause is so many times the length of the step: housekeeping takes a quarter of the writer at most.
+/// That pause is so many times the length of the step, as far as [`SWEEP_PAUSE_MAX`] goes.
 pub const SWEEP_REST: u32 = 3;
 /// The longest such pause: a disk that is slow for once must not stop housekeeping.
 pub const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(2);

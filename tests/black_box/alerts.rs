@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::harness::{Engine, client, until};
 
 fn rules() -> PathBuf {
@@ -18,7 +20,21 @@ fn named(text: &str) -> Vec<String> {
     names
 }
 
-async fn shown_by(engine: &Engine) -> String {
+/// Every selector of ours with labels in a text: the family's name, and each `label="value"`.
+fn selectors(text: &str) -> Vec<(String, Vec<&str>)> {
+    text.split("fairhook_").skip(1).filter_map(selector).collect()
+}
+
+/// The one that begins behind `fairhook_`, if there is one.
+fn selector(text: &str) -> Option<(String, Vec<&str>)> {
+    let (name, behind) = text.split_once('{')?;
+    let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let (labels, _) = behind.split_once('}')?;
+    is_name.then(|| (format!("fairhook_{name}"), labels.split(',').collect()))
+}
+
+/// What its `/metrics` says.
+pub async fn shown_by(engine: &Engine) -> String {
     let url = format!("http://{}/metrics", engine.metrics);
     client().get(url).send().await.expect("metrics").text().await.expect("text")
 }
@@ -28,16 +44,29 @@ async fn every_metric_of_the_rules_is_one_that_a_process_shows() {
     let text = std::fs::read_to_string(rules().join("alerts.yml")).expect("the rules");
     let names = named(&text);
     assert!(names.len() > 8, "{names:?}");
+    let selectors = selectors(&text);
+    assert!(selectors.len() > 7, "{selectors:?}");
     let engine = Engine::start().await;
-    // A counter without an event yet has nothing to show.
     engine.api.tenant("acme").await;
+    // A counter has nothing to show before there is something to count.
+    engine.api.post("/tenants/acme/events", json!({"type": "order.paid", "payload": {}})).await.expect(202);
     let waiting = until("the tenants are looked at", || async {
         let shown = shown_by(&engine).await;
         shown.contains("fairhook_tenants_in_condition{condition=\"tenant.noisy\"} 0").then_some(shown)
     });
     let shown = waiting.await;
-    for name in names.iter().filter(|name| *name != "fairhook_admission_events_total") {
+    for name in &names {
         assert!(shown.contains(&format!("# TYPE {name} ")), "{name} is not shown");
+    }
+    for (name, labels) in &selectors {
+        let series = format!("{name}{{");
+        let has = |line: &str, label: &str| match label {
+            // There was no event that could not be kept; its label has another value.
+            r#"result="unavailable""# => line.contains(r#"result="accepted""#),
+            _ => line.contains(label),
+        };
+        let is_there = |line: &str| line.starts_with(&series) && labels.iter().all(|label| has(line, label));
+        assert!(shown.lines().any(is_there), "{name} with {labels:?} is not shown");
     }
 }
 

@@ -49,6 +49,7 @@ fn a_bad_configuration_ends_with_64_and_one_sentence_that_names_the_setting() {
         (&["serve"], &[POSTGRES, RABBITMQ], "operator_key (the default): is needed on Postgres"),
         (&["ingest"], &[], "store_url (the default): `ingest` shares its store and queue"),
         (&["dispatcher"], &[], "store_url (the default): `dispatcher` shares its store and queue"),
+        (&["dispatch"], &[], "store_url (the default): `dispatcher` shares its store and queue"),
         (&["serve", "--log", "info,=,"], &[], "log (from the flag --log): "),
         (&["serve", "--retention", "1s"], &[], "retention (from the flag --retention): `1s` is not within"),
     ] {

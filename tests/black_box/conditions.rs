@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::alerts::shown_by;
 use crate::harness::{Api, Engine, LONG, Options, Receiver, Reply, fairhook, until, until_within};
 
 /// Conditions last a while before they are told of.
@@ -23,6 +24,15 @@ fn ran(engine: &Engine, words: &[&str]) -> String {
 
 async fn held(api: &Api, condition: &str) -> Option<Value> {
     api.list("/conditions").await.into_iter().find(|one| one["condition"] == condition)
+}
+
+/// How many tenants are in these conditions, as the metrics say.
+async fn counted<const N: usize>(engine: &Engine, conditions: [&str; N]) -> [Option<f64>; N] {
+    let shown = shown_by(engine).await;
+    conditions.map(|condition| {
+        let series = format!("fairhook_tenants_in_condition{{condition=\"{condition}\"}} ");
+        shown.lines().find_map(|line| line.strip_prefix(&series)).and_then(|number| number.parse().ok())
+    })
 }
 
 /// What an event said, once it has arrived.
@@ -93,6 +103,7 @@ async fn a_noisy_tenant_is_named_told_of_paused_and_forgotten() {
     }
     let cleared = told(&operator, "fairhook.tenant.noisy.cleared").await;
     assert!(cleared["cleared_at"].is_string(), "{cleared}");
+    engine.prints("condition cleared").await;
     until("it is forgotten", || async { held(&engine.api, "tenant.noisy").await.is_none().then_some(()) })
         .await;
 }
@@ -124,6 +135,8 @@ async fn quotas_dead_letters_and_disabled_endpoints_are_told_of_over_a_restart_o
     let key = engine.api.post("/tenants/acme/keys", json!({"scopes": ["events:read"]})).await.expect(201);
     let own = engine.api.with_key(key["api_key"].as_str().expect("a key"));
     assert_eq!(own.list("/conditions").await.len(), 3, "a tenant sees its own");
+    let three = ["endpoint.disabled", "dlq.warning", "quota.warning"];
+    assert_eq!(counted(&engine, three).await, [Some(1.0); 3]);
 
     let engine = engine.terminate().await.1.start_again().await;
     let changes = json!({"max_dlq_size": null, "max_endpoints": null});
@@ -131,16 +144,37 @@ async fn quotas_dead_letters_and_disabled_endpoints_are_told_of_over_a_restart_o
     for event_type in ["fairhook.dlq.warning.cleared", "fairhook.quota.warning.cleared"] {
         told(&operator, event_type).await;
     }
+    assert_eq!(counted(&engine, three).await, [Some(1.0), Some(0.0), Some(0.0)]);
     let left: Vec<_> = engine.api.list("/conditions").await;
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!((&left[0]["id"], &left[0]["condition"]), (&disabled["id"], &json!("endpoint.disabled")));
     let path = format!("/tenants/acme/endpoints/{}", endpoint["id"].as_str().expect("an id"));
     engine.api.patch(&path, json!({"status": "active"})).await.expect(200);
     told(&operator, "fairhook.endpoint.disabled.cleared").await;
+    assert_eq!(counted(&engine, three).await, [Some(0.0); 3]);
     operator.wait_for(6, LONG).await;
     let mut types: Vec<_> =
         operator.arrivals().iter().map(|one| one.header("webhook-event-type").to_owned()).collect();
     types.sort();
     types.dedup();
     assert_eq!((types.len(), operator.arrivals().len()), (6, 6), "each is told of once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_what_fails_and_what_dies_is_in_a_tenants_figures() {
+    let engine = Engine::start().await;
+    let failing = Receiver::scripted(|_| Reply::status(500)).await;
+    engine.api.tenant("acme").await;
+    engine.api.patch("/quotas/acme", json!({"max_events_per_sec": 1, "burst": 1})).await.expect(200);
+    engine.api.endpoint("acme", &failing.url(), json!({"retry": {"schedule_s": []}})).await;
+    let stats = until("the figures of what was posted", || async {
+        // The next one is refused until a second has passed.
+        engine.api.post("/tenants/acme/events", json!({"type": "order.paid", "payload": {}})).await;
+        let stats = engine.api.get("/tenants/acme/stats").await.expect(200);
+        let rates = ["events_per_s", "throttled_per_s", "attempts_per_s", "error_rate", "dead_per_s"];
+        rates.iter().all(|rate| stats[*rate].as_f64() > Some(0.0)).then_some(stats)
+    });
+    let stats = stats.await;
+    assert_eq!((&stats["error_rate"], &stats["deliveries_per_s"]), (&json!(1.0), &json!(0.0)), "{stats}");
+    assert!(stats["dead_letters"].as_u64() > Some(0), "{stats}");
 }

@@ -147,6 +147,11 @@ impl Board {
         ratio(own as f64, others as f64)
     }
 
+    /// The part that those who are not told of by name are entitled to, together.
+    pub fn rest_share(&self) -> f64 {
+        ratio(self.rest.weight as f64, self.active_weight as f64)
+    }
+
     /// How near a tenant is to being too loud: 1 is the limit. Alone nobody is, nor with next to no slots.
     pub fn loudness(&self, seen: &Seen) -> f64 {
         if self.active < 2 {

@@ -90,6 +90,18 @@ impl Figures {
         figures
     }
 
+    /// All that processes do not tell of by name, together. What of them is in flight and what waits is not here: the store
+    /// has it, of each.
+    pub fn of_rest(board: &Board) -> Self {
+        let seen = Seen { rates: board.rest.rates, ..Seen::default() };
+        Self {
+            slot_share: board.slot_share(&seen),
+            fair_share: board.rest_share(),
+            drain: Drain::predict(0, seen.drained_per_s()),
+            ..Self::told(&seen)
+        }
+    }
+
     /// Puts another tenant's beside these: sums, of an age and a delay the greatest, of a ratio what it is of both.
     pub fn add(&mut self, other: &Self) {
         let attempts = self.attempts_per_s + other.attempts_per_s;

@@ -25,6 +25,8 @@ pub struct Counted {
     pub events: f64,
     /// Events refused over a quota.
     pub throttled: f64,
+    /// Of these, the ones over the rate of events. (0 in what a process of an older version tells.)
+    pub over_rate: f64,
     /// Deliveries made of the events.
     pub accepted: f64,
     /// Attempts that ended.
@@ -51,6 +53,7 @@ impl Counted {
         Self {
             events: together(self.events, other.events),
             throttled: together(self.throttled, other.throttled),
+            over_rate: together(self.over_rate, other.over_rate),
             accepted: together(self.accepted, other.accepted),
             attempts: together(self.attempts, other.attempts),
             failures: together(self.failures, other.failures),
@@ -74,6 +77,7 @@ impl Counted {
         let Self {
             events,
             throttled,
+            over_rate,
             accepted,
             attempts,
             failures,
@@ -84,9 +88,9 @@ impl Counted {
             begun,
             delay,
         } = *self;
-        [events, throttled, accepted, attempts, failures, ended, delivered, dead, slots, begun, delay]
-            .into_iter()
-            .fold(0.0, f64::max)
+        let sent = [events, throttled, over_rate, accepted];
+        let done = [attempts, failures, ended, delivered, dead, slots, begun, delay];
+        sent.into_iter().chain(done).fold(0.0, f64::max)
     }
 }
 

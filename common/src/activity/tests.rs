@@ -54,6 +54,10 @@ fn the_busiest_are_told_by_name_and_all_others_together() {
     let board = Board::of([&told]);
     assert_eq!(board.active(), all as u64);
     assert!((board.used() - named - rates.slots).abs() < 1e-6);
+    let others = Figures::of_rest(&board);
+    assert_eq!((others.slot_seconds_per_s, others.in_flight, others.waiting), (rates.slots, 0, 0));
+    assert!((others.fair_share - 20.0 / all as f64).abs() < 1e-9);
+    assert!((others.slot_share - rates.slots / board.used()).abs() < 1e-9);
 }
 
 #[test]
@@ -101,6 +105,25 @@ fn a_tenant_is_seen_over_all_processes() {
     assert_eq!(seen.error_rate(), 0.25);
     assert_eq!(seen.dispatch_delay(), Some(Duration::from_millis(250)));
     assert_eq!((board.slots, board.slot_share(seen), board.fair_share(seen)), (30, 1.0, 1.0));
+}
+
+#[test]
+fn who_waits_long_though_nothing_of_its_own_is_in_the_way_is_hurt() {
+    let hurt = |waiting, begun, delay| {
+        let rates = Counted { begun, delay, ..Counted::default() };
+        Seen { rates, standing: Standing { waiting, ..Standing::default() } }.is_hurt()
+    };
+    assert!(hurt(1, 2.0, 2.2), "1.1 s each");
+    assert!(!hurt(1, 2.0, 2.0), "not over the limit");
+    assert!(!hurt(0, 2.0, 2.2), "nothing waits any more");
+}
+
+#[test]
+fn what_a_process_of_an_older_version_tells_is_read() {
+    let old = r#"{"slots":0,"tenants":[],"rest":{"active":1,"rates":{"events":2.0,"throttled":1.0}}}"#;
+    let told: ProcessActivity = serde_json::from_str(old).expect("read");
+    let Counted { events, throttled, over_rate, .. } = told.rest.rates;
+    assert_eq!((events, throttled, over_rate), (2.0, 1.0, 0.0));
 }
 
 #[test]

@@ -26,9 +26,11 @@ const FIGURES: [(&str, &str, Read); 14] = [
     ("oldest_age_seconds", "How long the longest of what is due has waited.", |f| f.oldest_age_s),
     ("slot_seconds_per_second", "Slot time used: the slots held on average.", |f| f.slot_seconds_per_s),
     ("fair_share_ratio", "The part of the slot time in use that the weight entitles to.", |f| f.fair_share),
-    ("dispatch_delay_seconds", "From an event's admission to its first attempt.", |f| {
-        f.dispatch_delay_ms.unwrap_or(0.0) / 1_000.0
-    }),
+    (
+        "dispatch_delay_seconds",
+        "From an event's admission to its first attempt; while others hold a tenant back, at least the age of what waits.",
+        |f| f.dispatch_delay_ms.unwrap_or(0.0) / 1_000.0,
+    ),
     ("dead_letters", "Dead letters.", |f| f.dead_letters as f64),
     ("circuits_open", "Endpoints whose circuit is not closed.", |f| f.circuits_open as f64),
 ];
@@ -102,25 +104,49 @@ mod tests {
 
     use super::*;
 
+    /// What a family says, by the value of its label.
+    fn shown(registry: &Registry, name: &str) -> Vec<(String, f64)> {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        let metrics = family.map(|family| family.get_metric().to_vec()).unwrap_or_default();
+        let read =
+            |m: &prometheus::proto::Metric| (m.get_label()[0].value().to_owned(), m.get_gauge().get_value());
+        metrics.iter().map(read).collect()
+    }
+
     #[test]
     fn there_is_one_of_each_per_named_tenant_and_none_of_those_before() {
         let registry = Registry::new();
         let mut gauges = TenantGauges::new(&Families::new(registry.clone()));
-        let shown = || {
-            let families = registry.gather();
-            let family = families.iter().find(|family| family.name() == "fairhook_tenant_in_flight");
-            let metrics = family.map(|family| family.get_metric().to_vec()).unwrap_or_default();
-            let read = |m: &prometheus::proto::Metric| {
-                (m.get_label()[0].value().to_owned(), m.get_gauge().get_value())
-            };
-            metrics.iter().map(read).collect::<Vec<_>>()
-        };
+        let shown = || shown(&registry, "fairhook_tenant_in_flight");
         let holding = |in_flight| Figures { in_flight, ..Figures::default() };
         let named = [("a".to_owned(), holding(3)), ("b".to_owned(), holding(2))];
         gauges.show(&named, &holding(9), &[1, 0, 0, 0]);
         assert_eq!(shown(), [("_other".into(), 9.0), ("a".into(), 3.0), ("b".into(), 2.0)]);
         gauges.show(&named[1..], &holding(12), &[0; 4]);
         assert_eq!(shown(), [("_other".into(), 12.0), ("b".into(), 2.0)]);
+        gauges.clear();
+        assert!(shown().is_empty(), "somebody else shows them");
+    }
+
+    #[test]
+    fn each_condition_has_a_number_of_its_own() {
+        let registry = Registry::new();
+        let mut gauges = TenantGauges::new(&Families::new(registry.clone()));
+        let shown = || shown(&registry, "fairhook_tenants_in_condition");
+        gauges.show(&[], &Figures::default(), &[4, 3, 2, 1]);
+        let numbers = [
+            ("dlq.warning".to_owned(), 2.0),
+            ("endpoint.disabled".to_owned(), 1.0),
+            ("quota.warning".to_owned(), 3.0),
+            ("tenant.noisy".to_owned(), 4.0),
+        ];
+        assert_eq!(shown(), numbers);
+        gauges.show(&[], &Figures::default(), &[0, 0, 5, 0]);
+        assert_eq!(
+            shown(),
+            numbers.map(|(name, _)| if name == "dlq.warning" { (name, 5.0) } else { (name, 0.0) })
+        );
         gauges.clear();
         assert!(shown().is_empty(), "somebody else shows them");
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fairhook_common::activity::{Board, Figures};
+use fairhook_common::activity::{Board, Figures, Seen};
 use fairhook_common::condition::{Condition, ConditionKey};
 use fairhook_common::ids::{ConditionId, TenantId};
 use fairhook_common::limits;
@@ -34,7 +34,9 @@ struct Look {
     samples: Vec<crate::conditions::Sample>,
     slugs: BTreeMap<TenantId, String>,
     board: Board,
-    /// Those that have metrics of their own, in no order, and the others together.
+    /// Who has metrics of its own.
+    busiest: Vec<TenantId>,
+    /// The figures of these, in no order, and of the others together.
     named: Vec<(String, Figures)>,
     others: Figures,
 }
@@ -71,7 +73,7 @@ impl Watching {
             Some(detector) => detector,
             None => Detector::resume(self.held().await?),
         };
-        let look = self.look().await?;
+        let look = Look::at_all(&self.store, limits::SURVEY_TENANTS).await?;
         let now = Timestamp::now();
         let changes = detector.round(now, look.samples.iter().copied());
         self.keep(&changes, &look, now).await?;
@@ -92,32 +94,6 @@ impl Watching {
             request.after = page.next;
         }
         Ok(held)
-    }
-
-    /// Walks over all tenants, with pauses: it takes a quarter of a connection at most.
-    async fn look(&self) -> Result<Look, StoreError> {
-        let told = self.store.activities(Timestamp::now()).await?;
-        let board = Board::of(&told);
-        let named: Vec<_> = board.busiest(limits::METRIC_TENANTS).into_iter().map(|(id, _)| id).collect();
-        let mut look = Look {
-            samples: vec![],
-            slugs: BTreeMap::new(),
-            board,
-            named: vec![],
-            others: Figures::default(),
-        };
-        let mut after = None;
-        loop {
-            let began = Instant::now();
-            let page = self.store.survey(Which::Behind(after, limits::SURVEY_TENANTS)).await?;
-            let now = Timestamp::now();
-            page.iter().for_each(|stored| look.take_in(stored, named.contains(&stored.tenant), now));
-            match page.last() {
-                Some(last) if page.len() >= limits::SURVEY_TENANTS as usize => after = Some(last.tenant),
-                _ => return Ok(look),
-            }
-            sleep(rest(began.elapsed())).await;
-        }
     }
 
     async fn keep(&self, changes: &Changes, look: &Look, now: Timestamp) -> Result<(), StoreError> {
@@ -163,21 +139,60 @@ impl Watching {
 }
 
 impl Look {
-    fn take_in(&mut self, stored: &Surveyed, named: bool, now: Timestamp) {
+    /// Walks over all tenants, so many at a time, with pauses: it takes a quarter of a connection at most.
+    async fn at_all(store: &SharedStore, at_a_time: u32) -> Result<Self, StoreError> {
+        let mut look = Self::beginning(Board::of(&store.activities(Timestamp::now()).await?));
+        let mut after = None;
+        loop {
+            let began = Instant::now();
+            let page = store.survey(Which::Behind(after, at_a_time)).await?;
+            let now = Timestamp::now();
+            page.iter().for_each(|stored| look.take_in(stored, now));
+            match page.last() {
+                Some(last) if page.len() >= at_a_time as usize => after = Some(last.tenant),
+                _ => return Ok(look),
+            }
+            sleep(rest(began.elapsed())).await;
+        }
+    }
+
+    /// Nobody is looked at yet; what is told of nobody by name is there already.
+    fn beginning(board: Board) -> Self {
+        let busiest = board.busiest(limits::METRIC_TENANTS).into_iter().map(|(tenant, _)| tenant).collect();
+        let others = Figures::of_rest(&board);
+        Self { samples: vec![], slugs: BTreeMap::new(), board, busiest, named: vec![], others }
+    }
+
+    fn take_in(&mut self, stored: &Surveyed, now: Timestamp) {
         let before = self.samples.len();
         // What is far from any limit is as good as not measured.
         self.samples.extend(samples(stored, &self.board).filter(|sample| sample.pressure >= f64::EPSILON));
         if self.samples.len() > before {
             self.slugs.insert(stored.tenant, stored.slug.clone());
         }
-        let figures = Figures::of(stored, &self.board, now);
-        match named {
-            true => self.named.push((stored.slug.clone(), figures)),
-            false => self.others.add(&figures),
+        let mut figures = Figures::of(stored, &self.board, now);
+        if figures.hurt {
+            // What others keep from beginning has no delay yet, and is late all the same.
+            let waits_ms = figures.oldest_age_s * 1_000.0;
+            figures.dispatch_delay_ms =
+                Some(figures.dispatch_delay_ms.map_or(waits_ms, |ms| ms.max(waits_ms)));
         }
+        if self.busiest.contains(&stored.tenant) {
+            self.named.push((stored.slug.clone(), figures));
+            return;
+        }
+        // Who is idle takes no part, whatever it would be entitled to if it did: all parts together are the whole.
+        if !self.board.tenant(stored.tenant).is_some_and(Seen::is_active) {
+            figures.fair_share = 0.0;
+        }
+        self.others.add(&figures);
     }
 
     fn slug(&self, tenant: TenantId) -> String {
         self.slugs.get(&tenant).cloned().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[path = "watching_tests.rs"]
+mod tests;

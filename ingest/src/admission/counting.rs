@@ -25,9 +25,12 @@ impl Counts {
         counted.accepted += deliveries as f64;
     }
 
-    /// An event of a tenant's was refused over a quota.
-    pub fn throttled(&self, tenant: TenantId) {
-        self.meters().of(tenant).throttled += 1.0;
+    /// An event of a tenant's was refused over a quota: that of its rate, or another.
+    pub fn throttled(&self, tenant: TenantId, over_rate: bool) {
+        let mut meters = self.meters();
+        let counted = meters.of(tenant);
+        counted.throttled += 1.0;
+        counted.over_rate += if over_rate { 1.0 } else { 0.0 };
     }
 
     /// Tells the store every few seconds, until the drain begins.

@@ -135,9 +135,9 @@ impl AdmissionHandle {
         self.offer(event, queue)?.answer().await
     }
 
-    /// An event of a tenant's was refused over a quota.
-    pub fn throttled(&self, tenant: TenantId) {
-        self.counts.throttled(tenant);
+    /// An event of a tenant's was refused over a quota: that of its rate, or another.
+    pub fn throttled(&self, tenant: TenantId, over_rate: bool) {
+        self.counts.throttled(tenant, over_rate);
     }
 
     /// What a tenant uses, at most a second old.

@@ -40,8 +40,10 @@ pub(super) async fn pass(
     decided: &mut Decided,
 ) -> Result<(), Problem> {
     let passed = let_pass(edge, tenant, bytes, now, decided).await;
-    if passed.as_ref().is_err_and(|problem| problem.code() == Code::QuotaExceeded) {
-        edge.admission.throttled(tenant.id);
+    if let Err(problem) = &passed
+        && problem.code() == Code::QuotaExceeded
+    {
+        edge.admission.throttled(tenant.id, problem.violated() == Some(Policy::Events.name()));
     }
     passed
 }

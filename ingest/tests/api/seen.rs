@@ -1,5 +1,7 @@
 //! Figures and conditions.
 
+use std::time::Duration;
+
 use fairhook_common::activity::{Counted, ProcessActivity, Standing, TenantActivity};
 use fairhook_common::condition::{Condition, ConditionKey, ConditionKind, Evidence, QuotaName, Subject};
 use fairhook_common::ids::{ConditionId, TenantId};
@@ -22,6 +24,20 @@ async fn tell(rig: &Rig, tenants: &[(&str, f64)]) {
     let tenants = tenants.iter().map(tenant).collect();
     let told = ProcessActivity { slots: 100, tenants, ..ProcessActivity::default() };
     rig.store.tell_activity(uuid::Uuid::now_v7(), &told, Timestamp::now()).await.expect("told");
+}
+
+/// What this process has counted of a tenant, once something of it was refused.
+async fn counted(rig: &Rig, tenant: &str) -> Counted {
+    let tenant = id(tenant);
+    for _ in 0..2_000 {
+        let told = rig.store.activities(Timestamp::now()).await.expect("what was told");
+        let mut of = told.iter().flat_map(|one| &one.tenants).filter(|one| one.tenant == tenant);
+        if let Some(found) = of.find(|one| one.rates.throttled > 0.0) {
+            return found.rates;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("nothing was told of {tenant}");
 }
 
 async fn raise(rig: &Rig, tenant: &str) -> ConditionId {
@@ -64,13 +80,40 @@ async fn a_tenants_figures_are_what_the_store_has_and_the_processes_tell() {
         );
         let drain = of("drain");
         // Two end a second; what was posted just now may be told of already.
-        assert!(drain["per_s"].as_f64().is_some_and(|per_s| per_s <= 2.0), "{drain}");
+        let per_s = drain["per_s"].as_f64().expect("a rate");
+        assert!(per_s > 0.0 && per_s <= 2.0, "{drain}");
+        let left = drain["predicted_s"].as_f64().expect("it shrinks") * per_s;
+        assert!((left - 3.0).abs() < 1e-6, "{drain}");
         assert_eq!(of("conditions")[0]["id"], json!(raised));
     }
     let refused = rig.call(&key, "GET /v1/tenants/other/stats", Value::Null).await;
     assert_eq!(refused.problem(), (403, "wrong_tenant"));
     let idle = rig.call(ROOT, "GET /v1/tenants/other/stats", Value::Null).await.is(200);
     assert_eq!((&idle.body["waiting"], &idle.body["drain"]["predicted_s"]), (&json!(0), &json!(0.0)));
+}
+
+#[tokio::test]
+async fn only_what_the_rate_of_events_refuses_counts_as_over_it() {
+    let rig = Rig::start().await;
+    let (slow, slow_key) = rig.tenant("slow").await;
+    let (full, full_key) = rig.tenant("full").await;
+    rig.call(ROOT, "PATCH /v1/quotas/slow", json!({ "max_events_per_sec": 1, "burst": 1 })).await.is(200);
+    let quota = json!({ "max_events_per_sec": 100_000, "burst": 100_000, "max_backlog": 1 });
+    rig.call(ROOT, "PATCH /v1/quotas/full", quota).await.is(200);
+    rig.endpoint(&full_key).await;
+    for (key, policy) in [(&slow_key, "events"), (&full_key, "backlog")] {
+        let refused = loop {
+            let answered = rig.call(key, "POST /v1/events", json!({ "type": "a.b", "payload": 1 })).await;
+            if answered.status.as_u16() == 429 {
+                break answered;
+            }
+            answered.is(202);
+        };
+        assert_eq!(refused.body["violated-policies"], json!([policy]), "{refused:?}");
+    }
+    let slow = counted(&rig, &slow).await;
+    assert_eq!(slow.over_rate, slow.throttled);
+    assert_eq!(counted(&rig, &full).await.over_rate, 0.0, "its rate had room");
 }
 
 #[tokio::test]
