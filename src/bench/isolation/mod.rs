@@ -32,7 +32,7 @@ use self::kinds::CONTROL;
 use self::report::{Report, Row};
 use super::BenchError;
 
-/// Measures as told and prints the report. Whether every kind could be measured and nothing accepted was lost.
+/// Measures as told and prints the report. Whether every kind could be measured, and nothing was refused or lost.
 pub async fn run(matches: &ArgMatches) -> Result<bool, BenchError> {
     let settings = Settings::read(matches, &Environment::of_process())?;
     let mut rows: Vec<Row> =
@@ -54,7 +54,14 @@ pub async fn run(matches: &ArgMatches) -> Result<bool, BenchError> {
     }
     if settings.fifo {
         for row in &mut rows {
-            row.fifo = fifo::measure(row.kind, &settings).await?;
+            match fifo::measure(row.kind, &settings).await {
+                Ok(fifo) => row.fifo = fifo,
+                Err(error) => {
+                    eprintln!("one FIFO queue: {}: {error}", row.kind.name);
+                    row.failed += 1;
+                    continue;
+                }
+            }
             eprintln!("one FIFO queue: {}: {}", row.kind.name, report::fifo(row.fifo.as_ref()));
         }
     }

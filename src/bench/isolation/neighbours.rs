@@ -113,7 +113,7 @@ impl Neighbours {
                 Act::Post { per_second, bytes } => {
                     let (all, count) = (self.posts.clone(), self.tenants.slugs.len());
                     let rate = Pace::Open(f64::from(self.scale.part(per_second)) * count as f64);
-                    let streams = (0..count).collect();
+                    let (streams, bytes) = ((0..count).collect(), self.scale.part_of(bytes));
                     noise.spawn_on(drive(tenants, all, streams, rate, pace::FOR_EVER, bytes), handle);
                 }
                 Act::Resume => drop(noise.spawn_on(acts::resume(tenants), handle)),

@@ -89,12 +89,17 @@ pub async fn measure(kind: &'static Kind, settings: &Settings) -> Result<Pair, B
     neighbours.prepare().await?;
     let (before, begin) = (neighbours.deeds(), Instant::now());
     let _noise = neighbours.begin(&background)?;
-    let beside = arm.run(settings.span, pace::DRAIN).await;
-    let (deeds, span) = (neighbours.deeds() - before, begin.elapsed());
-    let slot_share = match kind.felt_by {
-        FeltBy::Others => slot_share(&arm.target, &slugs).await?,
-        FeltBy::Itself => None,
+    let slots = async {
+        // Before the good ones have nothing more to do.
+        tokio::time::sleep(settings.span).await;
+        match kind.felt_by {
+            FeltBy::Others => slot_share(&arm.target, &slugs).await,
+            FeltBy::Itself => Ok(None),
+        }
     };
+    let (beside, slot_share) = tokio::join!(arm.run(settings.span, pace::DRAIN), slots);
+    let slot_share = slot_share?;
+    let (deeds, span) = (neighbours.deeds() - before, begin.elapsed());
     Ok(Pair { alone, beside, deeds, span, bad, slot_share })
 }
 

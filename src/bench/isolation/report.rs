@@ -58,7 +58,7 @@ struct Felt {
     bad_accepted_per_s: f64,
     bad_calls_per_s: f64,
     bad_received_per_s: Option<f64>,
-    /// The bad tenants' part of the slot time at the end of the load, from 0 to 1.
+    /// The bad tenants' part of the slot time that was used in the last seconds of the load, from 0 to 1.
     bad_slot_share: Option<f64>,
     /// The p99 under one FIFO queue, and what had not arrived when the load ended.
     fifo_ms: Option<f64>,
@@ -81,8 +81,11 @@ pub fn line(kind: &Kind, pair: &Pair) -> String {
         accepted(&pair.beside),
         pair.ratio()
     );
-    if lost > 0 {
-        line.push_str(&format!(", {lost} LOST"));
+    let refused: u64 = [&pair.alone, &pair.beside].iter().map(|arm| arm.sent - arm.accepted).sum();
+    for (count, what) in [(lost, "LOST"), (refused, "REFUSED")] {
+        if count > 0 {
+            line.push_str(&format!(", {count} {what}"));
+        }
     }
     line
 }
@@ -111,9 +114,10 @@ impl Report {
         Self { load, kinds: rows.iter().map(Felt::of).collect() }
     }
 
-    /// Whether every pair was measured and nothing accepted was lost.
+    /// Whether every pair was measured, every post of the good tenants accepted, and nothing accepted lost: what was refused
+    /// is in no latency.
     pub fn is_whole(&self) -> bool {
-        self.kinds.iter().all(|felt| felt.lost == 0 && felt.failed == 0)
+        self.kinds.iter().all(|felt| felt.lost == 0 && felt.refused == 0 && felt.failed == 0)
     }
 
     /// Prints it.

@@ -16,7 +16,7 @@ impl Scale {
     /// For tests.
     pub const QUICK: Self = Self { each: 5, piled_up: 100 };
 
-    /// Posts per second, clients, endpoints, places: whatever a bad tenant has or does at once.
+    /// Posts per second, their bytes, clients, endpoints, places: whatever a bad tenant has or does at once.
     pub fn part(self, number: u32) -> u32 {
         number.div_ceil(self.each)
     }
