@@ -81,6 +81,8 @@ fn shares() -> (f64, f64) {
     (report["jain"].as_f64().expect("an index"), off)
 }
 
+/// In an environment of its own, but for the servers that are given to the tests.
+#[allow(clippy::disallowed_methods)]
 fn bench<'a>(words: impl IntoIterator<Item = &'a str>) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fairhook"));
     command.arg("bench").args(words).arg("--json").env_clear();
