@@ -1,6 +1,5 @@
 //! The few calls of the API that a load needs.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::client::client_at;
 use super::{Sent, Target, client};
 
 /// A request that takes longer has failed.
@@ -69,11 +67,6 @@ fn innermost(error: &reqwest::Error) -> String {
 }
 
 impl ApiClient {
-    /// The same with connections from this address.
-    pub fn calling_from(self, address: IpAddr) -> Result<Self, ApiFailure> {
-        Ok(Self { client: client_at(Some(address), TIMEOUT)?, ..self })
-    }
-
     /// A client of the API at each of `bases` (such as `http://127.0.0.1:3000`), of which there is at least one.
     pub fn new(bases: &[String], key: &str) -> Result<Self, ApiFailure> {
         Ok(Self {

@@ -1,17 +1,11 @@
 //! The HTTP client of a load: it keeps every connection, so that what is measured is never a handshake.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::{Client, redirect};
 
 /// A client whose requests end after `timeout`.
 pub fn client(timeout: Duration) -> reqwest::Result<Client> {
-    client_at(None, timeout)
-}
-
-/// The same, at this address of ours, or any.
-pub fn client_at(address: Option<IpAddr>, timeout: Duration) -> reqwest::Result<Client> {
     // Whoever was first has installed the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
@@ -21,6 +15,5 @@ pub fn client_at(address: Option<IpAddr>, timeout: Duration) -> reqwest::Result<
         .pool_max_idle_per_host(usize::MAX)
         .tcp_nodelay(true)
         .timeout(timeout)
-        .local_address(address)
         .build()
 }

@@ -1,6 +1,5 @@
 //! One pair of arms: the good tenants alone, then beside the bad ones, in one engine that is new.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,6 @@ use crate::bench::BenchError;
 use crate::bench::subject::Subject;
 use crate::workload::{ApiClient, Behaviour, Ledger, Pace, Receivers, StreamSetup, Tally, Target, drive};
 
-/// Where the bad tenants call from, as the good ones do not: of the API's connections one address may have a part. (Other systems
-/// than Linux have no such address without more ado.)
-const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// How long a good tenant's receiver takes.
 const ANSWER: Duration = Duration::from_millis(5);
 /// A good tenant's payload.
@@ -83,10 +79,7 @@ pub async fn measure(kind: &'static Kind, settings: &Settings) -> Result<Pair, B
     let slugs: Vec<String> =
         (0..bad).map(|n| if kind.felt_by == FeltBy::Itself { slug(n) } else { format!("bad-{n}") }).collect();
     // A client of its own: connections, too, belong to the threads that opened them.
-    let mut theirs = ApiClient::new(&subject.bases, &subject.key)?;
-    if cfg!(target_os = "linux") {
-        theirs = theirs.calling_from(ELSEWHERE)?;
-    }
+    let theirs = ApiClient::new(&subject.bases, &subject.key)?;
     let premises = Premises::build(kind.host, receivers.url(good), &background).await?;
     let neighbours = Neighbours::move_in(kind, theirs, slugs.clone(), premises, settings.scale()).await?;
 
