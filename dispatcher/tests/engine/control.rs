@@ -1,5 +1,8 @@
 //! What the control plane changes while deliveries are on their way.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use fairhook_common::delivery::{DeliveryState, DiscardReason};
 use fairhook_common::endpoint::EndpointStatus;
 use fairhook_common::ids::DeliveryId;
@@ -90,10 +93,17 @@ async fn deleted_or_cancelled_while_queued_it_is_never_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_is_gone_is_disabled_and_the_rest_is_held() {
     let dir = TempDir::new().expect("a directory");
-    let (mut rig, receiver) = (Rig::open(&dir).await, Receiver::start(|_| Answer::Status(410)).await);
-    rig.start();
+    // All but the first answer take so long that the first is recorded before the rest could have been attempted.
+    let first = AtomicBool::new(true);
+    let receiver = Receiver::start(move |_| match first.swap(false, Ordering::Relaxed) {
+        true => Answer::Status(410),
+        false => Answer::After(Duration::from_secs(1), 410),
+    });
+    let (mut rig, receiver) = (Rig::open(&dir).await, receiver.await);
     let tenant = rig.tenant("acme", 1).await;
     rig.endpoint(&tenant, receiver.url(), "*", &[0]).await;
+    // Not before: a dispatcher learns of a cap that is lowered a moment later.
+    rig.start();
     rig.post(&tenant, "order.paid", 20).await;
     rig.until_counts("the first is dead", &tenant, |counts| counts.dead >= 1).await;
     until("the rest is held", || async {

@@ -65,8 +65,8 @@ async fn a_drain_lets_attempts_end_records_them_and_starts_none() {
     let dir = TempDir::new().expect("a directory");
     let slow = Receiver::start(|_| Answer::After(Duration::from_millis(300), 200));
     let (mut rig, mut receiver) = (Rig::open(&dir).await, slow.await);
-    rig.start();
     let tenant = rig.tenant("acme", 10).await;
+    rig.start();
     rig.endpoint(&tenant, receiver.url(), "*", &[0]).await;
     rig.post(&tenant, "order.paid", 200).await;
     receiver.next().await;

@@ -16,8 +16,8 @@ use super::rig::{Rig, until};
 async fn a_store_that_cannot_be_written_for_a_while_loses_nothing() {
     let dir = TempDir::new().expect("a directory");
     let (mut rig, mut receiver) = (Rig::open(&dir).await, Receiver::good().await);
-    rig.start();
     let tenant = rig.tenant("acme", 10).await;
+    rig.start();
     rig.endpoint(&tenant, receiver.url(), "*", &[0]).await;
     let posted = rig.post(&tenant, "order.paid", 300).await;
     let mut arrived = vec![receiver.next().await];
@@ -46,8 +46,8 @@ async fn after_a_crash_everything_accepted_is_delivered() {
     let dir = TempDir::new().expect("a directory");
     let slow = Receiver::start(|_| Answer::After(Duration::from_millis(20), 200));
     let (mut rig, mut receiver) = (Rig::open(&dir).await, slow.await);
-    rig.start();
     let tenant = rig.tenant("acme", 10).await;
+    rig.start();
     rig.endpoint(&tenant, receiver.url(), "*", &[0]).await;
     let posted = rig.post(&tenant, "order.paid", 300).await;
     let mut arrived = receiver.take(50).await;
@@ -75,8 +75,8 @@ async fn a_hanging_endpoint_does_not_take_the_tenants_others_with_it() {
     let dir = TempDir::new().expect("a directory");
     let mut rig = Rig::open(&dir).await;
     let (mut good, mut bad) = (Receiver::good().await, Receiver::start(|_| Answer::Never).await);
-    rig.start();
     let tenant = rig.tenant("acme", 8).await;
+    rig.start();
     rig.endpoint(&tenant, bad.url(), "*", &[60]).await;
     rig.endpoint(&tenant, good.url(), "*", &[60]).await;
     let began = Instant::now();
@@ -94,8 +94,8 @@ async fn a_cap_that_is_lowered_below_what_hangs_does_not_stop_the_tenants_other_
     let dir = TempDir::new().expect("a directory");
     let mut rig = Rig::open(&dir).await;
     let (mut good, mut bad) = (Receiver::good().await, Receiver::start(|_| Answer::Never).await);
-    rig.start();
     let tenant = rig.tenant("acme", 40).await;
+    rig.start();
     rig.endpoint(&tenant, bad.url(), "*", &[60]).await;
     rig.endpoint(&tenant, good.url(), "*", &[60]).await;
     rig.post(&tenant, "order.paid", 100).await;
