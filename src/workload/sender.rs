@@ -1,11 +1,15 @@
 //! Sends events at a pace: open loop (at a rate, whatever the answers do) or closed loop (each connection waits for its
 //! answer). Latency counts from the *intended* time, so that a stall is charged to every event that it delayed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use fairhook_common::limits;
 use futures_util::stream::{self, StreamExt};
+use rand::SeedableRng;
+use rand::distr::{Alphanumeric, SampleString as _};
+use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -120,10 +124,14 @@ impl<T: Target> Flow<T> {
     }
 }
 
+/// What payloads are padded with: letters and digits that no store can compress away.
+static PAD: LazyLock<String> =
+    LazyLock::new(|| Alphanumeric.sample_string(&mut StdRng::seed_from_u64(0), limits::REQUEST_BODY_BYTES));
+
 /// A payload of (at least) so many bytes that says which event it is.
 fn payload(stream: usize, number: usize, bytes: usize) -> String {
     let mut text = format!(r#"{{"stream":{stream},"number":{number},"pad":""#);
-    text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len() + 2)));
+    text.push_str(&PAD[..bytes.saturating_sub(text.len() + 2).min(PAD.len())]);
     text.push_str(r#""}"#);
     text
 }
