@@ -181,6 +181,9 @@ pub(super) struct Admitter {
     pub(super) _offers: Arc<DropGuard>,
 }
 
+/// What becomes of an event that is offered, as a label.
+const RESULTS: [&str; 5] = ["accepted", "replayed", "rejected", "refused", "unavailable"];
+
 pub(super) struct Metrics {
     events: IntCounterVec,
     batch: Histogram,
@@ -189,12 +192,15 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn new(families: &Families) -> Self {
+        let events = families.counters(
+            "fairhook_admission_events_total",
+            "Events offered for admission, by what became of them",
+            &["result"],
+        );
+        // What begins at 1 has no rate at first.
+        RESULTS.iter().for_each(|result| drop(events.with_label_values(&[result])));
         Self {
-            events: families.counters(
-                "fairhook_admission_events_total",
-                "Events offered for admission, by what became of them",
-                &["result"],
-            ),
+            events,
             batch: families.sizes("fairhook_admission_batch_events", "Events in a transaction of admission"),
             commit: families
                 .seconds("fairhook_admission_commit_seconds", "Time of a transaction of admission"),
