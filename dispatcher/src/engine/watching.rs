@@ -172,8 +172,10 @@ impl Look {
         }
         let mut figures = Figures::of(stored, &self.board, now);
         if figures.hurt {
-            // What others keep from beginning has no delay yet, and is late all the same.
-            let waits_ms = figures.oldest_age_s * 1_000.0;
+            // What others keep from beginning has no delay yet, and is late all the same. (Not so what its own endpoints keep
+            // parked.)
+            let held = self.board.tenant(stored.tenant).map_or(0, |seen| seen.standing.oldest_ms);
+            let waits_ms = held as f64;
             figures.dispatch_delay_ms =
                 Some(figures.dispatch_delay_ms.map_or(waits_ms, |ms| ms.max(waits_ms)));
         }

@@ -113,6 +113,22 @@ fn what_others_keep_from_beginning_is_late_for_as_long_as_it_waits() {
     assert_eq!(delays[3..], [None, Some(2_000.0)], "its own endpoints keep it");
 }
 
+#[test]
+fn what_its_own_endpoints_keep_parked_is_no_delay_by_others() {
+    let standing = Standing {
+        weight: 1,
+        waiting: 1,
+        oldest_ms: 3_000,
+        held_back: Some(HeldBack::NoSlot),
+        ..Standing::default()
+    };
+    let told = TenantActivity { tenant: tenant(0), rates: Counted::default(), standing };
+    let mut look =
+        Look::beginning(Board::of([&ProcessActivity { tenants: vec![told], ..ProcessActivity::default() }]));
+    look.take_in(&Surveyed { waiting_since: Some(NOW.before(limits::RETENTION)), ..surveyed(0) }, NOW);
+    assert_eq!(look.named[0].1.dispatch_delay_ms, Some(3_000.0));
+}
+
 /// A tenant with an endpoint, and room for one dead letter.
 async fn made(store: &SharedStore, slug: &str) -> Tenant {
     let new = NewTenant {
