@@ -37,7 +37,7 @@ pub struct Core {
     pub meters: Meters,
     capacity: Capacity,
     pub to_load: ToLoad,
-    /// More might have started if a load could take more.
+    /// More might have started if a load could take more, or been parked.
     has_more: bool,
     /// The slowest record since the capacity was last decided.
     record_latency: Duration,
@@ -143,27 +143,36 @@ impl Core {
         self.to_load.len() < limits::LOAD_BATCH && self.outbound.has_room(now)
     }
 
-    /// Starts what the scheduler lets start, until a load's worth waits to be loaded.
+    /// Starts what the scheduler lets start, until a load's worth waits to be loaded, and parks what it says, up to a bound.
     pub fn start(&mut self, now: Moment, wall: Timestamp) {
-        let mut moved = false;
-        while self.may_start(now) {
-            let Some(step) = self.scheduler.next(now) else { break };
-            moved = true;
-            match step {
-                Step::Start { slot, waiting } => {
+        let (mut started, mut parked) = (0, 0);
+        self.has_more = true;
+        while self.may_start(now) && parked < limits::PARK_BATCH {
+            match self.scheduler.next(now) {
+                Some(Step::Start { slot, waiting }) => {
                     let Waiting { tenant, lane, endpoint, item: held, .. } = waiting;
                     self.to_load.push(Started { slot, tenant, endpoint, lane, held });
+                    started += 1;
                 }
-                Step::Park { slot, waiting } => {
-                    let Waiting { tenant, lane, endpoint, item: held, .. } = waiting;
-                    self.pass(Started { slot, tenant, endpoint, lane, held }, Verdict::Park, now, wall);
+                Some(Step::Park(waiting)) => {
+                    self.metrics.parked.inc();
+                    self.park(waiting, now, wall);
+                    parked += 1;
+                }
+                None => {
+                    self.has_more = false;
+                    break;
                 }
             }
         }
-        self.has_more = !self.may_start(now);
-        if moved {
+        if started + parked > 0 {
             self.due.room_made(now);
         }
+    }
+
+    fn park(&mut self, waiting: Waiting<Held>, now: Moment, wall: Timestamp) {
+        let Waiting { tenant, endpoint, item, .. } = waiting;
+        self.outbound.push(item.without_attempt(tenant, endpoint, Verdict::Park, now, wall));
     }
 
     /// What is to be loaded next.
@@ -320,9 +329,9 @@ impl Core {
     /// Parks what has waited longer than a message may be held unacked, or a claim is sure to last.
     pub fn park_overdue(&mut self, now: Moment, wall: Timestamp) {
         let overdue = self.scheduler.take_overdue(now, |held| now.since(held.since) > limits::MESSAGE_HOLD);
-        for Waiting { tenant, endpoint, item, .. } in overdue {
+        for waiting in overdue {
             self.metrics.overdue.inc();
-            self.outbound.push(item.without_attempt(tenant, endpoint, Verdict::Park, now, wall));
+            self.park(waiting, now, wall);
         }
     }
 
@@ -389,7 +398,7 @@ impl Room for Rooms<'_> {
         let Some(known) = self.tenants.get(tenant) else { return 0 };
         // Twice the share keeps its slots busy from one claim to the next; a lane is filled again when half of it is gone.
         let full = known.share.saturating_mul(2);
-        // What has to be parked counts in every lane: it came out of one, and waits while the tenant is at its cap.
+        // What has to be parked counts in every lane: it came out of one.
         let waiting = self.scheduler.waiting(tenant);
         let room = full.saturating_sub(waiting.of(lane).saturating_add(waiting.parking));
         if room >= known.share { room } else { 0 }

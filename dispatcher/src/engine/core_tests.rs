@@ -1,3 +1,4 @@
+use fairhook_common::delivery::AttemptRecord;
 use fairhook_common::ids::{DeliveryId, EventId};
 use fairhook_common::metrics::Families;
 use fairhook_common::queue::{Message, Receipt};
@@ -76,8 +77,7 @@ fn claim_all(core: &mut Core, tenant: TenantId, endpoint: EndpointId) -> u32 {
 fn no_more_is_claimed_while_what_was_claimed_waits_to_be_parked() {
     let (tenant, endpoint, mut core) = (TenantId::generate(), EndpointId::generate(), core(100));
     core.roster(&roster(tenant, 4, false), ms(0), WALL);
-    // More than the endpoint has places for, so that the rest, and whatever comes then, has to be parked; at its cap the
-    // tenant gets no slot for that.
+    // More than the endpoint has places for, so that the rest, and whatever comes then, has to be parked.
     for _ in 0..100 {
         let one = claimed(tenant, endpoint, Lane::First);
         let item =
@@ -138,6 +138,63 @@ fn what_may_start_beyond_a_load_starts_as_soon_as_that_is_taken() {
     core.start(ms(1), WALL);
     assert_eq!(core.to_load.take_new().len(), offered - limits::LOAD_BATCH);
     assert_ne!(core.wakeup(ms(1)), Some(ms(1)));
+}
+
+/// A delivery that was claimed at the beginning.
+fn held() -> Held {
+    let delivery = DeliveryId { event: EventId::generate(), ordinal: 0 };
+    Held { ticket: Ticket { delivery, generation: 0 }, since: ms(0), receipt: None }
+}
+
+#[test]
+fn a_turn_parks_so_many_and_the_next_one_goes_on() {
+    let (tenant, endpoint, mut core) = (TenantId::generate(), EndpointId::generate(), core(100));
+    core.roster(&roster(tenant, 4, false), ms(0), WALL);
+    for _ in 0..limits::PARK_BATCH + 100 {
+        core.offer(Waiting { tenant, lane: Lane::First, endpoint, released: false, item: held() }, ms(0));
+    }
+    assert!(core.due.asking(ms(1)), "nothing is to be asked for a while");
+    let parks = core.scheduler.waiting(tenant).parking as usize;
+    assert!(parks > limits::PARK_BATCH, "{parks}");
+    core.start(ms(1), WALL);
+    assert_eq!(core.outbound.len(), limits::PARK_BATCH);
+    assert_eq!(core.wakeup(ms(1)), Some(ms(1)), "nothing else would wake it");
+    core.start(ms(1), WALL);
+    assert_eq!(core.outbound.len(), parks);
+    assert_eq!(core.scheduler.in_flight(tenant), 1, "the endpoint is not known yet");
+    assert_ne!(core.wakeup(ms(1)), Some(ms(1)));
+}
+
+#[test]
+fn attempts_wait_for_what_is_unrecorded_of_attempts_not_of_what_was_parked() {
+    let (tenant, endpoint) = (TenantId::generate(), EndpointId::generate());
+    let parked = || held().without_attempt(tenant, endpoint, Verdict::Park, ms(0), WALL);
+    let attempt = AttemptRecord {
+        id: uuid::Uuid::now_v7(),
+        started_at: WALL,
+        duration_ms: 1,
+        status_code: Some(200),
+        error: None,
+        response_snippet: bytes::Bytes::new(),
+    };
+    let attempted = || {
+        let mut attempted = parked();
+        attempted.outcome.attempt = Some(attempt.clone());
+        attempted
+    };
+    let mut outbound = Outbound::default();
+    (0..2 * limits::UNRECORDED_ATTEMPTS).for_each(|_| outbound.push(parked()));
+    assert!(outbound.has_room(ms(1)));
+    (1..limits::UNRECORDED_ATTEMPTS).for_each(|_| outbound.push(attempted()));
+    assert!(outbound.has_room(ms(1)));
+    outbound.push(attempted());
+    assert!(!outbound.has_room(ms(1)));
+    let mut now = ms(1);
+    while outbound.begin(now).is_some() {
+        outbound.end();
+        now = now.after(limits::RECORD_GATHER);
+    }
+    assert!(outbound.has_room(now), "what is recorded makes room");
 }
 
 #[test]

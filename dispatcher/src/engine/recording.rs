@@ -22,10 +22,19 @@ pub struct Outbound {
     waiting: VecDeque<Unrecorded>,
     /// Messages whose delivery needs no record: stale ones.
     acks: Vec<Taken>,
-    /// The batch under way: how many, and since when its oldest waits.
-    under_way: Option<(usize, Option<Moment>)>,
+    under_way: Option<UnderWay>,
+    /// How many of what waits or is under way were attempts.
+    attempts: usize,
     /// The next batch begins then at the earliest.
     next: Moment,
+}
+
+/// The batch that is being recorded.
+struct UnderWay {
+    outcomes: usize,
+    attempts: usize,
+    /// Since when its oldest waits.
+    since: Option<Moment>,
 }
 
 /// One recording's worth.
@@ -51,6 +60,7 @@ pub struct Told {
 impl Outbound {
     /// An outcome is to be recorded.
     pub fn push(&mut self, unrecorded: Unrecorded) {
+        self.attempts += usize::from(unrecorded.outcome.attempt.is_some());
         self.waiting.push_back(unrecorded);
     }
 
@@ -61,7 +71,7 @@ impl Outbound {
 
     /// Outcomes that are not in the store yet.
     pub fn len(&self) -> usize {
-        self.waiting.len() + self.under_way.map_or(0, |(count, _)| count)
+        self.waiting.len() + self.under_way.as_ref().map_or(0, |batch| batch.outcomes)
     }
 
     /// Whether everything is recorded and acked.
@@ -72,13 +82,14 @@ impl Outbound {
     /// The age of the oldest unrecorded outcome.
     pub fn age(&self, now: Moment) -> Duration {
         let first = self.waiting.front().map(|unrecorded| unrecorded.since);
-        let oldest = self.under_way.and_then(|(_, since)| since).or(first);
+        let oldest = self.under_way.as_ref().and_then(|batch| batch.since).or(first);
         oldest.map_or(Duration::ZERO, |since| now.since(since))
     }
 
-    /// Whether so little is unrecorded that new attempts may start.
+    /// Whether so little is unrecorded that new attempts may start. (What is only parked was in memory before, and in what
+    /// bounds that.)
     pub fn has_room(&self, now: Moment) -> bool {
-        self.len() < limits::UNRECORDED_OUTCOMES && self.age(now) < limits::RECORD_LAG_MAX
+        self.attempts < limits::UNRECORDED_ATTEMPTS && self.age(now) < limits::RECORD_LAG_MAX
     }
 
     /// When [`Self::begin`] has something to begin; `None`: not before something ends.
@@ -94,13 +105,15 @@ impl Outbound {
         self.next = now.after(limits::RECORD_GATHER);
         let count = self.waiting.len().min(limits::RECORD_BATCH);
         let outcomes: Vec<_> = self.waiting.drain(..count).collect();
-        self.under_way = Some((count, outcomes.first().map(|unrecorded| unrecorded.since)));
+        let attempts = outcomes.iter().filter(|unrecorded| unrecorded.outcome.attempt.is_some()).count();
+        let since = outcomes.first().map(|unrecorded| unrecorded.since);
+        self.under_way = Some(UnderWay { outcomes: count, attempts, since });
         Some(Batch { outcomes, acks: std::mem::take(&mut self.acks) })
     }
 
     /// The batch under way is recorded and acked.
     pub fn end(&mut self) {
-        self.under_way = None;
+        self.attempts -= self.under_way.take().map_or(0, |batch| batch.attempts);
     }
 }
 

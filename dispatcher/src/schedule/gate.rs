@@ -14,7 +14,7 @@
 //! timeouts of the same moment are one piece of news). Answers let it grow: successes by one each up to half of where it was
 //! cut, then, like all others, by one per round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fairhook_common::endpoint::Circuit;
@@ -87,6 +87,14 @@ enum State {
     Probing { slot: u64, pause: Duration },
 }
 
+/// What is in flight.
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    started: Moment,
+    /// When it was loaded and went on: from then on it is its receiver that takes the time.
+    went_on: Option<Moment>,
+}
+
 /// The state of one endpoint's gate.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -108,8 +116,10 @@ pub(super) struct Gate {
     overloads: u32,
     /// The moving average of its attempts' slot time, in microseconds; `None`: no history.
     estimate: Option<u64>,
-    /// What is in flight, oldest first (slots are numbered in the order of their starts).
-    flights: BTreeMap<u64, Moment>,
+    /// What is in flight, by slot.
+    flights: BTreeMap<u64, InFlight>,
+    /// Since when those of them that go on wait for the receiver, oldest first.
+    ages: BTreeSet<(Moment, u64)>,
     /// It holds a slot of the reserve although nothing was known of it.
     in_reserve: bool,
 }
@@ -128,6 +138,7 @@ impl Gate {
             overloads: 0,
             estimate: None,
             flights: BTreeMap::new(),
+            ages: BTreeSet::new(),
             in_reserve: false,
         }
     }
@@ -144,13 +155,19 @@ impl Gate {
 
     /// Whether the rate lets go on what has started, maybe before the rate was known: then it counts in it now.
     pub fn goes_on(&mut self, now: Moment, slot: u64) -> bool {
-        let has_counted = self.flights.get(&slot).is_none_or(|started| *started >= self.rate_since);
-        let Some(rate) = self.rate.as_mut().filter(|_| !has_counted) else { return true };
-        let goes = rate.room(now, Duration::ZERO) > 0;
-        if goes {
+        let Some(flight) = self.flights.get_mut(&slot).filter(|flight| flight.went_on.is_none()) else {
+            return true;
+        };
+        let has_counted = flight.started >= self.rate_since;
+        if let Some(rate) = self.rate.as_mut().filter(|_| !has_counted) {
+            if rate.room(now, Duration::ZERO) == 0 {
+                return false;
+            }
             rate.start(now);
         }
-        goes
+        flight.went_on = Some(now);
+        self.ages.insert((now, slot));
+        true
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -165,14 +182,14 @@ impl Gate {
         }
     }
 
-    /// When the oldest attempt in flight started.
+    /// Since when the oldest attempt in flight waits for the receiver.
     pub fn oldest(&self) -> Option<Moment> {
-        self.flights.values().next().copied()
+        self.ages.first().map(|(since, _)| *since)
     }
 
     /// What an attempt takes, in microseconds: never less than the oldest one in flight has taken already.
     pub fn estimate(&self, now: Moment, unknown: Duration) -> u64 {
-        let age = self.oldest().map_or(0, |started| micros(now.since(started)));
+        let age = self.oldest().map_or(0, |since| micros(now.since(since)));
         self.estimate.unwrap_or(micros(unknown)).max(age)
     }
 
@@ -228,7 +245,7 @@ impl Gate {
     }
 
     pub fn start(&mut self, now: Moment, slot: u64, in_reserve: bool) {
-        self.flights.insert(slot, now);
+        self.flights.insert(slot, InFlight { started: now, went_on: None });
         self.in_reserve |= in_reserve;
         if let Some(rate) = &mut self.rate {
             rate.start(now);
@@ -248,7 +265,8 @@ impl Gate {
         ceiling: u32,
         settings: &Settings,
     ) {
-        let Some(started) = self.flights.remove(&slot) else { return };
+        let Some(InFlight { started, went_on }) = self.flights.remove(&slot) else { return };
+        went_on.map(|since| self.ages.remove(&(since, slot)));
         match end {
             SlotEnd::NotAttempted => self.not_attempted(now, slot, started),
             SlotEnd::Attempted { class, .. } => {

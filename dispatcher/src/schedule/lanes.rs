@@ -16,8 +16,6 @@ pub(super) enum Serve {
     Quick,
     /// Those that are quick or of which nothing is known.
     QuickOrNewcomer,
-    /// None: what has to be parked is.
-    Parking,
 }
 
 impl Serve {
@@ -26,32 +24,27 @@ impl Serve {
             Self::Any => &[Speed::Quick, Speed::Newcomer, Speed::Slow],
             Self::Quick => &[Speed::Quick],
             Self::QuickOrNewcomer => &[Speed::Quick, Speed::Newcomer],
-            Self::Parking => &[],
         }
     }
-}
-
-/// Whose turn it is within a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// The head of this lane at this endpoint starts.
-    Start(usize, EndpointId),
-    /// The next one that has to be parked.
-    Park,
 }
 
 /// An endpoint's entries in its tenant's lanes: its speed and the number of its oldest delivery in each lane.
 pub(super) type Listing = (Speed, [Option<u64>; Lane::ALL.len()]);
 
 const LANES: usize = Lane::ALL.len();
-/// The lanes take turns with what has to be parked, so that neither waits for all of the other.
-const TURNS: usize = LANES + 1;
 
 /// The endpoints with room and work, by lane and speed, by the age of their heads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lanes {
     open: [[BTreeSet<(u64, EndpointId)>; SPEEDS]; LANES],
-    turn: usize,
+    /// The lanes, the one first whose last turn was longest ago: one that could not be served goes first as soon as it can.
+    order: [usize; LANES],
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { open: Default::default(), order: std::array::from_fn(|lane| lane) }
+    }
 }
 
 impl Lanes {
@@ -76,19 +69,12 @@ impl Lanes {
         self.open.iter().any(|lane| !lane[speed as usize].is_empty())
     }
 
-    /// Takes the next turn that can be served.
-    pub fn take_turn(&mut self, serve: Serve, parking: bool) -> Option<Turn> {
-        for position in (self.turn..TURNS).chain(0..self.turn) {
-            let turn = match position {
-                LANES => parking.then_some(Turn::Park),
-                lane => self.oldest(lane, serve).map(|endpoint| Turn::Start(lane, endpoint)),
-            };
-            if turn.is_some() {
-                self.turn = (position + 1) % TURNS;
-                return turn;
-            }
-        }
-        None
+    /// Takes the next turn that can be served: a lane, and the endpoint with its head.
+    pub fn take_turn(&mut self, serve: Serve) -> Option<(usize, EndpointId)> {
+        let served = self.order.iter().position(|lane| self.oldest(*lane, serve).is_some())?;
+        let lane = self.order[served];
+        self.order[served..].rotate_left(1);
+        self.oldest(lane, serve).map(|endpoint| (lane, endpoint))
     }
 
     fn oldest(&self, lane: usize, serve: Serve) -> Option<EndpointId> {

@@ -3,17 +3,17 @@
 //!
 //! ```text
 //! offer ──► endpoint's line (line) ──► tenant's lanes (lanes) ──► ranking of tenants (share) ──► Step::Start
-//!    │            ▲ gate: room? (gate, rate)                             │ least virtual time
-//!    └──► no place ──► to be parked ─────────────────────────────────────┴────────────────────► Step::Park
+//!    │            ▲ gate: room? (gate, rate)                               least virtual time
+//!    └──► no place ──► to be parked ──────────────────────────────────────────────────────────► Step::Park
 //! finish ──► the tenant's charge is corrected, the gate learns, the slot is free
 //! ```
 //!
 //! **What is shared is time.** Every tenant has a virtual time: the slot time it was charged, over its weight (`share`).
 //! A start charges the estimate, its end corrects that to what the slot was really held for, plus a fixed handling cost and
 //! one for a new connection; parking is charged too. Among the tenants that may start something the least virtual time goes
-//! first, of those within twice their share if there are any. A tenant that could start nothing for a while (nothing waited, at its cap, no gate open) comes back at the system's
-//! virtual time at least: idleness saves nothing. It is at most one longest attempt × its share ahead of it: a bad minute is
-//! not paid for all day.
+//! first, of those within twice their share if there are any. A tenant that could start nothing for a while (nothing waited,
+//! at its cap, no gate open) comes back at the system's virtual time at least: idleness saves nothing. It is at most one
+//! longest attempt × its share ahead of it: a bad minute is not paid for all day.
 //!
 //! **Occupancy decides whether** a tenant may start at all: see the table in `share`.
 //!
@@ -22,11 +22,12 @@
 //! gate will take within `Settings::patience`, because what waits here takes up the tenant's window on its queue, behind
 //! which deliveries to its other endpoints wait that nobody here knows of. So the line at a quick endpoint waits in place and
 //! moves on, and costs nothing; at one that takes longer, is rate limited or whose circuit is open, the rest is *parked* in
-//! the store, and comes back as [`Scheduler::endpoint_room`] allows. While anything is parked, what arrives finds no place in
-//! the line unless it was released, or the older ones would never come back.
+//! the store, and comes back as [`Scheduler::endpoint_room`] allows. Parking needs no slot and takes turns with starting: put
+//! off until slots are free it would come all at once. While anything is parked, what arrives finds no place in the line
+//! unless it was released, or the older ones would never come back.
 //!
-//! **Lanes** (first attempts, retries, replays, and what has to be parked) take turns within a tenant (`lanes`); within a
-//! lane the oldest goes first among the endpoints with room.
+//! **Lanes** (first attempts, retries, replays) take turns within a tenant (`lanes`); within a lane the oldest goes first among
+//! the endpoints with room.
 //!
 //! **Costs.** Every operation touches one tenant and one or two of its endpoints: O(log n) in tenants, endpoints and slots
 //! (for the reserve see `share`). Only [`Scheduler::forget_idle`] and [`Scheduler::snapshot`] look at everybody. What is in
@@ -65,7 +66,7 @@ pub use step::{Class, EndpointFacts, LaneCounts, SlotEnd, SlotId, Step, Waiting}
 use alarms::Alarms;
 use share::{Ranking, Shares, Virtual};
 use tenant::Tenant;
-use turn::Flight;
+use turn::{Flight, Next};
 
 /// The fair scheduler. See the module for what it does.
 pub struct Scheduler<T> {
@@ -84,6 +85,8 @@ pub struct Scheduler<T> {
     from_reserve: usize,
     /// Those of them held by endpoints without history.
     newcomers: usize,
+    /// Something was parked last, so that the next turn is of something that starts.
+    has_parked: bool,
     openings: Alarms,
     ages: Alarms,
     circuits: BTreeMap<EndpointId, Circuit>,
@@ -104,6 +107,7 @@ impl<T> Scheduler<T> {
             virtual_time: Virtual::default(),
             from_reserve: 0,
             newcomers: 0,
+            has_parked: false,
             openings: Alarms::default(),
             ages: Alarms::default(),
             circuits: BTreeMap::new(),
@@ -163,8 +167,10 @@ impl<T> Scheduler<T> {
     /// [`Self::next_wakeup`] comes.
     pub fn next(&mut self, now: Moment) -> Option<Step<T>> {
         self.look_at(now);
-        let (tenant, serve) = self.choose()?;
-        self.begin(tenant, serve)
+        match self.choose()? {
+            Next::Start(tenant, serve) => self.begin(tenant, serve),
+            Next::Park(tenant) => self.park(tenant),
+        }
     }
 
     /// When [`Self::next`] or [`Self::endpoint_room`] may answer differently although nothing happened (a rate limit, the
@@ -191,15 +197,15 @@ impl<T> Scheduler<T> {
     /// now on its receiver's time: a store that is away must not make endpoints look slow, nor be charged to their tenants.
     pub fn may_go_on(&mut self, now: Moment, slot: &SlotId) -> bool {
         self.look_at(now);
-        let flight = self.flights.get(&slot.0).and_then(|flight| Some((flight.tenant, flight.endpoint?)));
-        let Some((tenant, endpoint)) = flight else { return true };
+        let Some(flight) = self.flights.get_mut(&slot.0) else { return true };
+        flight.loaded = Some(now);
+        let (tenant, endpoint) = (flight.tenant, flight.endpoint);
         let goes = self.with_tenant(tenant, |tenant, around| {
             let goes =
                 tenant.endpoints.get_mut(&endpoint).is_none_or(|known| known.gate.goes_on(now, slot.0));
             tenant.settle(endpoint, around);
             goes
         });
-        self.flights.get_mut(&slot.0).into_iter().for_each(|flight| flight.loaded = Some(now));
         goes.unwrap_or(true)
     }
 
@@ -233,14 +239,15 @@ impl<T> Scheduler<T> {
         self.shares.set_slots(effective.min(self.settings.slots));
     }
 
-    /// How many slots may be used now beside those of attempts that have been under way for long. These wait for their
-    /// receivers and take nothing of what is scarce; counted, a moment of lateness beside many hanging receivers would leave
-    /// no slot to anybody until they time out. None at all if `effective` is zero.
+    /// How many slots may be used now beside those of attempts that have been under way for long since they were loaded. These
+    /// wait for their receivers and take nothing of what is scarce; counted, a moment of lateness beside many hanging receivers
+    /// would leave no slot to anybody until they time out. None at all if `effective` is zero.
     pub fn set_slots_beside_slow(&mut self, now: Moment, effective: usize) {
         self.look_at(now);
+        let is_old = |since: Moment| self.now.since(since) >= self.settings.quick;
         // Slots are numbered in the order of their starts.
-        let is_slow = |flight: &&Flight| self.now.since(flight.started) >= self.settings.quick;
-        let slow = self.flights.values().take_while(is_slow).count();
+        let old = self.flights.values().take_while(|flight| is_old(flight.started));
+        let slow = old.filter(|flight| flight.loaded.is_some_and(is_old)).count();
         self.set_slots(if effective == 0 { 0 } else { effective.saturating_add(slow) });
     }
 

@@ -8,10 +8,11 @@
 //! | more than `r·S` | anyone (so that no slot idles while somebody could use it), but those that stay within twice their share with one slot more before all others |
 //! | up to `r·S` | tenants that stay within their share with one slot more, or within a sixteenth of what is free per mean weight, at endpoints that are quick or have no history; of the latter one attempt each, and half of the reserve at most, the second quarter only for tenants that hold nothing |
 //! | up to `r·S`, but starts by the line above hold half of `(1 − r)·S` | anyone, as in the first line |
-//! | any | who has something to be parked, which holds its slot for no time |
 //! | none | nobody |
 //!
-//! Among them the least virtual time goes first. It alone would not do: what an attempt takes is known when it ends, so that
+//! What has to be parked needs no slot, and no share: parking and starting take turns, as long as there is something to start.
+//!
+//! Among those who may start something the least virtual time goes first. It alone would not do: what an attempt takes is known when it ends, so that
 //! a tenant of many endpoints that nobody has seen hanging yet would have the least of all until it holds its whole cap. (Once
 //! its share would leave nothing to virtual time: of equal occupancy short attempts cost us more.) Without the third line, quick tenants that are as many as slots and always
 //! have something would leave nothing to slow ones, ever; with it, half of the slots at least are given in the order of virtual
@@ -161,13 +162,11 @@ pub(super) struct Rank {
     pub quick: bool,
     /// It has something of which nothing is known.
     pub newcomer: bool,
-    /// It has something to be parked.
-    pub parking: bool,
 }
 
 type ByOccupancy = BTreeSet<(Occupancy, Virtual, TenantId)>;
 
-/// The tenants that could start something, so ordered that the next one is found without looking at the others.
+/// The tenants that could start something, and those with something to be parked, so ordered that the next one is found without looking at the others.
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
     by_virtual_time: BTreeSet<(Virtual, TenantId)>,
@@ -188,7 +187,6 @@ impl Ranking {
             self.all.remove(&key);
             rank.quick.then(|| self.quick.remove(&key));
             rank.newcomer.then(|| self.newcomers.remove(&key));
-            rank.parking.then(|| self.parking.remove(&(rank.virtual_time, tenant)));
         }
         if let Some(rank) = new {
             self.by_virtual_time.insert((rank.virtual_time, tenant));
@@ -196,7 +194,14 @@ impl Ranking {
             self.all.insert(key);
             rank.quick.then(|| self.quick.insert(key));
             rank.newcomer.then(|| self.newcomers.insert(key));
-            rank.parking.then(|| self.parking.insert((rank.virtual_time, tenant)));
+        }
+    }
+
+    /// A tenant has something to be parked as of these virtual times, or nothing.
+    pub fn rerank_parking(&mut self, tenant: TenantId, old: Option<Virtual>, new: Option<Virtual>) {
+        if old != new {
+            old.map(|virtual_time| self.parking.remove(&(virtual_time, tenant)));
+            new.map(|virtual_time| self.parking.insert((virtual_time, tenant)));
         }
     }
 
@@ -227,7 +232,8 @@ impl Ranking {
 }
 
 /// Hops from one occupancy to the next. There are few: `k` different occupancies above zero take `k²/2` slots at equal
-/// weights, so that 2,000 slots allow at most 63 hops whatever the number of tenants (and with n tenants usually S/n).
+/// weights, so that 2,000 slots allow at most 63 hops whatever the number of tenants (and with n tenants usually S/n); where every tenant has a
+/// weight of its own, as many as tenants hold slots.
 fn least_within(set: &ByOccupancy, bound: Occupancy) -> Option<(Virtual, TenantId)> {
     let mut least = None;
     let mut from = Occupancy(0);

@@ -21,24 +21,19 @@ pub struct Waiting<T> {
     pub item: T,
 }
 
-/// What is to be done next. Either holds a slot until [`super::Scheduler::finish`].
-#[must_use = "a step holds a slot"]
+/// What is to be done next.
+#[must_use = "a step has a delivery, and may hold a slot"]
 #[derive(Debug)]
 pub enum Step<T> {
-    /// Load it, attempt it, then finish the slot.
+    /// Load it, attempt it, then finish the slot: it holds that until [`super::Scheduler::finish`].
     Start {
         /// The slot it holds.
         slot: SlotId,
         /// The delivery.
         waiting: Waiting<T>,
     },
-    /// Record it as parked, then finish the slot (as [`SlotEnd::NotAttempted`]): its endpoint has no room soon.
-    Park {
-        /// The slot it holds.
-        slot: SlotId,
-        /// The delivery.
-        waiting: Waiting<T>,
-    },
+    /// Record it as parked: its endpoint has no room soon. It holds no slot.
+    Park(Waiting<T>),
 }
 
 /// A slot that is taken. There is no copy of it, so that it is given back once.
@@ -56,7 +51,7 @@ pub enum SlotEnd {
         /// It needed a new connection, which costs more of our own time.
         new_connection: bool,
     },
-    /// None was: stale, held, discarded or parked.
+    /// None was: it is stale, or held, discarded or parked after all.
     NotAttempted,
 }
 

@@ -9,7 +9,7 @@ use fairhook_common::limits;
 
 use super::alarms::Alarms;
 use super::gate::{self, Company, Gate, Room, Speed};
-use super::lanes::{Lanes, Listing, Serve, Turn};
+use super::lanes::{Lanes, Listing, Serve};
 use super::line::Line;
 use super::lowered::Lowered;
 use super::moment::{Moment, micros};
@@ -64,6 +64,8 @@ pub(super) struct Tenant<T> {
     pub active: bool,
     /// How it was last ranked.
     pub rank: Option<Rank>,
+    /// As of which virtual time it was last ranked among those with something to be parked.
+    pub parking_rank: Option<Virtual>,
     pub endpoints: BTreeMap<EndpointId, Endpoint<T>>,
     parking: VecDeque<Waiting<T>>,
     lanes: Lanes,
@@ -87,6 +89,7 @@ impl<T> Tenant<T> {
             virtual_time: Virtual::default(),
             active: false,
             rank: None,
+            parking_rank: None,
             endpoints: BTreeMap::new(),
             parking: VecDeque::new(),
             lanes: Lanes::default(),
@@ -107,16 +110,19 @@ impl<T> Tenant<T> {
 
     /// How it ranks by its own means; `None`: it could start nothing even if all slots were free.
     pub fn standing(&self) -> Option<Rank> {
-        let quick = self.lanes.has(Speed::Quick) || !self.parking.is_empty();
-        let newcomer = self.lanes.has(Speed::Newcomer);
+        let (quick, newcomer) = (self.lanes.has(Speed::Quick), self.lanes.has(Speed::Newcomer));
         let any = quick || newcomer || self.lanes.has(Speed::Slow);
         (any && self.has_slot()).then(|| Rank {
             virtual_time: self.virtual_time,
             occupancy: Occupancy::with_one_more(self.in_flight, self.weight),
             quick,
             newcomer,
-            parking: !self.parking.is_empty(),
         })
+    }
+
+    /// Its virtual time if it has something to be parked, for which it needs no slot.
+    pub fn standing_to_park(&self) -> Option<Virtual> {
+        (self.cap > 0 && !self.parking.is_empty()).then_some(self.virtual_time)
     }
 
     /// Takes over a delivery: into its endpoint's line if that has a place, else it is to be parked.
@@ -140,16 +146,17 @@ impl<T> Tenant<T> {
         self.settle(id, around);
     }
 
-    /// Takes the next delivery whose turn it is; whether it has to be parked.
-    pub fn take(&mut self, serve: Serve) -> Option<(Waiting<T>, bool)> {
-        match self.lanes.take_turn(serve, !self.parking.is_empty())? {
-            Turn::Park => self.parking.pop_front().map(|waiting| (waiting, true)),
-            Turn::Start(lane, endpoint) => {
-                let waiting = self.endpoints.get_mut(&endpoint)?.line.pop(lane)?;
-                *self.waiting.of_mut(waiting.lane) -= 1;
-                Some((waiting, false))
-            }
-        }
+    /// Takes the next delivery whose turn it is.
+    pub fn take(&mut self, serve: Serve) -> Option<Waiting<T>> {
+        let (lane, endpoint) = self.lanes.take_turn(serve)?;
+        let waiting = self.endpoints.get_mut(&endpoint)?.line.pop(lane)?;
+        *self.waiting.of_mut(waiting.lane) -= 1;
+        Some(waiting)
+    }
+
+    /// Takes the next delivery that has to be parked.
+    pub fn take_parking(&mut self) -> Option<Waiting<T>> {
+        self.parking.pop_front()
     }
 
     /// Changes the cap; `last_slot` is the last one that was taken, by anybody.
@@ -311,7 +318,7 @@ impl<T> Tenant<T> {
         overdue: &impl Fn(&T) -> bool,
         around: &mut Surroundings<'_>,
     ) -> Vec<Waiting<T>> {
-        // What has to be parked is counted already. It waits while the tenant is at its cap, so as long as the longest attempt.
+        // What has to be parked is counted already. It waits while the cap is zero.
         let mut taken = Vec::new();
         while self.parking.front().is_some_and(|waiting| overdue(&waiting.item)) {
             taken.extend(self.parking.pop_front());
@@ -346,7 +353,8 @@ impl<T> Tenant<T> {
             return None;
         }
         let rooms = self.busy.iter().filter_map(|id| {
-            let endpoint = self.endpoints.get(id).filter(|endpoint| !endpoint.line.is_empty())?;
+            let waits = |endpoint: &&Endpoint<T>| !endpoint.line.is_empty() || endpoint.parked > 0;
+            let endpoint = self.endpoints.get(id).filter(waits)?;
             Some(endpoint.gate.room(now, self.ceiling(*id, now, settings)))
         });
         let (mut limited, mut full) = (false, false);

@@ -1,5 +1,7 @@
 //! The scheduler's inner steps: choosing, beginning, ending, and keeping everything that follows up to date.
 
+use std::time::Duration;
+
 use fairhook_common::endpoint::Circuit;
 use fairhook_common::ids::{EndpointId, TenantId};
 
@@ -13,8 +15,7 @@ use super::{HeldBack, Scheduler, SlotEnd, SlotId, Step, TenantSnapshot};
 /// What holds a slot.
 pub(super) struct Flight {
     pub tenant: TenantId,
-    /// `None`: it is being parked.
-    pub endpoint: Option<EndpointId>,
+    pub endpoint: EndpointId,
     pub started: Moment,
     /// When it was loaded, and waits for nothing but its receiver.
     pub loaded: Option<Moment>,
@@ -24,6 +25,14 @@ pub(super) struct Flight {
     from_reserve: bool,
     /// And nothing was known of its endpoint.
     newcomer: bool,
+}
+
+/// Whose turn it is.
+pub(super) enum Next {
+    /// Something of this tenant starts, at such an endpoint.
+    Start(TenantId, Serve),
+    /// Something of this tenant is parked.
+    Park(TenantId),
 }
 
 impl<T> Scheduler<T> {
@@ -44,33 +53,43 @@ impl<T> Scheduler<T> {
         self.last_number
     }
 
-    /// The tenant whose turn it is, and what of it may start. See the table in `share`.
-    pub(super) fn choose(&self) -> Option<(TenantId, Serve)> {
+    /// Whose turn it is. Starting and parking take turns: what has to be parked is as it comes, and what may start waits
+    /// for no more than one of it.
+    pub(super) fn choose(&self) -> Option<Next> {
+        let park = || self.ranking.least_parking().map(|(_, tenant)| Next::Park(tenant));
+        let start = || self.choose_start().map(|(tenant, serve)| Next::Start(tenant, serve));
+        if self.has_parked { start().or_else(park) } else { park().or_else(start) }
+    }
+
+    /// The tenant that may start something, and what of it. See the table in `share`.
+    fn choose_start(&self) -> Option<(TenantId, Serve)> {
         let free = self.shares.slots().saturating_sub(self.flights.len());
         if free == 0 {
             return None;
         }
         if self.is_anyones(free) {
-            let within = || self.ranking.least_within(self.shares.before_others());
-            let least = self.settings.shares_first.then(within).flatten().or_else(|| self.ranking.least());
-            return least.map(|(_, tenant)| (tenant, Serve::Any));
+            return self.first_of_all().map(|(_, tenant)| (tenant, Serve::Any));
         }
         let bound = self.shares.reserve_bound(free);
         // With one slot more, who holds nothing is at none.
         let newcomers = [(false, bound), (true, Occupancy::default())];
         let newcomers = newcomers.into_iter().find(|(is_idle, _)| self.takes_newcomers(*is_idle));
         let newcomer = newcomers.and_then(|(_, bound)| self.ranking.least_newcomer(bound));
-        let start = [self.ranking.least_quick(bound), newcomer].into_iter().flatten().min();
-        // Parked as it comes, it does not pile up until slots are free, and then come all at once.
-        let parking =
-            self.ranking.least_parking().filter(|parking| start.is_none_or(|start| *parking < start));
-        if let Some((_, tenant)) = parking {
-            return Some((tenant, Serve::Parking));
-        }
-        let (_, tenant) = start?;
+        let (_, tenant) = [self.ranking.least_quick(bound), newcomer].into_iter().flatten().min()?;
         let is_idle = self.tenants.get(&tenant).is_some_and(|tenant| tenant.in_flight == 0);
         let serve = if self.takes_newcomers(is_idle) { Serve::QuickOrNewcomer } else { Serve::Quick };
         Some((tenant, serve))
+    }
+
+    /// The least virtual time of those who go first where anyone may start something.
+    fn first_of_all(&self) -> Option<(Virtual, TenantId)> {
+        let within = || self.ranking.least_within(self.shares.before_others());
+        self.settings.shares_first.then(within).flatten().or_else(|| self.ranking.least())
+    }
+
+    /// The most that a virtual time may be: what is beyond it is forgiven.
+    fn furthest(&self) -> Virtual {
+        self.virtual_time.plus(self.shares.longest_debt(micros(self.settings.longest_attempt)))
     }
 
     /// Whether anyone may start something while so many slots are free.
@@ -85,19 +104,19 @@ impl<T> Scheduler<T> {
 
     /// Takes a delivery of the chosen tenant and a slot for it, and charges it.
     pub(super) fn begin(&mut self, id: TenantId, serve: Serve) -> Option<Step<T>> {
-        if let Some((least, _)) = self.ranking.least() {
+        if let Some((least, _)) = self.first_of_all() {
             self.virtual_time = self.virtual_time.max(least);
         }
+        self.has_parked = false;
         let slot = self.number();
         let (now, settings) = (self.now, self.settings);
         let tenant = self.tenants.get_mut(&id)?;
-        let (waiting, park) = tenant.take(serve)?;
+        let waiting = tenant.take(serve)?;
         tenant.take_slot(now);
 
         let from_reserve = serve != Serve::Any;
         let (mut estimate, mut newcomer, mut circuit) = (0, false, None);
-        let gate = tenant.endpoints.get_mut(&waiting.endpoint).filter(|_| !park).map(|e| &mut e.gate);
-        if let Some(gate) = gate {
+        if let Some(gate) = tenant.endpoints.get_mut(&waiting.endpoint).map(|endpoint| &mut endpoint.gate) {
             estimate = gate.estimate(now, settings.first_estimate);
             newcomer = from_reserve && gate.speed(now, settings.quick) == Speed::Newcomer;
             let before = gate.circuit();
@@ -107,17 +126,26 @@ impl<T> Scheduler<T> {
         let endpoint = waiting.endpoint;
         let charged = Virtual::of(micros(settings.handling_cost).saturating_add(estimate), tenant.weight);
         tenant.virtual_time = tenant.virtual_time.plus(charged);
-        let at = (!park).then_some(endpoint);
         let flight =
-            Flight { tenant: id, endpoint: at, started: now, loaded: None, charged, from_reserve, newcomer };
+            Flight { tenant: id, endpoint, started: now, loaded: None, charged, from_reserve, newcomer };
         self.flights.insert(slot, flight);
         self.from_reserve += usize::from(from_reserve);
         self.newcomers += usize::from(newcomer);
         circuit.map(|circuit| self.circuits.insert(endpoint, circuit));
         self.with_tenant(id, |tenant, around| tenant.settle(endpoint, around));
 
-        let slot = SlotId(slot);
-        Some(if park { Step::Park { slot, waiting } } else { Step::Start { slot, waiting } })
+        Some(Step::Start { slot: SlotId(slot), waiting })
+    }
+
+    /// Takes the next delivery of the chosen tenant that has to be parked, and charges our own work for it.
+    pub(super) fn park(&mut self, id: TenantId) -> Option<Step<T>> {
+        self.has_parked = true;
+        let cost = micros(self.settings.handling_cost);
+        let waiting = self.with_tenant(id, |tenant, _| {
+            tenant.virtual_time = tenant.virtual_time.plus(Virtual::of(cost, tenant.weight));
+            tenant.take_parking()
+        });
+        waiting.flatten().map(Step::Park)
     }
 
     /// Corrects the charge to what the slot was held for, and lets the gate learn.
@@ -125,11 +153,14 @@ impl<T> Scheduler<T> {
         let (now, settings) = (self.now, self.settings);
         self.from_reserve -= usize::from(flight.from_reserve);
         self.newcomers -= usize::from(flight.newcomer);
-        let furthest = self.virtual_time.plus(self.shares.longest_debt(micros(settings.longest_attempt)));
+        let furthest = self.furthest();
         let mut circuit = None;
         self.with_tenant(flight.tenant, |tenant, around| {
             tenant.give_slot(now, slot.0);
-            let took = now.since(flight.loaded.unwrap_or(flight.started));
+            let took = match (flight.loaded, end) {
+                (None, SlotEnd::NotAttempted) => Duration::ZERO,
+                (loaded, _) => now.since(loaded.unwrap_or(flight.started)),
+            };
             let mut used = micros(took).saturating_add(micros(settings.handling_cost));
             if let SlotEnd::Attempted { new_connection: true, .. } = end {
                 used = used.saturating_add(micros(settings.new_connection_cost));
@@ -137,7 +168,7 @@ impl<T> Scheduler<T> {
             let corrected = tenant.virtual_time.plus(Virtual::of(used, tenant.weight)).minus(flight.charged);
             tenant.virtual_time = corrected.min(furthest);
 
-            let Some(id) = flight.endpoint else { return };
+            let id = flight.endpoint;
             let ceiling = tenant.ceiling(id, now, &settings);
             if let Some(endpoint) = tenant.endpoints.get_mut(&id) {
                 endpoint.used_at = now;
@@ -171,18 +202,31 @@ impl<T> Scheduler<T> {
                 false => self.shares.deactivate(tenant.weight),
             }
         }
-        let mut rank = tenant.standing();
-        if let (None, Some(rank)) = (tenant.rank, &mut rank) {
-            // It wakes up, beside those who are awake: who of these was charged too much is behind the system's virtual time.
-            let least = self.ranking.least().map_or(self.virtual_time, |(least, _)| least);
-            let furthest =
-                self.virtual_time.plus(self.shares.longest_debt(micros(self.settings.longest_attempt)));
-            tenant.virtual_time = tenant.virtual_time.max(least.min(self.virtual_time)).min(furthest);
-            rank.virtual_time = tenant.virtual_time;
+        let (rank, parking) = (tenant.standing(), tenant.standing_to_park());
+        let wakes =
+            tenant.rank.is_none() && (rank.is_some() || tenant.parking_rank.is_none() && parking.is_some());
+        if wakes {
+            self.wake(id);
         }
-        self.ranking.rerank(id, tenant.rank, rank);
-        tenant.rank = rank;
+        self.rerank(id);
         Some(result)
+    }
+
+    /// A tenant wakes up, beside those who are awake: who of these was charged too much is behind the system's virtual time.
+    fn wake(&mut self, id: TenantId) {
+        let least = self.first_of_all().map_or(self.virtual_time, |(least, _)| least);
+        let (least, furthest) = (least.min(self.virtual_time), self.furthest());
+        if let Some(tenant) = self.tenants.get_mut(&id) {
+            tenant.virtual_time = tenant.virtual_time.max(least).min(furthest);
+        }
+    }
+
+    fn rerank(&mut self, id: TenantId) {
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        let (rank, parking) = (tenant.standing(), tenant.standing_to_park());
+        self.ranking.rerank(id, tenant.rank, rank);
+        self.ranking.rerank_parking(id, tenant.parking_rank, parking);
+        (tenant.rank, tenant.parking_rank) = (rank, parking);
     }
 
     /// Drops a removed tenant once it holds no slot.
@@ -214,7 +258,7 @@ impl<T> Scheduler<T> {
             in_flight: tenant.in_flight,
             weight: tenant.weight,
             cap: tenant.cap,
-            virtual_time: std::time::Duration::from_micros(tenant.virtual_time.as_micros()),
+            virtual_time: Duration::from_micros(tenant.virtual_time.as_micros()),
             slot_time: tenant.slot_time_at(now),
             held_back: self.held_back(tenant, now),
         }
@@ -230,9 +274,12 @@ impl<T> Scheduler<T> {
         let free = self.shares.slots().saturating_sub(self.flights.len());
         let rank = tenant.rank?;
         if free == 0 {
-            Some(HeldBack::NoSlot)
+            let has_share = rank.occupancy > self.shares.per_weight();
+            Some(if has_share { HeldBack::AtShare } else { HeldBack::NoSlot })
         } else if self.is_anyones(free) {
-            None
+            let before = self.shares.before_others();
+            let waits = rank.occupancy > before && self.ranking.least_within(before).is_some();
+            waits.then_some(HeldBack::AtShare)
         } else if rank.occupancy > self.shares.reserve_bound(free) {
             Some(HeldBack::AtShare)
         } else {

@@ -15,26 +15,22 @@ fn with_cap(cap: u32) -> Scheduler<u32> {
 fn starts(scheduler: &mut Scheduler<u32>, now: Moment) -> Vec<SlotId> {
     let step = |step| match step {
         Step::Start { slot, .. } => slot,
-        Step::Park { .. } => panic!("nothing is to be parked"),
+        Step::Park(_) => panic!("nothing is to be parked"),
     };
-    std::iter::from_fn(|| scheduler.next(now)).map(step).collect()
+    std::iter::from_fn(|| next_loaded(scheduler, now)).map(step).collect()
 }
 
 /// Finishes all that is next, as not attempted; returns how many were starts and how many parks.
 fn run_off(scheduler: &mut Scheduler<u32>, now: Moment) -> (usize, usize) {
     let (mut started, mut parked) = (0, 0);
     while let Some(step) = scheduler.next(now) {
-        let slot = match step {
+        match step {
             Step::Start { slot, .. } => {
                 started += 1;
-                slot
+                scheduler.finish(now, slot, SlotEnd::NotAttempted);
             }
-            Step::Park { slot, .. } => {
-                parked += 1;
-                slot
-            }
-        };
-        scheduler.finish(now, slot, SlotEnd::NotAttempted);
+            Step::Park(_) => parked += 1,
+        }
     }
     (started, parked)
 }
@@ -70,7 +66,10 @@ fn a_new_endpoint_gets_one_attempt_until_its_rate_limit_is_known() {
 fn what_started_before_its_endpoints_rate_was_lowered_counts_in_the_new_one() {
     let mut scheduler = with_cap(50);
     offer(&mut scheduler, ms(0), 1, 20);
-    let slots = starts(&mut scheduler, ms(0));
+    let mut slots = Vec::new();
+    while let Some(Step::Start { slot, .. }) = scheduler.next(ms(0)) {
+        slots.push(slot);
+    }
     assert_eq!(slots.len(), 20);
     let facts = EndpointFacts { rate_per_minute: Some(2 * 60), timeout: Duration::from_secs(1) };
     scheduler.endpoint_known(ms(10), endpoint(1, 1), facts);
@@ -79,9 +78,9 @@ fn what_started_before_its_endpoints_rate_was_lowered_counts_in_the_new_one() {
     stay.into_iter().for_each(|slot| scheduler.finish(ms(10), slot, SlotEnd::NotAttempted));
     assert!(scheduler.offer(ms(11), waiting(1, 1, 0)).is_ok());
     assert!(starts(&mut scheduler, ms(400)).is_empty(), "what never counted is not given back");
-    let next = starts(&mut scheduler, ms(520));
-    assert_eq!(next.len(), 1);
-    assert!(scheduler.may_go_on(ms(521), &next[0]), "it has counted when it started");
+    let Some(Step::Start { slot, .. }) = scheduler.next(ms(520)) else { panic!("one may start") };
+    assert!(scheduler.next(ms(520)).is_none());
+    assert!(scheduler.may_go_on(ms(521), &slot), "it has counted when it started");
 }
 
 /// Lets everything in flight succeed.
@@ -347,23 +346,79 @@ fn an_endpoint_that_only_answers_500_after_an_outage_gets_more_than_one_at_a_tim
 }
 
 #[test]
+fn what_has_to_be_parked_is_at_once_though_its_tenant_is_at_its_cap_and_no_slot_is_free() {
+    let mut scheduler = with_cap(2);
+    scheduler.set_slots(2);
+    offer(&mut scheduler, ms(0), 1, 5);
+    offer(&mut scheduler, ms(0), 2, 5);
+    assert_eq!(starts(&mut scheduler, ms(0)).len(), 2, "at its cap, and no slot is left");
+    assert_eq!(run_off(&mut scheduler, ms(2_000)), (0, 8), "nothing has a place at slow endpoints");
+}
+
+#[test]
+fn what_may_start_waits_for_no_more_than_one_of_what_has_to_be_parked() {
+    let mut scheduler = with_cap(50);
+    scheduler.set_tenant(tenant(2), 1, 50);
+    offer(&mut scheduler, ms(0), 1, 60);
+    starts(&mut scheduler, ms(0));
+    // These have a second of virtual time less than who is to start beside them.
+    offer_known(&mut scheduler, ms(2_000), waiting(2, 1, 0));
+    let Some(Step::Park(_)) = next_loaded(&mut scheduler, ms(2_000)) else { panic!("one is to be parked") };
+    let Some(Step::Start { waiting, .. }) = next_loaded(&mut scheduler, ms(2_000)) else {
+        panic!("it starts")
+    };
+    assert_eq!(waiting.tenant, tenant(2));
+    assert_eq!(run_off(&mut scheduler, ms(2_000)), (0, 15), "and the rest is parked");
+}
+
+#[test]
+fn parking_takes_no_turn_from_any_lane() {
+    let mut scheduler = with_cap(2);
+    let lane = |lane, e| Waiting { lane, ..waiting(1, e, 0) };
+    // The first endpoint hangs: whatever comes for it has to be parked.
+    offer(&mut scheduler, ms(0), 1, 1);
+    starts(&mut scheduler, ms(0));
+    let mut started = [0; Lane::ALL.len()];
+    for turn in 0..30 {
+        let now = ms(2_000 + turn);
+        offer(&mut scheduler, now, 1, 1);
+        Lane::ALL.into_iter().for_each(|each| offer_known(&mut scheduler, now, lane(each, 2)));
+        let Some(Step::Park(_)) = scheduler.next(now) else { panic!("one is to be parked") };
+        let Some(Step::Start { slot, waiting }) = scheduler.next(now) else { panic!("one starts") };
+        started[waiting.lane as usize] += 1;
+        scheduler.finish(now, slot, attempted(Class::Success));
+    }
+    assert_eq!(started, [10; 3]);
+}
+
+#[test]
+fn a_lane_that_could_not_be_served_goes_first_when_it_can() {
+    let mut lanes = lanes::Lanes::default();
+    let quick = |lane: usize| {
+        let heads = [0, 1, 2].map(|n| (n == lane).then_some(n as u64));
+        (gate::Speed::Quick, heads)
+    };
+    lanes.relist(endpoint(1, 0), None, Some(quick(0)));
+    lanes.relist(endpoint(1, 2), None, Some(quick(2)));
+    lanes.relist(endpoint(1, 1), None, Some((gate::Speed::Slow, [None, Some(1), None])));
+    let mut turns = |serve| lanes.take_turn(serve).map(|(lane, _)| lane);
+    let quick: Vec<_> = (0..4).filter_map(|_| turns(lanes::Serve::Quick)).collect();
+    assert_eq!(quick, [0, 2, 0, 2], "neither waits for the one that is not served");
+    assert_eq!(turns(lanes::Serve::Any), Some(1));
+    assert_eq!(turns(lanes::Serve::Any), Some(0));
+}
+
+#[test]
 fn what_waits_to_be_parked_is_taken_out_when_it_is_overdue_too() {
     let mut scheduler = with_cap(2);
     offer(&mut scheduler, ms(0), 1, 5);
     offer(&mut scheduler, ms(0), 2, 5);
-    let slots: Vec<_> = std::iter::from_fn(|| match scheduler.next(ms(0)) {
-        Some(Step::Start { slot, .. }) => Some(slot),
-        Some(Step::Park { .. }) => panic!("it is quick as far as is known"),
-        None => None,
-    })
-    .collect();
-    assert_eq!(slots.len(), 2, "at its cap");
-    assert!(scheduler.next(ms(2_000)).is_none());
+    assert_eq!(starts(&mut scheduler, ms(0)).len(), 2, "at its cap");
+    scheduler.look_at(ms(2_000));
+    scheduler.set_tenant(tenant(1), 1, 0);
+    assert!(scheduler.next(ms(2_000)).is_none(), "nothing moves with a cap of zero");
     let waiting = scheduler.waiting(tenant(1));
-    assert!(
-        waiting.parking > 0,
-        "nothing has a place at a slow endpoint, and no slot is there to park: {waiting:?}"
-    );
+    assert!(waiting.parking > 0, "nothing has a place at a slow endpoint: {waiting:?}");
     assert_eq!(scheduler.take_overdue(ms(2_000), |_| true).len() as u32, waiting.total());
     assert_eq!(scheduler.waiting(tenant(1)).total(), 0);
 }

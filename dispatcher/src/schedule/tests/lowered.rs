@@ -23,9 +23,8 @@ fn offer(scheduler: &mut Scheduler<u32>, now: Moment, e: usize, how_many: usize)
 fn starts(scheduler: &mut Scheduler<u32>, now: Moment) -> impl Iterator<Item = (SlotId, u32)> {
     std::iter::from_fn(move || {
         loop {
-            match scheduler.next(now)? {
-                Step::Start { slot, waiting } => return Some((slot, waiting.item)),
-                Step::Park { slot, .. } => scheduler.finish(now, slot, SlotEnd::NotAttempted),
+            if let Step::Start { slot, waiting } = next_loaded(scheduler, now)? {
+                return Some((slot, waiting.item));
             }
         }
     })

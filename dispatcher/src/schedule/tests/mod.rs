@@ -36,6 +36,15 @@ fn waiting<T>(t: usize, e: usize, item: T) -> Waiting<T> {
     Waiting { tenant: tenant(t), lane: Lane::First, endpoint: endpoint(t, e), released: false, item }
 }
 
+/// The next step; what starts is loaded at once.
+fn next_loaded<T>(scheduler: &mut Scheduler<T>, now: Moment) -> Option<Step<T>> {
+    let step = scheduler.next(now)?;
+    if let Step::Start { slot, .. } = &step {
+        assert!(scheduler.may_go_on(now, slot), "no rate is in its way");
+    }
+    Some(step)
+}
+
 fn attempted(class: Class) -> SlotEnd {
     SlotEnd::Attempted { class, new_connection: false }
 }

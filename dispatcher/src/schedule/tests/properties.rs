@@ -16,6 +16,7 @@ const SLOTS: usize = 20;
 enum Op {
     Offer { tenant: usize, endpoint: usize, lane: usize, released: bool },
     Next,
+    Load { which: usize },
     Finish { which: usize, end: usize },
     Pass { millis: u64 },
     Known { tenant: usize, endpoint: usize, rate: Option<u32> },
@@ -31,6 +32,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (t.clone(), e.clone(), 0..3_usize, any::<bool>())
             .prop_map(|(tenant, endpoint, lane, released)| Op::Offer { tenant, endpoint, lane, released }),
         10 => Just(Op::Next),
+        4 => (0..SLOTS).prop_map(|which| Op::Load { which }),
         6 => (0..SLOTS, 0..8_usize).prop_map(|(which, end)| Op::Finish { which, end }),
         4 => prop_oneof![0..20_u64, 200..3_000_u64].prop_map(|millis| Op::Pass { millis }),
         2 => (t.clone(), e, prop_oneof![3 => Just(None), 1 => (1..20_u32).prop_map(Some)])
@@ -55,6 +57,8 @@ struct Model {
     held: Vec<(SlotId, usize, bool)>,
     items: u32,
     virtual_time: Virtual,
+    /// The last step was to park something.
+    has_parked: bool,
 }
 
 impl Model {
@@ -74,6 +78,7 @@ impl Model {
             held: Vec::new(),
             items: 0,
             virtual_time: Virtual::default(),
+            has_parked: false,
         }
     }
 
@@ -84,7 +89,8 @@ impl Model {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Offer { tenant, endpoint, lane, released } => self.offer(tenant, endpoint, lane, released),
-            Op::Next => self.next(),
+            Op::Next => drop(self.next()),
+            Op::Load { which } => self.load(which),
             Op::Finish { which, end } => self.finish(which, end),
             Op::Pass { millis } => self.now += millis,
             Op::Known { tenant, endpoint: e, rate } => {
@@ -127,26 +133,58 @@ impl Model {
         }
     }
 
-    fn next(&mut self) {
+    fn load(&mut self, which: usize) {
+        let now = self.now();
+        let Some((slot, ..)) = self.held.get(which % self.held.len().max(1)) else { return };
+        if !self.scheduler.may_go_on(now, slot) {
+            let (slot, ..) = self.held.swap_remove(which % self.held.len());
+            self.scheduler.finish(now, slot, SlotEnd::NotAttempted);
+        }
+    }
+
+    /// Takes the next step, if there is one.
+    fn next(&mut self) -> bool {
         let may = self.what_may_start();
         let free = self.slots.saturating_sub(self.held.len());
         let within: Vec<_> = may.iter().filter(|(_, n)| self.is_within(2.0, *n)).collect();
         let first = if self.is_anyones(free) && !within.is_empty() { within } else { may.iter().collect() };
-        let Some(step) = self.scheduler.next(self.now()) else {
-            assert!(may.is_empty(), "a slot is free and these could use it: {may:?}");
-            return;
+        let parks = self.what_has_to_be_parked();
+        let whose = |waiting: &Waiting<u32>| (0..TENANTS).find(|n| tenant(*n) == waiting.tenant).unwrap();
+        let (slot, waiting) = match self.scheduler.next(self.now()) {
+            None => {
+                assert!(
+                    may.is_empty() && parks.is_empty(),
+                    "these could start {may:?} or be parked {parks:?}"
+                );
+                return false;
+            }
+            Some(Step::Park(waiting)) => {
+                assert!(!self.has_parked || may.is_empty(), "parking and starting take turns");
+                let least = parks.iter().map(|(virtual_time, _)| *virtual_time).min();
+                assert!(parks.iter().any(|(v, n)| *n == whose(&waiting) && Some(*v) == least));
+                assert!(self.offered.remove(&waiting.item), "each starts or is parked exactly once");
+                self.has_parked = true;
+                return true;
+            }
+            Some(Step::Start { slot, waiting }) => (slot, waiting),
         };
-        let (slot, waiting) = match step {
-            Step::Start { slot, waiting } | Step::Park { slot, waiting } => (slot, waiting),
-        };
+        assert!(self.has_parked || parks.is_empty(), "parking and starting take turns");
+        self.has_parked = false;
         assert!(self.offered.remove(&waiting.item), "each starts or is parked exactly once");
-        let t = (0..TENANTS).find(|n| tenant(*n) == waiting.tenant).unwrap();
+        let t = whose(&waiting);
         let least = first.iter().map(|(virtual_time, _)| *virtual_time).min();
         let chosen = may.iter().find(|(_, n)| *n == t).map(|(virtual_time, _)| *virtual_time);
         assert!(chosen.is_some(), "{t} may not start with {free} free");
         assert!(first.iter().any(|(_, n)| *n == t), "{t} goes before those within twice their share");
         assert_eq!(chosen, least, "the least virtual time goes first");
         self.held.push((slot, t, !self.is_anyones(free)));
+        true
+    }
+
+    fn what_has_to_be_parked(&self) -> Vec<(Virtual, usize)> {
+        let tenants = (0..TENANTS).filter_map(|t| Some((t, self.scheduler.tenants.get(&tenant(t))?)));
+        let parks = tenants.filter(|(_, known)| known.cap > 0 && known.waiting().parking > 0);
+        parks.map(|(t, known)| (known.virtual_time, t)).collect()
     }
 
     fn reserve(&self) -> usize {
@@ -182,9 +220,6 @@ impl Model {
                 speeds.insert(endpoint.gate.speed(now, self.scheduler.settings.quick));
             }
         }
-        if known.waiting().parking > 0 {
-            speeds.insert(Speed::Quick);
-        }
         if self.is_anyones(free) {
             return !speeds.is_empty();
         }
@@ -194,8 +229,7 @@ impl Model {
                 <= self.scheduler.shares.reserve_bound(free);
         let newcomers =
             self.scheduler.newcomers < (reserve / if self.in_flight(t) == 0 { 2 } else { 4 }).max(1);
-        let parks = known.waiting().parking > 0;
-        parks || below && (speeds.contains(&Speed::Quick) || (speeds.contains(&Speed::Newcomer) && newcomers))
+        below && (speeds.contains(&Speed::Quick) || (speeds.contains(&Speed::Newcomer) && newcomers))
     }
 
     /// So many times its share, with one slot more.
@@ -275,9 +309,7 @@ impl Model {
             while !self.held.is_empty() {
                 self.finish(0, 0);
             }
-            let before = self.held.len();
-            self.next();
-            if self.held.len() == before {
+            if !self.next() {
                 if self.offered.is_empty() {
                     self.check();
                     return;
@@ -319,7 +351,8 @@ proptest! {
                     offer_known(&mut scheduler, ms(now), waiting(n, 0, n));
                 }
             }
-            while let Some(Step::Start { slot, waiting } | Step::Park { slot, waiting }) = scheduler.next(ms(now)) {
+            while let Some(step) = scheduler.next(ms(now)) {
+                let Step::Start { slot, waiting } = step else { continue };
                 last[waiting.item] = turn;
                 held.push((slot, turn));
             }

@@ -24,7 +24,7 @@ fn with_reserve_left() -> Scheduler<u32> {
 fn starts(scheduler: &mut Scheduler<u32>, now: Moment) -> Vec<usize> {
     let whose = |id| (0..5).find(|n| tenant(*n) == id).unwrap();
     let mut started = Vec::new();
-    while let Some(Step::Start { waiting, .. }) = scheduler.next(now) {
+    while let Some(Step::Start { waiting, .. }) = next_loaded(scheduler, now) {
         scheduler.endpoint_known(now, waiting.endpoint, EndpointFacts::default());
         started.push(whose(waiting.tenant));
     }
@@ -101,15 +101,32 @@ fn who_is_beyond_twice_its_share_starts_nothing_before_others_even_with_less_vir
 }
 
 #[test]
+fn who_holds_its_share_is_not_held_back_by_others() {
+    let mut scheduler = with_reserve_left();
+    scheduler.set_slots(36);
+    offer_known(&mut scheduler, ms(20), waiting(1, 0, 0));
+    let reasons = |scheduler: &Scheduler<u32>| {
+        let shown = scheduler.snapshot(ms(20)).tenants;
+        shown.into_iter().take(2).map(|shown| shown.held_back).collect::<Vec<_>>()
+    };
+    let (at_share, no_slot) = (Some(HeldBack::AtShare), Some(HeldBack::NoSlot));
+    assert_eq!(reasons(&scheduler), [at_share, no_slot], "no slot is free");
+    scheduler.set_slots(40);
+    scheduler.settings.reserve = 0.0;
+    scheduler.shares = Shares::new(40, 0.0);
+    (0..5).for_each(|_| scheduler.shares.activate(1));
+    assert_eq!(reasons(&scheduler), [at_share, None], "anyone may start, but the other goes first");
+}
+
+#[test]
 fn what_has_to_be_parked_is_though_its_tenant_holds_more_than_its_share() {
     let mut scheduler = with_reserve_left();
     (0..30).for_each(|_| offer_known(&mut scheduler, ms(2_000), waiting(0, 0, 7)));
     let parks = scheduler.waiting(tenant(0)).parking;
     assert!(parks > 0, "the endpoint's attempt has taken two seconds");
     for _ in 0..parks {
-        let Some(Step::Park { slot, waiting }) = scheduler.next(ms(2_000)) else { panic!("a slot is free") };
+        let Some(Step::Park(waiting)) = scheduler.next(ms(2_000)) else { panic!("it has to be parked") };
         assert_eq!(waiting.item, 7);
-        scheduler.finish(ms(2_000), slot, SlotEnd::NotAttempted);
     }
     assert!(scheduler.next(ms(2_000)).is_none(), "nothing of it starts");
 }
@@ -138,7 +155,7 @@ fn slots_that_only_wait_for_their_receivers_do_not_count_when_slots_are_taken_ba
         }
     }
     let mut hanging = 0;
-    while let Some(Step::Start { .. }) = scheduler.next(ms(0)) {
+    while let Some(Step::Start { .. }) = next_loaded(&mut scheduler, ms(0)) {
         hanging += 1;
     }
     assert!(hanging > 60, "{hanging} never answer");

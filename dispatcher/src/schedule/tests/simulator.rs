@@ -107,6 +107,11 @@ enum Event {
     End {
         slot: u64,
     },
+    /// What was parked is recorded.
+    Parked {
+        tenant: usize,
+        endpoint: usize,
+    },
     /// The engine looks for parked deliveries that have room.
     Poll,
     Wake,
@@ -132,6 +137,8 @@ pub struct Simulator {
     /// What is in a tenant's queue, outside of its window.
     queues: Vec<VecDeque<usize>>,
     parked: BTreeMap<(usize, usize), VecDeque<usize>>,
+    /// How many are being parked of each tenant: they take a place in its window until that is recorded.
+    being_parked: Vec<u32>,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     running: BTreeMap<u64, Running>,
     numbers: u64,
@@ -160,6 +167,7 @@ impl Simulator {
             occupancy: Vec::new(),
             queues: vec![VecDeque::new(); tenants.len()],
             parked: BTreeMap::new(),
+            being_parked: vec![0; tenants.len()],
             items: Vec::new(),
             events: BinaryHeap::new(),
             running: BTreeMap::new(),
@@ -209,6 +217,7 @@ impl Simulator {
             match event {
                 Event::Arrive { tenant } => self.arrive_again(tenant),
                 Event::End { slot } => self.end(slot),
+                Event::Parked { tenant, endpoint } => self.is_parked(tenant, endpoint),
                 Event::Poll => {
                     self.sample();
                     self.release_all();
@@ -272,7 +281,10 @@ impl Simulator {
     /// Takes from the tenant's queue what fits into its window.
     fn fetch(&mut self, n: usize) {
         let window = self.tenants[n].cap + AHEAD;
-        while self.scheduler.waiting(tenant(n)).total() + self.scheduler.in_flight(tenant(n)) < window {
+        let taken = |s: &Self| {
+            s.scheduler.waiting(tenant(n)).total() + s.scheduler.in_flight(tenant(n)) + s.being_parked[n]
+        };
+        while taken(self) < window {
             let Some(item) = self.queues[n].pop_front() else { return };
             self.offer(item, false);
         }
@@ -305,7 +317,7 @@ impl Simulator {
         while let Some(step) = self.scheduler.next(self.moment()) {
             match step {
                 Step::Start { slot, waiting } => self.start(slot, waiting.item),
-                Step::Park { slot, waiting } => self.park(slot, waiting.item),
+                Step::Park(waiting) => self.park(waiting.item),
             }
         }
         let wakeup = self.scheduler.next_wakeup();
@@ -328,6 +340,7 @@ impl Simulator {
         let Item { tenant: n, endpoint: e, arrived, .. } = item;
         let facts = EndpointFacts { rate_per_minute: None, timeout: Duration::from_secs(15) };
         self.scheduler.endpoint_known(self.moment(), endpoint(n, e), facts);
+        assert!(self.scheduler.may_go_on(self.moment(), &slot), "nobody has a rate");
         if arrived >= self.warm {
             self.seen[n].waits.push(self.now - arrived);
         }
@@ -352,13 +365,19 @@ impl Simulator {
         }
     }
 
-    fn park(&mut self, slot: SlotId, id: usize) {
+    fn park(&mut self, id: usize) {
         self.note(2, id);
-        let item = self.items[id];
-        self.seen[item.tenant].parks += 1;
-        self.parked.entry((item.tenant, item.endpoint)).or_default().push_back(id);
-        let running = Running { slot, item, started: self.now, end: SlotEnd::NotAttempted };
-        self.run_until(self.now + 2_000, running);
+        let Item { tenant, endpoint, .. } = self.items[id];
+        self.seen[tenant].parks += 1;
+        self.being_parked[tenant] += 1;
+        self.parked.entry((tenant, endpoint)).or_default().push_back(id);
+        self.schedule(self.now + 2_000, Event::Parked { tenant, endpoint });
+    }
+
+    fn is_parked(&mut self, n: usize, e: usize) {
+        self.being_parked[n] -= 1;
+        self.release(n, e);
+        self.fetch(n);
     }
 
     fn run_until(&mut self, end: u64, running: Running) {

@@ -84,6 +84,36 @@ fn who_wakes_does_not_wait_for_what_another_was_charged_too_much() {
 }
 
 #[test]
+fn idleness_saves_nothing_while_one_with_less_may_start_nothing() {
+    let mut scheduler = Scheduler::new(Settings { reserve: 0.0, ..Settings::with_slots(9) });
+    [8, 8, 8, 1].into_iter().enumerate().for_each(|(n, cap)| scheduler.set_tenant(tenant(n), 1, cap));
+    let offer = |scheduler: &mut Scheduler<usize>, now, n, e| offer_known(scheduler, now, waiting(n, e, n));
+    let next = |scheduler: &mut Scheduler<usize>, now| match next_loaded(scheduler, now) {
+        Some(Step::Start { slot, waiting }) => (slot, waiting.item),
+        other => panic!("a slot is free: {other:?}"),
+    };
+    // The first holds more than twice its share at endpoints that hang, and has one more: nothing of it starts.
+    offer(&mut scheduler, ms(0), 3, 0);
+    assert_eq!(next(&mut scheduler, ms(0)).1, 3);
+    (0..8).for_each(|e| offer(&mut scheduler, ms(0), 0, e));
+    (0..7).for_each(|_| assert_eq!(next(&mut scheduler, ms(0)).1, 0));
+    let mut now = ms(0);
+    offer(&mut scheduler, now, 1, 0);
+    for _ in 0..100 {
+        offer(&mut scheduler, now, 1, 0);
+        let (slot, whose) = next(&mut scheduler, now);
+        assert_eq!(whose, 1);
+        now = now.after(Duration::from_secs(10));
+        scheduler.finish(now, slot, attempted(Class::Success));
+    }
+    let used = |n| scheduler.tenants[&tenant(n)].virtual_time.as_micros() / 1_000_000;
+    assert!(used(0) < 2 && used(1) >= 1_000, "what hangs is charged when it ends");
+    offer(&mut scheduler, now, 2, 0);
+    let woken = scheduler.tenants[&tenant(2)].virtual_time.as_micros() / 1_000_000;
+    assert!(woken > 900, "{woken} s: it wakes beside who has used a slot all the time");
+}
+
+#[test]
 fn a_debt_from_when_few_were_there_is_no_more_than_one_longest_attempt_of_the_share_now() {
     let mut scheduler = Scheduler::new(Settings { reserve: 0.0, ..Settings::with_slots(100) });
     (0..100).for_each(|n| scheduler.set_tenant(tenant(n), 1, 50));
@@ -115,6 +145,21 @@ fn what_the_store_needed_to_load_a_delivery_is_charged_to_nobody() {
     let estimate = known.endpoints[&endpoint(1, 0)].gate.estimate(ms(30_060), Duration::ZERO);
     assert_eq!(estimate, 60_000, "its receiver is quick");
     assert!(known.virtual_time < Virtual::of(100_000, 1), "{:?}", known.virtual_time);
+}
+
+#[test]
+fn what_the_store_never_loaded_is_charged_to_nobody_and_no_endpoint_looks_slow_meanwhile() {
+    let mut scheduler = Scheduler::new(Settings::with_slots(100));
+    scheduler.set_tenant(tenant(1), 1, 50);
+    offer_known(&mut scheduler, ms(0), waiting(1, 0, 0));
+    let Some(Step::Start { slot, .. }) = scheduler.next(ms(0)) else { panic!("a slot is free") };
+    (0..5).for_each(|_| offer_known(&mut scheduler, ms(10), waiting(1, 0, 0)));
+    assert!(matches!(scheduler.next(ms(130_000)), Some(Step::Start { .. })), "nothing is parked for it");
+    scheduler.finish(ms(130_000), slot, SlotEnd::NotAttempted);
+    let used = scheduler.tenants[&tenant(1)].virtual_time;
+    assert!(used < Virtual::of(200_000, 1), "it was overdue, and in flight is the estimate: {used:?}");
+    scheduler.set_slots_beside_slow(ms(131_000), 12);
+    assert_eq!(scheduler.snapshot(ms(131_000)).slots, 12, "what waits for the store is no slow receiver's");
 }
 
 #[test]
