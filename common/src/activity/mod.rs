@@ -136,12 +136,12 @@ pub enum HeldBack {
     RateLimited,
     /// None of the endpoints has room, and all circuits are open.
     CircuitOpen,
-    /// It has its fair share, and only the reserve is left.
+    /// It has its fair share, and only the reserve is left, or no slot; or it has twice its share, and others have less.
     AtShare,
     /// It is below its share, but only the reserve is left, and its endpoints are too slow for that or have no history while
     /// enough of those are tried already.
     TooSlowForReserve,
-    /// No slot is free.
+    /// It is below its share, and no slot is free.
     NoSlot,
 }
 

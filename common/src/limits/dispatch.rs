@@ -42,8 +42,9 @@ pub const LOADS_AT_ONCE: usize = 2;
 pub const RECORD_LAG_MAX: Duration = Duration::from_secs(5);
 /// No new attempts while so many are unrecorded: each holds up to a snippet, so this is some 15 MB.
 pub const UNRECORDED_ATTEMPTS: usize = 10_000;
-/// Deliveries parked in one turn of the loop: whatever else there is to do must not wait for thousands.
-pub const PARK_BATCH: usize = 256;
+/// Nothing is parked while so much is unrecorded that was not attempted: the outcomes of attempts wait for no more than a
+/// batch of it.
+pub const UNRECORDED_PARKED: usize = 1_000;
 /// Deliveries in one claiming transaction: bounds the time that others wait for it.
 pub const CLAIM_BATCH: u32 = 256;
 /// The least time between two claims, and between two looks for due work, so that small wants become one.

@@ -37,7 +37,7 @@ pub struct Core {
     pub meters: Meters,
     capacity: Capacity,
     pub to_load: ToLoad,
-    /// More might have started if a load could take more, or been parked.
+    /// More might have started if a load could take more.
     has_more: bool,
     /// The slowest record since the capacity was last decided.
     record_latency: Duration,
@@ -143,29 +143,26 @@ impl Core {
         self.to_load.len() < limits::LOAD_BATCH && self.outbound.has_room(now)
     }
 
-    /// Starts what the scheduler lets start, until a load's worth waits to be loaded, and parks what it says, up to a bound.
+    /// Starts what the scheduler lets start, until a load's worth waits to be loaded, and parks what has to be parked.
     pub fn start(&mut self, now: Moment, wall: Timestamp) {
-        let (mut started, mut parked) = (0, 0);
-        self.has_more = true;
-        while self.may_start(now) && parked < limits::PARK_BATCH {
-            match self.scheduler.next(now) {
-                Some(Step::Start { slot, waiting }) => {
+        let mut moved = false;
+        while self.may_start(now) {
+            self.scheduler.let_park(self.outbound.has_room_for_parked());
+            let Some(step) = self.scheduler.next(now) else { break };
+            moved = true;
+            match step {
+                Step::Start { slot, waiting } => {
                     let Waiting { tenant, lane, endpoint, item: held, .. } = waiting;
                     self.to_load.push(Started { slot, tenant, endpoint, lane, held });
-                    started += 1;
                 }
-                Some(Step::Park(waiting)) => {
+                Step::Park(waiting) => {
                     self.metrics.parked.inc();
                     self.park(waiting, now, wall);
-                    parked += 1;
-                }
-                None => {
-                    self.has_more = false;
-                    break;
                 }
             }
         }
-        if started + parked > 0 {
+        self.has_more = !self.may_start(now);
+        if moved {
             self.due.room_made(now);
         }
     }

@@ -147,22 +147,24 @@ fn held() -> Held {
 }
 
 #[test]
-fn a_turn_parks_so_many_and_the_next_one_goes_on() {
+fn so_many_are_parked_until_they_are_recorded_and_what_may_start_does_meanwhile() {
     let (tenant, endpoint, mut core) = (TenantId::generate(), EndpointId::generate(), core(100));
     core.roster(&roster(tenant, 4, false), ms(0), WALL);
-    for _ in 0..limits::PARK_BATCH + 100 {
+    let offer = |core: &mut Core, endpoint| {
         core.offer(Waiting { tenant, lane: Lane::First, endpoint, released: false, item: held() }, ms(0));
-    }
-    assert!(core.due.asking(ms(1)), "nothing is to be asked for a while");
+    };
+    (0..limits::UNRECORDED_PARKED + 100).for_each(|_| offer(&mut core, endpoint));
     let parks = core.scheduler.waiting(tenant).parking as usize;
-    assert!(parks > limits::PARK_BATCH, "{parks}");
+    assert!(parks > limits::UNRECORDED_PARKED, "{parks}");
     core.start(ms(1), WALL);
-    assert_eq!(core.outbound.len(), limits::PARK_BATCH);
-    assert_eq!(core.wakeup(ms(1)), Some(ms(1)), "nothing else would wake it");
+    assert_eq!(core.outbound.len(), limits::UNRECORDED_PARKED);
+    offer(&mut core, EndpointId::generate());
     core.start(ms(1), WALL);
-    assert_eq!(core.outbound.len(), parks);
-    assert_eq!(core.scheduler.in_flight(tenant), 1, "the endpoint is not known yet");
-    assert_ne!(core.wakeup(ms(1)), Some(ms(1)));
+    assert_eq!((core.outbound.len(), core.scheduler.in_flight(tenant)), (limits::UNRECORDED_PARKED, 2));
+    assert!(core.outbound.begin(ms(1)).is_some(), "they are recorded");
+    core.outbound.end();
+    core.start(ms(1), WALL);
+    assert_eq!(core.scheduler.waiting(tenant).parking, 0);
 }
 
 #[test]

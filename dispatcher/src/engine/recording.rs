@@ -86,10 +86,14 @@ impl Outbound {
         oldest.map_or(Duration::ZERO, |since| now.since(since))
     }
 
-    /// Whether so little is unrecorded that new attempts may start. (What is only parked was in memory before, and in what
-    /// bounds that.)
+    /// Whether so little is unrecorded that new attempts may start.
     pub fn has_room(&self, now: Moment) -> bool {
         self.attempts < limits::UNRECORDED_ATTEMPTS && self.age(now) < limits::RECORD_LAG_MAX
+    }
+
+    /// Whether so little is unrecorded of what was not attempted that more may be parked.
+    pub fn has_room_for_parked(&self) -> bool {
+        self.len() - self.attempts < limits::UNRECORDED_PARKED
     }
 
     /// When [`Self::begin`] has something to begin; `None`: not before something ends.

@@ -24,13 +24,14 @@
 //! moves on, and costs nothing; at one that takes longer, is rate limited or whose circuit is open, the rest is *parked* in
 //! the store, and comes back as [`Scheduler::endpoint_room`] allows. Parking needs no slot and takes turns with starting: put
 //! off until slots are free it would come all at once. While anything is parked, what arrives finds no place in the line
-//! unless it was released, or the older ones would never come back.
+//! unless it was released, and at a slow endpoint no room that what is parked would use, or the older ones would never come
+//! back.
 //!
 //! **Lanes** (first attempts, retries, replays) take turns within a tenant (`lanes`); within a lane the oldest goes first among
 //! the endpoints with room.
 //!
 //! **Costs.** Every operation touches one tenant and one or two of its endpoints: O(log n) in tenants, endpoints and slots
-//! (for the reserve see `share`). Only [`Scheduler::forget_idle`] and [`Scheduler::snapshot`] look at everybody. What is in
+//! (for a start, and for a tenant that comes back, see `share`). Only [`Scheduler::forget_idle`] and [`Scheduler::snapshot`] look at everybody. What is in
 //! memory is what the engine has offered, a few hundred bytes per tenant it has set, and the gates used lately.
 
 mod alarms;
@@ -87,6 +88,8 @@ pub struct Scheduler<T> {
     newcomers: usize,
     /// Something was parked last, so that the next turn is of something that starts.
     has_parked: bool,
+    /// Whether anything may be parked.
+    may_park: bool,
     openings: Alarms,
     ages: Alarms,
     circuits: BTreeMap<EndpointId, Circuit>,
@@ -108,6 +111,7 @@ impl<T> Scheduler<T> {
             from_reserve: 0,
             newcomers: 0,
             has_parked: false,
+            may_park: true,
             openings: Alarms::default(),
             ages: Alarms::default(),
             circuits: BTreeMap::new(),
@@ -207,6 +211,11 @@ impl<T> Scheduler<T> {
             goes
         });
         goes.unwrap_or(true)
+    }
+
+    /// From now on something may be parked, or nothing.
+    pub fn let_park(&mut self, may_park: bool) {
+        self.may_park = may_park;
     }
 
     /// Gives a slot back.

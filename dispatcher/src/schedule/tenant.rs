@@ -135,8 +135,15 @@ impl<T> Tenant<T> {
             endpoint.parked = endpoint.parked.saturating_sub(1);
         }
         let (free, places) = free_and_places(&endpoint.gate, cap, company, around.now, around.settings);
-        let places = if waiting.released || endpoint.parked == 0 { places } else { 0 };
-        if cap == 0 || endpoint.line.len() < free.saturating_add(places) {
+        let before = if waiting.released { 0 } else { endpoint.parked };
+        let is_slow = endpoint.gate.speed(around.now, around.settings.quick) == Speed::Slow;
+        let room = match before {
+            0 => free.saturating_add(places),
+            _ if is_slow => free.saturating_sub(before),
+            // It is soon done with what is parked: not everything has to go that way meanwhile.
+            _ => free,
+        };
+        if cap == 0 || endpoint.line.len() < room {
             *self.waiting.of_mut(waiting.lane) += 1;
             endpoint.line.push(number, waiting);
         } else {
@@ -349,12 +356,11 @@ impl<T> Tenant<T> {
         if !self.has_slot() {
             return Some(HeldBack::AtCap);
         }
-        if self.standing().is_some() {
+        if self.standing().is_some() || self.standing_to_park().is_some() {
             return None;
         }
         let rooms = self.busy.iter().filter_map(|id| {
-            let waits = |endpoint: &&Endpoint<T>| !endpoint.line.is_empty() || endpoint.parked > 0;
-            let endpoint = self.endpoints.get(id).filter(waits)?;
+            let endpoint = self.endpoints.get(id).filter(|endpoint| !endpoint.line.is_empty())?;
             Some(endpoint.gate.room(now, self.ceiling(*id, now, settings)))
         });
         let (mut limited, mut full) = (false, false);

@@ -56,7 +56,8 @@ impl<T> Scheduler<T> {
     /// Whose turn it is. Starting and parking take turns: what has to be parked is as it comes, and what may start waits
     /// for no more than one of it.
     pub(super) fn choose(&self) -> Option<Next> {
-        let park = || self.ranking.least_parking().map(|(_, tenant)| Next::Park(tenant));
+        let parking = || self.ranking.least_parking().filter(|_| self.may_park);
+        let park = || parking().map(|(_, tenant)| Next::Park(tenant));
         let start = || self.choose_start().map(|(tenant, serve)| Next::Start(tenant, serve));
         if self.has_parked { start().or_else(park) } else { park().or_else(start) }
     }
@@ -274,7 +275,7 @@ impl<T> Scheduler<T> {
         let free = self.shares.slots().saturating_sub(self.flights.len());
         let rank = tenant.rank?;
         if free == 0 {
-            let has_share = rank.occupancy > self.shares.per_weight();
+            let has_share = self.shares.slots() > 0 && rank.occupancy > self.shares.per_weight();
             Some(if has_share { HeldBack::AtShare } else { HeldBack::NoSlot })
         } else if self.is_anyones(free) {
             let before = self.shares.before_others();

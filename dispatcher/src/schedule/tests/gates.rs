@@ -212,6 +212,8 @@ fn what_finds_no_room_at_a_slow_endpoint_is_parked_and_comes_back_before_what_is
     let mut slots = slots.into_iter();
     scheduler.finish(ms(5_000), slots.next().unwrap(), attempted(Class::Success));
     assert_eq!(scheduler.endpoint_room(id), 1);
+    offer(&mut scheduler, ms(5_000), 1, 1);
+    assert_eq!(run_off(&mut scheduler, ms(5_000)), (0, 1), "the room is for the one that is parked");
     let released = Waiting { released: true, ..waiting(1, 1, 77) };
     assert!(scheduler.offer(ms(5_000), released).is_ok());
     offer(&mut scheduler, ms(5_000), 1, 1);
