@@ -40,10 +40,11 @@ pub const RECORD_BATCH: usize = 1_000;
 pub const LOADS_AT_ONCE: usize = 2;
 /// No new attempts while the oldest unrecorded outcome is older than this.
 pub const RECORD_LAG_MAX: Duration = Duration::from_secs(5);
-/// No new attempts while so many are unrecorded: each holds up to a snippet, so this is some 15 MB.
-pub const UNRECORDED_ATTEMPTS: usize = 10_000;
-/// Nothing is parked while so much is unrecorded that was not attempted: the outcomes of attempts wait for no more than a
-/// batch of it.
+/// No new attempts while so many outcomes are unrecorded: each holds up to a snippet, so this is some 15 MB.
+pub const UNRECORDED_OUTCOMES: usize = 10_000;
+/// Nothing is parked for want of room while so many deliveries that were not attempted are unrecorded, one batch of them: the
+/// outcomes of attempts must not wait behind thousands. (What is overdue, given back or not wanted any more is recorded all
+/// the same.)
 pub const UNRECORDED_PARKED: usize = 1_000;
 /// Deliveries in one claiming transaction: bounds the time that others wait for it.
 pub const CLAIM_BATCH: u32 = 256;

@@ -138,12 +138,13 @@ impl Core {
         }
     }
 
-    /// Whether something new may start, as far as recording goes.
+    /// Whether the scheduler is asked for more, to start or to park: not while a load's worth waits to be loaded, nor while
+    /// recording is behind.
     pub fn may_start(&self, now: Moment) -> bool {
         self.to_load.len() < limits::LOAD_BATCH && self.outbound.has_room(now)
     }
 
-    /// Starts what the scheduler lets start, until a load's worth waits to be loaded, and parks what has to be parked.
+    /// Starts and parks what the scheduler says, in its order, while [`Self::may_start`].
     pub fn start(&mut self, now: Moment, wall: Timestamp) {
         let mut moved = false;
         while self.may_start(now) {
@@ -345,12 +346,13 @@ impl Core {
     /// Shows what waits and what is in flight.
     pub fn gauge(&self) {
         let mut in_flight = 0;
-        let mut waiting = [0i64; Lane::ALL.len()];
+        let (mut waiting, mut parking) = ([0i64; Lane::ALL.len()], 0);
         for (id, _) in self.tenants.iter() {
             let counts = self.scheduler.waiting(id);
             for lane in Lane::ALL {
                 waiting[lane as usize] += i64::from(counts.of(lane));
             }
+            parking += i64::from(counts.parking);
         }
         for (_, slots) in self.scheduler.tenants_in_flight() {
             in_flight += i64::from(slots);
@@ -359,6 +361,7 @@ impl Core {
         for lane in Lane::ALL {
             self.metrics.waiting(lane).set(waiting[lane as usize]);
         }
+        self.metrics.parking.set(parking);
     }
 
     /// Circuits that changed, for the report.
@@ -378,7 +381,7 @@ impl Core {
     pub fn wakeup(&self, now: Moment) -> Option<Moment> {
         let next = self.scheduler.next_wakeup().filter(|_| self.may_start(now));
         let claim = self.due.claims_at().filter(|_| self.outbound.has_room(now));
-        // The store had at hand what filled a load.
+        // What filled a load was at hand in the store, or was sent since then.
         let more = (self.has_more && self.may_start(now)).then_some(now);
         [next, self.due.asks_at(), claim, more].into_iter().flatten().min()
     }

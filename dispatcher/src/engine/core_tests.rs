@@ -168,7 +168,7 @@ fn so_many_are_parked_until_they_are_recorded_and_what_may_start_does_meanwhile(
 }
 
 #[test]
-fn attempts_wait_for_what_is_unrecorded_of_attempts_not_of_what_was_parked() {
+fn parking_waits_for_what_is_unrecorded_of_what_was_not_attempted_not_of_attempts() {
     let (tenant, endpoint) = (TenantId::generate(), EndpointId::generate());
     let parked = || held().without_attempt(tenant, endpoint, Verdict::Park, ms(0), WALL);
     let attempt = AttemptRecord {
@@ -185,18 +185,18 @@ fn attempts_wait_for_what_is_unrecorded_of_attempts_not_of_what_was_parked() {
         attempted
     };
     let mut outbound = Outbound::default();
-    (0..2 * limits::UNRECORDED_ATTEMPTS).for_each(|_| outbound.push(parked()));
-    assert!(outbound.has_room(ms(1)));
-    (1..limits::UNRECORDED_ATTEMPTS).for_each(|_| outbound.push(attempted()));
-    assert!(outbound.has_room(ms(1)));
-    outbound.push(attempted());
-    assert!(!outbound.has_room(ms(1)));
+    (0..2 * limits::UNRECORDED_PARKED).for_each(|_| outbound.push(attempted()));
+    (1..limits::UNRECORDED_PARKED).for_each(|_| outbound.push(parked()));
+    assert!(outbound.has_room_for_parked());
+    outbound.push(parked());
+    assert!(!outbound.has_room_for_parked());
     let mut now = ms(1);
     while outbound.begin(now).is_some() {
+        assert!(!outbound.has_room_for_parked(), "what was parked is last");
         outbound.end();
         now = now.after(limits::RECORD_GATHER);
     }
-    assert!(outbound.has_room(now), "what is recorded makes room");
+    assert!(outbound.has_room_for_parked(), "what is recorded makes room");
 }
 
 #[test]

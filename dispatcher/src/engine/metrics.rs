@@ -54,6 +54,8 @@ pub struct Metrics {
     pub slots_effective: IntGauge,
     pub slots_total: IntGauge,
     waiting: [IntGauge; LANES.len()],
+    /// What is to be parked, of all lanes.
+    pub parking: IntGauge,
     pub load: Batches,
     pub record: Batches,
     pub claim: Batches,
@@ -108,6 +110,7 @@ impl Metrics {
             slots_effective: slots.with_label_values(&["effective"]),
             slots_total: slots.with_label_values(&["total"]),
             waiting: LANES.map(|lane| waiting.with_label_values(&[lane])),
+            parking: waiting.with_label_values(&["parking"]),
             load: Batches::new(families, "load"),
             record: Batches::new(families, "record"),
             claim: Batches::new(families, "claim"),

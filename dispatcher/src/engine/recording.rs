@@ -86,9 +86,9 @@ impl Outbound {
         oldest.map_or(Duration::ZERO, |since| now.since(since))
     }
 
-    /// Whether so little is unrecorded that new attempts may start.
+    /// Whether so little is unrecorded, and for so short a time, that new attempts may start.
     pub fn has_room(&self, now: Moment) -> bool {
-        self.attempts < limits::UNRECORDED_ATTEMPTS && self.age(now) < limits::RECORD_LAG_MAX
+        self.len() < limits::UNRECORDED_OUTCOMES && self.age(now) < limits::RECORD_LAG_MAX
     }
 
     /// Whether so little is unrecorded of what was not attempted that more may be parked.

@@ -8,7 +8,7 @@
 //!     └───────────────── any answer (of the probe, or of an attempt from before) ─────────────────┘
 //! ```
 //!
-//! **Concurrency limit.** At most `min(allowed, ceiling)`. The *ceiling* is the tenant's share as far as one endpoint may
+//! **Concurrency limit.** At most `min(allowed, ceiling)`. The *ceiling* is the tenant's cap as far as one endpoint may
 //! take it ([`ceiling`]). *Allowed* has no bound until the endpoint is overloaded: a timeout, 429, 503 or lost connection
 //! halves what is in force, once per generation of attempts (those that started before the last cut do not cut again: fifty
 //! timeouts of the same moment are one piece of news). Answers let it grow: successes by one each up to half of where it was
@@ -64,20 +64,20 @@ pub(super) enum Company {
     Busy,
 }
 
-/// The most that one endpoint may take of its tenant's `share`.
+/// The most that one endpoint may take of its tenant's cap.
 ///
 /// Half of it while others are busy, and while it is not known to be quick: it may be about to hold what it gets until it times
-/// out, and an eighth of the share is not much for another with hundreds of deliveries a second. A quick one that is the only
-/// busy one may go further, or half of the share would be idle: to seven eighths, so that another finds a slot at once even if this one stops
-/// answering. One without any other, too, and to all of it as long as it is quick: should another appear, it finds a slot
-/// within a second.
-pub(super) fn ceiling(share: u32, company: Company, speed: Speed) -> u32 {
+/// out, and an eighth of the cap is not much for another with hundreds of deliveries a second. A quick one that is the only
+/// busy one gets seven eighths, or half of the cap would be idle: another finds a slot at once even if this one stops
+/// answering. One that has no other beside it gets seven eighths too, and all of it while it is quick: should another appear,
+/// it finds a slot within a second.
+pub(super) fn ceiling(cap: u32, company: Company, speed: Speed) -> u32 {
     let part = match (company, speed) {
-        (Company::None, Speed::Quick) => share,
-        (Company::None, _) | (Company::Idle, Speed::Quick) => share - (share / 8).max(1).min(share),
-        (Company::Idle | Company::Busy, _) => share / 2,
+        (Company::None, Speed::Quick) => cap,
+        (Company::None, _) | (Company::Idle, Speed::Quick) => cap - (cap / 8).max(1).min(cap),
+        (Company::Idle | Company::Busy, _) => cap / 2,
     };
-    part.max(1).min(share)
+    part.max(1).min(cap)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ pub(super) struct Gate {
     estimate: Option<u64>,
     /// What is in flight, by slot.
     flights: BTreeMap<u64, InFlight>,
-    /// Since when those of them that go on wait for the receiver, oldest first.
+    /// Those of it that went on, by when they did, oldest first.
     ages: BTreeSet<(Moment, u64)>,
     /// It holds a slot of the reserve although nothing was known of it.
     in_reserve: bool,

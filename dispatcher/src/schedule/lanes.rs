@@ -28,10 +28,10 @@ impl Serve {
     }
 }
 
-/// An endpoint's entries in its tenant's lanes: its speed and the number of its oldest delivery in each lane.
-pub(super) type Listing = (Speed, [Option<u64>; Lane::ALL.len()]);
-
 const LANES: usize = Lane::ALL.len();
+
+/// An endpoint's entries in its tenant's lanes: its speed and the number of its oldest delivery in each lane.
+pub(super) type Listing = (Speed, [Option<u64>; LANES]);
 
 /// The endpoints with room and work, by lane and speed, by the age of their heads.
 #[derive(Debug)]

@@ -22,17 +22,20 @@
 //! gate will take within `Settings::patience`, because what waits here takes up the tenant's window on its queue, behind
 //! which deliveries to its other endpoints wait that nobody here knows of. So the line at a quick endpoint waits in place and
 //! moves on, and costs nothing; at one that takes longer, is rate limited or whose circuit is open, the rest is *parked* in
-//! the store, and comes back as [`Scheduler::endpoint_room`] allows. Parking needs no slot and takes turns with starting: put
-//! off until slots are free it would come all at once. While anything is parked, what arrives finds no place in the line
+//! the store, and comes back as [`Scheduler::endpoint_room`] allows. Parking needs no slot: put off until slots are free it
+//! would come all at once. It takes turns with starting, the least virtual time first, unless [`Scheduler::let_park`] says no
+//! or the cap is zero. While anything is parked, what arrives finds no place in the line
 //! unless it was released, and at a slow endpoint no room that what is parked would use, or the older ones would never come
 //! back.
 //!
 //! **Lanes** (first attempts, retries, replays) take turns within a tenant (`lanes`); within a lane the oldest goes first among
 //! the endpoints with room.
 //!
-//! **Costs.** Every operation touches one tenant and one or two of its endpoints: O(log n) in tenants, endpoints and slots
-//! (for a start, and for a tenant that comes back, see `share`). Only [`Scheduler::forget_idle`] and [`Scheduler::snapshot`] look at everybody. What is in
-//! memory is what the engine has offered, a few hundred bytes per tenant it has set, and the gates used lately.
+//! **Costs.** Offering, starting, parking and ending touch one tenant and one or two of its endpoints: O(log n) in tenants,
+//! endpoints and slots, and what finding the least virtual time takes (`share`). A changed cap looks at the endpoints of its
+//! tenant. What is called from time to time looks at everybody ([`Scheduler::take_overdue`], [`Scheduler::forget_idle`],
+//! [`Scheduler::snapshot`]) or at all old attempts ([`Scheduler::set_slots_beside_slow`]). What is in memory is what the engine
+//! has offered, a few hundred bytes per tenant it has set, and the gates used lately.
 
 mod alarms;
 mod capacity;
@@ -86,9 +89,9 @@ pub struct Scheduler<T> {
     from_reserve: usize,
     /// Those of them held by endpoints without history.
     newcomers: usize,
-    /// Something was parked last, so that the next turn is of something that starts.
-    has_parked: bool,
-    /// Whether anything may be parked.
+    /// The last step was to park, so the next one starts something if it can.
+    parked_last: bool,
+    /// See [`Self::let_park`].
     may_park: bool,
     openings: Alarms,
     ages: Alarms,
@@ -110,7 +113,7 @@ impl<T> Scheduler<T> {
             virtual_time: Virtual::default(),
             from_reserve: 0,
             newcomers: 0,
-            has_parked: false,
+            parked_last: false,
             may_park: true,
             openings: Alarms::default(),
             ages: Alarms::default(),
@@ -167,8 +170,8 @@ impl<T> Scheduler<T> {
         Ok(())
     }
 
-    /// What is to be done next. `None`: nothing may start before something is offered or finished, or the time of
-    /// [`Self::next_wakeup`] comes.
+    /// What is to be done next. `None`: nothing may start or be parked before something is offered or finished, there are more
+    /// slots, parking is allowed again, or the time of [`Self::next_wakeup`] comes.
     pub fn next(&mut self, now: Moment) -> Option<Step<T>> {
         self.look_at(now);
         match self.choose()? {
@@ -213,7 +216,8 @@ impl<T> Scheduler<T> {
         goes.unwrap_or(true)
     }
 
-    /// From now on something may be parked, or nothing.
+    /// Whether what has to be parked may be, from now on: the caller says no while too much of it is unrecorded. It waits
+    /// meanwhile, and what may start goes on.
     pub fn let_park(&mut self, may_park: bool) {
         self.may_park = may_park;
     }

@@ -10,8 +10,6 @@
 //! | up to `r·S`, but starts by the line above hold half of `(1 − r)·S` | anyone, as in the first line |
 //! | none | nobody |
 //!
-//! What has to be parked needs no slot, and no share: parking and starting take turns, as long as there is something to start.
-//!
 //! Among those who may start something the least virtual time goes first. It alone would not do: what an attempt takes is known when it ends, so that
 //! a tenant of many endpoints that nobody has seen hanging yet would have the least of all until it holds its whole cap. (Once
 //! its share would leave nothing to virtual time: of equal occupancy short attempts cost us more.) Without the third line, quick tenants that are as many as slots and always

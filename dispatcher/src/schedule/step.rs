@@ -14,8 +14,8 @@ pub struct Waiting<T> {
     pub lane: Lane,
     /// The gate it has to pass.
     pub endpoint: EndpointId,
-    /// It was parked and is claimed back for the room that [`super::Scheduler::endpoint_room`] named; it goes before
-    /// others of its endpoint that were not.
+    /// It was parked and is claimed back for the room that [`super::Scheduler::endpoint_room`] named: it finds a place where
+    /// what was not has to be parked, behind what is in line already.
     pub released: bool,
     /// What the caller needs to go on with it.
     pub item: T,

@@ -30,7 +30,8 @@ pub(super) struct Surroundings<'a> {
 pub(super) struct Endpoint<T> {
     pub gate: Gate,
     pub line: Line<T>,
-    /// Parked and not yet back: those that were not parked wait behind them.
+    /// Parked or to be parked, and not yet back. While there are any, what is new gets no place in line, and at a slow endpoint
+    /// no room that these would use.
     pub parked: u32,
     /// When it was last used.
     pub used_at: Moment,
@@ -135,12 +136,13 @@ impl<T> Tenant<T> {
             endpoint.parked = endpoint.parked.saturating_sub(1);
         }
         let (free, places) = free_and_places(&endpoint.gate, cap, company, around.now, around.settings);
-        let before = if waiting.released { 0 } else { endpoint.parked };
+        let ahead = if waiting.released { 0 } else { endpoint.parked };
         let is_slow = endpoint.gate.speed(around.now, around.settings.quick) == Speed::Slow;
-        let room = match before {
+        let room = match ahead {
             0 => free.saturating_add(places),
-            _ if is_slow => free.saturating_sub(before),
-            // It is soon done with what is parked: not everything has to go that way meanwhile.
+            // There are no places: what is parked comes back into what is free.
+            _ if is_slow => free.saturating_sub(ahead),
+            // What is parked comes back into the places.
             _ => free,
         };
         if cap == 0 || endpoint.line.len() < room {
@@ -215,7 +217,7 @@ impl<T> Tenant<T> {
         Duration::from_micros(self.slot_time.saturating_add(running))
     }
 
-    /// The most that this endpoint may take of the tenant's share now.
+    /// The most that this endpoint may take of the tenant's cap now.
     pub fn ceiling(&self, id: EndpointId, now: Moment, settings: &Settings) -> u32 {
         let speed = self.endpoints.get(&id).map_or(Speed::Newcomer, |e| e.gate.speed(now, settings.quick));
         gate::ceiling(self.cap, self.company(id), speed)
@@ -266,7 +268,7 @@ impl<T> Tenant<T> {
         endpoint.parked = endpoint.parked.saturating_add(excess);
         self.parking.extend(shed.drain(..).rev());
         let speed = endpoint.gate.speed(now, settings.quick);
-        let heads = [0, 1, 2].map(|lane| endpoint.line.head(lane));
+        let heads = std::array::from_fn(|lane| endpoint.line.head(lane));
         let listing = (free > 0 && heads != [None; Lane::ALL.len()]).then_some((speed, heads));
         self.lanes.relist(id, endpoint.listing, listing);
         endpoint.listing = listing;
@@ -325,7 +327,7 @@ impl<T> Tenant<T> {
         overdue: &impl Fn(&T) -> bool,
         around: &mut Surroundings<'_>,
     ) -> Vec<Waiting<T>> {
-        // What has to be parked is counted already. It waits while the cap is zero.
+        // What has to be parked is counted already. It may have waited: while the cap is zero, or while nothing may be parked.
         let mut taken = Vec::new();
         while self.parking.front().is_some_and(|waiting| overdue(&waiting.item)) {
             taken.extend(self.parking.pop_front());
@@ -356,12 +358,15 @@ impl<T> Tenant<T> {
         if !self.has_slot() {
             return Some(HeldBack::AtCap);
         }
-        if self.standing().is_some() || self.standing_to_park().is_some() {
+        if self.standing().is_some() {
             return None;
         }
-        let rooms = self.busy.iter().filter_map(|id| {
-            let endpoint = self.endpoints.get(id).filter(|endpoint| !endpoint.line.is_empty())?;
-            Some(endpoint.gate.room(now, self.ceiling(*id, now, settings)))
+        let has_line = |id: &EndpointId| self.endpoints.get(id).is_some_and(|known| !known.line.is_empty());
+        let lines = self.busy.iter().copied().filter(has_line);
+        let ids = lines.chain(self.parking.front().map(|waiting| waiting.endpoint));
+        let rooms = ids.filter_map(|id| {
+            let ceiling = self.ceiling(id, now, settings);
+            Some(self.endpoints.get(&id)?.gate.room(now, ceiling))
         });
         let (mut limited, mut full) = (false, false);
         for room in rooms {

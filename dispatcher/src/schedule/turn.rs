@@ -17,7 +17,7 @@ pub(super) struct Flight {
     pub tenant: TenantId,
     pub endpoint: EndpointId,
     pub started: Moment,
-    /// When it was loaded, and waits for nothing but its receiver.
+    /// When it was loaded: from then on it waits for nothing but its receiver, unless a rate is in its way.
     pub loaded: Option<Moment>,
     /// By how much the tenant's virtual time was advanced.
     charged: Virtual,
@@ -53,13 +53,12 @@ impl<T> Scheduler<T> {
         self.last_number
     }
 
-    /// Whose turn it is. Starting and parking take turns: what has to be parked is as it comes, and what may start waits
-    /// for no more than one of it.
+    /// Whose turn it is: starting and parking alternate while there is both.
     pub(super) fn choose(&self) -> Option<Next> {
         let parking = || self.ranking.least_parking().filter(|_| self.may_park);
         let park = || parking().map(|(_, tenant)| Next::Park(tenant));
         let start = || self.choose_start().map(|(tenant, serve)| Next::Start(tenant, serve));
-        if self.has_parked { start().or_else(park) } else { park().or_else(start) }
+        if self.parked_last { start().or_else(park) } else { park().or_else(start) }
     }
 
     /// The tenant that may start something, and what of it. See the table in `share`.
@@ -72,7 +71,7 @@ impl<T> Scheduler<T> {
             return self.first_of_all().map(|(_, tenant)| (tenant, Serve::Any));
         }
         let bound = self.shares.reserve_bound(free);
-        // With one slot more, who holds nothing is at none.
+        // Within a bound of zero is only who holds no slot.
         let newcomers = [(false, bound), (true, Occupancy::default())];
         let newcomers = newcomers.into_iter().find(|(is_idle, _)| self.takes_newcomers(*is_idle));
         let newcomer = newcomers.and_then(|(_, bound)| self.ranking.least_newcomer(bound));
@@ -108,7 +107,7 @@ impl<T> Scheduler<T> {
         if let Some((least, _)) = self.first_of_all() {
             self.virtual_time = self.virtual_time.max(least);
         }
-        self.has_parked = false;
+        self.parked_last = false;
         let slot = self.number();
         let (now, settings) = (self.now, self.settings);
         let tenant = self.tenants.get_mut(&id)?;
@@ -140,7 +139,7 @@ impl<T> Scheduler<T> {
 
     /// Takes the next delivery of the chosen tenant that has to be parked, and charges our own work for it.
     pub(super) fn park(&mut self, id: TenantId) -> Option<Step<T>> {
-        self.has_parked = true;
+        self.parked_last = true;
         let cost = micros(self.settings.handling_cost);
         let waiting = self.with_tenant(id, |tenant, _| {
             tenant.virtual_time = tenant.virtual_time.plus(Virtual::of(cost, tenant.weight));

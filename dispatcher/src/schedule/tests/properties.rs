@@ -58,7 +58,7 @@ struct Model {
     items: u32,
     virtual_time: Virtual,
     /// The last step was to park something.
-    has_parked: bool,
+    parked_last: bool,
 }
 
 impl Model {
@@ -78,7 +78,7 @@ impl Model {
             held: Vec::new(),
             items: 0,
             virtual_time: Virtual::default(),
-            has_parked: false,
+            parked_last: false,
         }
     }
 
@@ -159,17 +159,17 @@ impl Model {
                 return false;
             }
             Some(Step::Park(waiting)) => {
-                assert!(!self.has_parked || may.is_empty(), "parking and starting take turns");
+                assert!(!self.parked_last || may.is_empty(), "parking and starting take turns");
                 let least = parks.iter().map(|(virtual_time, _)| *virtual_time).min();
                 assert!(parks.iter().any(|(v, n)| *n == whose(&waiting) && Some(*v) == least));
                 assert!(self.offered.remove(&waiting.item), "each starts or is parked exactly once");
-                self.has_parked = true;
+                self.parked_last = true;
                 return true;
             }
             Some(Step::Start { slot, waiting }) => (slot, waiting),
         };
-        assert!(self.has_parked || parks.is_empty(), "parking and starting take turns");
-        self.has_parked = false;
+        assert!(self.parked_last || parks.is_empty(), "parking and starting take turns");
+        self.parked_last = false;
         assert!(self.offered.remove(&waiting.item), "each starts or is parked exactly once");
         let t = whose(&waiting);
         let least = first.iter().map(|(virtual_time, _)| *virtual_time).min();
