@@ -158,6 +158,8 @@ fn so_many_are_parked_until_they_are_recorded_and_what_may_start_does_meanwhile(
     assert!(parks > limits::UNRECORDED_PARKED, "{parks}");
     core.start(ms(1), WALL);
     assert_eq!(core.outbound.len(), limits::UNRECORDED_PARKED);
+    core.gauge();
+    assert_eq!(core.metrics.parking.get() as usize, parks - limits::UNRECORDED_PARKED);
     offer(&mut core, EndpointId::generate());
     core.start(ms(1), WALL);
     assert_eq!((core.outbound.len(), core.scheduler.in_flight(tenant)), (limits::UNRECORDED_PARKED, 2));

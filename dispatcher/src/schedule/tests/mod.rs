@@ -1,10 +1,11 @@
-//! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), who gets the reserve ([`reserve`]), caps that
+//! Properties under random operations ([`properties`]), the gates' behaviour step by step ([`gates`]), what is parked ([`parking`]), who gets the reserve ([`reserve`]), caps that
 //! are lowered ([`lowered`]), what virtual time does with one slot ([`virtual_time`]), and time shares and
 //! waits in a simulated dispatcher ([`simulation`]), which also draws the plots of `docs/FAIRNESS.md` ([`plots`]).
 
 mod capacity;
 mod gates;
 mod lowered;
+mod parking;
 mod plots;
 mod properties;
 mod reserve;
