@@ -333,14 +333,17 @@ pub async fn a_cancelled_next_loses_nothing(queue: Arc<dyn Queue>) {
         })
     };
     let mut received = Vec::new();
-    while received.len() < 40 {
-        // Polled once and dropped, many times over.
-        tokio::select! {
-            biased;
-            one = consumer.next() => received.push(one.expect("the queue is there")),
-            () = tokio::task::yield_now() => {}
+    let taking = async {
+        while received.len() < 40 {
+            // Polled once and dropped, many times over.
+            tokio::select! {
+                biased;
+                one = consumer.next() => received.push(one.expect("the queue is there")),
+                () = tokio::task::yield_now() => {}
+            }
         }
-    }
+    };
+    timeout(SOON, taking).await.expect("all arrive");
     assert_eq!(said(&received), publisher.await.expect("publishes"));
 }
 

@@ -43,8 +43,8 @@ impl Control {
         let _ = self.link.wait(limits::AMQP_START_WAIT).await;
     }
 
-    /// Makes the tenant's queue unless it exists, and gives how many messages are ready in it.
-    pub async fn make(&self, address: &QueueAddress) -> Result<u64, QueueDown> {
+    /// Makes the tenant's queue unless it exists.
+    pub async fn make(&self, address: &QueueAddress) -> Result<There, QueueDown> {
         self.call(|asking| async move { asking.make(address).await }).await
     }
 
@@ -107,6 +107,14 @@ impl Control {
     }
 }
 
+/// A queue that is there.
+pub struct There {
+    /// Messages that nobody was handed.
+    pub ready: u64,
+    /// `None` of a queue that is not what would be made now.
+    pub queue_type: Option<QueueType>,
+}
+
 /// What is asked over one connection.
 pub struct Asking {
     connection: Arc<Connection>,
@@ -130,7 +138,7 @@ impl Session for Asking {
 
 impl Asking {
     /// Declares and binds in one go. A queue that exists keeps its type: the setting is for new ones.
-    async fn make(&self, address: &QueueAddress) -> lapin::Result<u64> {
+    async fn make(&self, address: &QueueAddress) -> lapin::Result<There> {
         let name = topology::short(&address.name)?;
         let lent = self.lend().await?;
         let declaring = topology::queue(lent.channel(), name.clone(), self.queue_type);
@@ -139,7 +147,8 @@ impl Asking {
             Ok(queue) => {
                 bound?;
                 lent.keep();
-                return Ok(u64::from(queue.message_count()));
+                let ready = u64::from(queue.message_count());
+                return Ok(There { ready, queue_type: Some(self.queue_type) });
             }
             Err(error) if topology::is_other_kind(&error) => drop(lent),
             Err(error) => return Err(error),
@@ -148,7 +157,7 @@ impl Asking {
         let queue = topology::existing(lent.channel(), name).await?;
         bind(lent.channel(), address).await?;
         lent.keep();
-        Ok(u64::from(queue.message_count()))
+        Ok(There { ready: u64::from(queue.message_count()), queue_type: None })
     }
 
     async fn mark(&self, epoch: Uuid) -> lapin::Result<()> {

@@ -27,6 +27,7 @@ impl Lane {
         queue: ShortString,
         tag: ShortString,
         prefetch: u16,
+        arguments: FieldTable,
     ) -> lapin::Result<(Arc<Channel>, lapin::Consumer)> {
         let open = || async { connection.create_channel().await.map(Arc::new) };
         let channel = Arc::clone(self.channel.get_or_try_init(open).await?);
@@ -38,7 +39,7 @@ impl Lane {
             *known = Some(prefetch);
         }
         let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
+        let consumer = channel.basic_consume(queue, tag, options, arguments).await?;
         Ok((channel, consumer))
     }
 

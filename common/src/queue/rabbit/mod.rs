@@ -127,7 +127,7 @@ impl Queue for RabbitQueue {
     }
 
     async fn depth(&self, address: &QueueAddress) -> Result<u64, QueueDown> {
-        self.control.make(address).await
+        Ok(self.control.make(address).await?.ready)
     }
 
     async fn unrouted(&self) -> Result<Box<dyn Consumer>, QueueDown> {

@@ -13,7 +13,7 @@ use super::inbox::{Inbox, Sink};
 use super::lanes::Lane;
 use super::metrics::Metrics;
 use super::publisher::Publisher;
-use super::topology;
+use super::{QueueType, topology};
 use crate::ids::TenantId;
 use crate::limits;
 use crate::queue::{QueueAddress, QueueDown};
@@ -93,12 +93,16 @@ pub async fn serve(parts: Parts, job: Job) -> Done {
     let Job { desk, source, before, number, .. } = &job;
     let (desk, number) = (*desk, *number);
     let left: Vec<u64> = before.as_ref().map(|live| live.lane).into_iter().collect();
-    if let Source::Tenant(address) = source
-        && let Err(down) = parts.control.make(address).await
-    {
-        return Done { desk, live: job.before, left: vec![number], fault: Some(Fault::Queue(down)) };
-    }
-    match timeout(limits::AMQP_CALL_DEADLINE, replace(&parts, job)).await {
+    let queue_type = match source {
+        Source::Tenant(address) => match parts.control.make(address).await {
+            Ok(there) => there.queue_type,
+            Err(down) => {
+                return Done { desk, live: job.before, left: vec![number], fault: Some(Fault::Queue(down)) };
+            }
+        },
+        Source::Unrouted => None,
+    };
+    match timeout(limits::AMQP_CALL_DEADLINE, replace(&parts, job, queue_type)).await {
         Ok(Ok(live)) => Done { desk, live: Some(live), left, fault: None },
         Ok(Err(error)) => {
             Done { desk, live: None, left: with(left, number), fault: Some(Fault::Channel(error)) }
@@ -125,7 +129,7 @@ fn with(mut lanes: Vec<u64>, number: u64) -> Vec<u64> {
     lanes
 }
 
-async fn replace(parts: &Parts, job: Job) -> lapin::Result<Live> {
+async fn replace(parts: &Parts, job: Job, queue_type: Option<QueueType>) -> lapin::Result<Live> {
     let Job { desk, serial, source, prefetch, before, number, lane } = job;
     let shrinks = before.as_ref().is_some_and(|before| prefetch < before.prefetch);
     if let Some(before) = before {
@@ -136,8 +140,9 @@ async fn replace(parts: &Parts, job: Job) -> lapin::Result<Live> {
         // The rest is for others.
         parts.inbox.trim(desk);
     }
-    let tag = ShortString::from(serial.to_string());
-    let (channel, consumer) = lane.consume(&parts.connection, source.queue()?, tag, prefetch).await?;
+    let (tag, arguments) = (ShortString::from(serial.to_string()), topology::consumer_arguments(queue_type));
+    let (channel, consumer) =
+        lane.consume(&parts.connection, source.queue()?, tag, prefetch, arguments).await?;
     let (inbox, metrics) = (parts.inbox.clone(), parts.metrics.clone());
     let sink = Sink { desk, tenant: source.tenant(), serial, channel, inbox, metrics };
     consumer.set_delegate(sink.clone());

@@ -43,6 +43,17 @@ pub fn queue_arguments(queue_type: QueueType) -> FieldTable {
     arguments
 }
 
+/// The arguments of a consumer, by the type of its queue if that is known. Without this one the broker, before 4.0, consumes a
+/// queue again by itself that was deleted and made again quickly, tells nobody, and sends no message of it ever. Of
+/// a quorum queue it refuses it.
+pub fn consumer_arguments(queue_type: Option<QueueType>) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    if queue_type == Some(QueueType::Classic) {
+        arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
+    }
+    arguments
+}
+
 /// Makes what every connection relies on, before it is used. A broker that was wiped is whole again with it.
 pub async fn declare(connection: &Connection, queue_type: QueueType) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use fairhook_common::ids::TenantId;
 use fairhook_common::queue::rabbit::QueueType;
 use fairhook_common::queue::{Queue, QueueAddress};
+use futures_util::future::join;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
 use serde_json::json;
 
 use super::broker::Vhost;
@@ -33,6 +37,32 @@ async fn a_subscription_whose_queue_was_deleted_is_made_again() {
             assert_eq!(said(&received), sent);
             ack_all(received).await;
         }
+    }
+}
+
+/// A broker notices after the deletion who consumed the queue, and then there may be one of that name again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_there_again_at_once_is_consumed_all_the_same() {
+    let (queue, other, vhost) = two().await;
+    let addresses: Vec<_> = (0..50).map(|_| tenant()).collect();
+    let mut consumer = consumer(&queue, &addresses[0], 1).await;
+    for address in &addresses {
+        consumer.subscribe(address, 1).await.expect("subscribes");
+    }
+    let somebody = Connection::connect(vhost.url().as_str(), ConnectionProperties::default()).await;
+    let channel = somebody.expect("connects").create_channel().await.expect("opens a channel");
+    for address in &addresses {
+        let deleting = channel.queue_delete(address.name.as_ref().into(), QueueDeleteOptions::default());
+        let (durable, arguments) = (QueueDeclareOptions::durable(), FieldTable::default());
+        let making = channel.queue_declare(address.name.as_ref().into(), durable, arguments);
+        let (deleted, made) = join(deleting, making).await;
+        deleted.and(made.map(drop)).expect("deletes it and makes it again");
+    }
+    for address in &addresses {
+        let sent = publish(&other, address, 1).await;
+        let received = take(&mut consumer, 1).await;
+        assert_eq!(said(&received), sent);
+        ack_all(received).await;
     }
 }
 
