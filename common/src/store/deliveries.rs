@@ -222,7 +222,12 @@ pub enum ClaimFrom {
     /// What is due in this lane.
     Due(Lane),
     /// What is parked for room at this endpoint.
-    Parked(EndpointId),
+    Parked {
+        /// There.
+        endpoint: EndpointId,
+        /// All of this lane's goes before the others', whose order is that of the lanes.
+        first: Lane,
+    },
 }
 
 /// A claimed delivery.

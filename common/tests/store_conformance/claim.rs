@@ -4,13 +4,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use fairhook_common::delivery::{DeliveryState, Lane, Verdict};
+use fairhook_common::ids::{EndpointId, TenantId};
 use fairhook_common::store::{Claim, ClaimFrom, Recorded, Recovery};
 use fairhook_common::tenant::Dispatch;
 
 use super::harness::{LEASE, START, World, applied, at};
 
-fn due(tenant: fairhook_common::ids::TenantId, lane: Lane, limit: u32) -> Claim {
+fn due(tenant: TenantId, lane: Lane, limit: u32) -> Claim {
     Claim { tenant, from: ClaimFrom::Due(lane), limit }
+}
+
+fn parked(tenant: TenantId, endpoint: EndpointId, first: Lane, limit: u32) -> Claim {
+    Claim { tenant, from: ClaimFrom::Parked { endpoint, first }, limit }
 }
 
 #[tokio::test]
@@ -41,7 +46,7 @@ async fn due_work_is_told_by_tenant_lane_and_endpoint() {
     assert_eq!(work.next_due_at, Some(at(60)));
 
     // Room at an endpoint is room for its own.
-    let parked = |endpoint, limit| Claim { tenant: a, from: ClaimFrom::Parked(endpoint), limit };
+    let parked = |endpoint, limit| parked(a, endpoint, Lane::First, limit);
     assert!(world.claim(&[parked(two, 9)], at(41)).await.is_empty());
     assert_eq!(world.claim(&[parked(one, 2)], at(41)).await.len(), 2);
     let last = world.store.claim(&[parked(one, 2)], LEASE, at(41)).await.unwrap();
@@ -128,14 +133,42 @@ async fn parking_keeps_the_lane() {
     world.record(vec![sent[0].retry(at(2), at(1)), sent[1].verdict(Verdict::Park, at(1))]).await;
     let retry = world.claim_due(tenant, at(2)).await[0];
     world.record_one(retry.verdict(Verdict::Park, at(3))).await;
-    let want = Claim { tenant, from: ClaimFrom::Parked(endpoint), limit: 9 };
+    let want = parked(tenant, endpoint, Lane::First, 9);
     let claimed = world.store.claim(&[want], LEASE, at(4)).await.unwrap();
     let lanes: Vec<_> = claimed.iter().map(|c| (c.delivery, c.lane)).collect();
     assert_eq!(
         lanes,
         [(sent[1].id, Lane::First), (sent[0].id, Lane::Retry)],
-        "the one that waits longest first"
+        "what is new first"
     );
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn of_what_is_parked_the_wanted_lane_goes_first_and_the_oldest_of_each() {
+    let world = World::new().await;
+    let tenant = world.tenant("acme").await;
+    let endpoint = world.endpoint(tenant).await;
+    let sent = world.deliveries(tenant, 7).await;
+    // Replays are parked before retries, and those before what is new.
+    world.record(sent[..2].iter().map(|s| s.dead(at(1))).collect()).await;
+    world.record(sent[2..4].iter().map(|s| s.retry(at(2), at(1))).collect()).await;
+    for dead in &sent[..2] {
+        world.store.replay(tenant, dead.id, at(2)).await.unwrap();
+    }
+    let replays = world.claim(&[due(tenant, Lane::Replay, 2)], at(2)).await;
+    let retries = world.claim(&[due(tenant, Lane::Retry, 2)], at(2)).await;
+    for (n, waiting) in (3..).zip(replays.iter().chain(&retries).chain(&sent[4..])) {
+        world.record_one(waiting.verdict(Verdict::Park, at(n))).await;
+    }
+    let mut claimed = Vec::new();
+    for (first, limit) in [(Lane::Replay, 3), (Lane::Retry, 3), (Lane::First, 3)] {
+        let of_it = world.claim(&[parked(tenant, endpoint, first, limit)], at(20)).await;
+        claimed.push(of_it.iter().map(|c| c.id).collect::<Vec<_>>());
+    }
+    let [new, retried, replayed] = [&sent[4..], &retries, &replays].map(|of| of.iter().map(|s| s.id).collect::<Vec<_>>());
+    let first = [replayed, new[..1].to_vec()].concat();
+    assert_eq!(claimed, [first, [retried, new[1..2].to_vec()].concat(), new[2..].to_vec()]);
     world.assert_balanced().await;
 }
 

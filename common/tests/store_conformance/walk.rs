@@ -174,7 +174,10 @@ impl Walk {
     async fn claim(&mut self, any: usize) {
         let from = match any % 5 {
             lane @ 0..=2 => ClaimFrom::Due(Lane::ALL[lane]),
-            _ => ClaimFrom::Parked(self.endpoints[any % self.endpoints.len()]),
+            _ => {
+                let endpoint = self.endpoints[any % self.endpoints.len()];
+                ClaimFrom::Parked { endpoint, first: Lane::ALL[any / 5 % 3] }
+            }
         };
         let want = Claim { tenant: self.tenant, from, limit: 3 };
         let claimed = self.world.claim(&[want], self.now()).await;

@@ -116,7 +116,7 @@ impl Core {
 
     /// A claim was answered. What is not served here any more is given back.
     pub fn claimed(&mut self, wants: &[Claim], got: &[Claimed], now: Moment, wall: Timestamp) {
-        let released = matches!(wants.first(), Some(Claim { from: ClaimFrom::Parked(_), .. }));
+        let released = matches!(wants.first(), Some(Claim { from: ClaimFrom::Parked { .. }, .. }));
         for claimed in got {
             let &Claimed { delivery, tenant, endpoint, lane, generation } = claimed;
             if self.tenants.get(tenant).is_some_and(|tenant| tenant.share == 0) {

@@ -3,7 +3,7 @@
 //! The sets here are hints and may be too large, never too small for longer than `limits::DUE_POLL`: something leaves them
 //! only when a claim found less than it asked for, and nothing was told of it while that claim was under way.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ pub trait Room {
 #[derive(Debug)]
 pub struct DuePlan {
     due: BTreeSet<(TenantId, Lane)>,
-    parked: BTreeSet<(TenantId, EndpointId)>,
+    /// With the lane that goes first at the next claim: the lanes of an endpoint in turn.
+    parked: BTreeMap<(TenantId, EndpointId), Lane>,
     /// What was told since the claim under way began: it may have looked before, so that it found none says nothing of these.
     due_meanwhile: BTreeSet<(TenantId, Lane)>,
     parked_meanwhile: BTreeSet<(TenantId, EndpointId)>,
@@ -43,7 +44,7 @@ impl DuePlan {
     pub fn new(now: Moment) -> Self {
         Self {
             due: BTreeSet::new(),
-            parked: BTreeSet::new(),
+            parked: BTreeMap::new(),
             due_meanwhile: BTreeSet::new(),
             parked_meanwhile: BTreeSet::new(),
             after_due: None,
@@ -81,7 +82,7 @@ impl DuePlan {
 
     /// A delivery of ours was parked.
     pub fn parked(&mut self, now: Moment, tenant: TenantId, endpoint: EndpointId) {
-        self.parked.insert((tenant, endpoint));
+        self.parked.entry((tenant, endpoint)).or_insert(Lane::First);
         if self.is_claiming() {
             self.parked_meanwhile.insert((tenant, endpoint));
         }
@@ -96,7 +97,7 @@ impl DuePlan {
     /// A tenant is gone.
     pub fn forget(&mut self, tenant: TenantId) {
         self.due.retain(|(whose, _)| *whose != tenant);
-        self.parked.retain(|(whose, _)| *whose != tenant);
+        self.parked.retain(|(whose, _), _| *whose != tenant);
         self.due_meanwhile.retain(|(whose, _)| *whose != tenant);
         self.parked_meanwhile.retain(|(whose, _)| *whose != tenant);
     }
@@ -120,7 +121,9 @@ impl DuePlan {
             self.parked_meanwhile.extend(&parked);
         }
         self.due.extend(due);
-        self.parked.extend(parked);
+        for key in parked {
+            self.parked.entry(key).or_insert(Lane::First);
+        }
         let rest = (self.ask.took(now) * limits::DUE_LOOK_REST).clamp(limits::CLAIM_PAUSE, limits::DUE_POLL);
         self.ask.end(now.after(rest));
         self.ask.wish(now.after(limits::DUE_POLL));
@@ -168,7 +171,9 @@ impl DuePlan {
     fn due_claims(&mut self, room: &impl Room) -> Vec<Claim> {
         let mut wants = Wants { claims: Vec::new(), left: limits::CLAIM_BATCH };
         let mut looked_at = None;
-        for (tenant, lane) in in_turn(&self.due, self.after_due).take(limits::CLAIM_LOOK) {
+        for (tenant, lane) in
+            in_turn(|keys| self.due.range(keys).copied(), self.after_due).take(limits::CLAIM_LOOK)
+        {
             if wants.left == 0 {
                 break;
             }
@@ -182,14 +187,21 @@ impl DuePlan {
     fn parked_claims(&mut self, room: &impl Room) -> Vec<Claim> {
         let mut wants = Wants { claims: Vec::new(), left: limits::CLAIM_BATCH };
         let mut looked_at = None;
-        for (tenant, endpoint) in in_turn(&self.parked, self.after_parked).take(limits::CLAIM_LOOK) {
+        let all =
+            in_turn(|keys| self.parked.range(keys).map(|(key, first)| (*key, *first)), self.after_parked);
+        for ((tenant, endpoint), first) in all.take(limits::CLAIM_LOOK) {
             if wants.left == 0 {
                 break;
             }
-            wants.add(tenant, ClaimFrom::Parked(endpoint), room.at_endpoint(tenant, endpoint));
+            wants.add(tenant, ClaimFrom::Parked { endpoint, first }, room.at_endpoint(tenant, endpoint));
             looked_at = Some((tenant, endpoint));
         }
         self.after_parked = looked_at.or(self.after_parked);
+        for want in &wants.claims {
+            if let ClaimFrom::Parked { endpoint, first } = want.from {
+                self.parked.insert((want.tenant, endpoint), first.next());
+            }
+        }
         wants.claims
     }
 
@@ -205,7 +217,7 @@ impl DuePlan {
         for want in wants {
             let from = match want.from {
                 ClaimFrom::Due(lane) => From::Lane(lane),
-                ClaimFrom::Parked(endpoint) => From::Endpoint(endpoint),
+                ClaimFrom::Parked { endpoint, .. } => From::Endpoint(endpoint),
             };
             let count: u32 = counts.get(&(want.tenant, from)).copied().unwrap_or(0);
             if count >= want.limit {
@@ -216,8 +228,9 @@ impl DuePlan {
                 ClaimFrom::Due(lane) => {
                     self.due.remove(&(want.tenant, lane));
                 }
-                ClaimFrom::Parked(endpoint) if self.parked_meanwhile.contains(&(want.tenant, endpoint)) => {}
-                ClaimFrom::Parked(endpoint) => {
+                ClaimFrom::Parked { endpoint, .. }
+                    if self.parked_meanwhile.contains(&(want.tenant, endpoint)) => {}
+                ClaimFrom::Parked { endpoint, .. } => {
                     self.parked.remove(&(want.tenant, endpoint));
                     emptied.push(endpoint);
                 }
@@ -252,16 +265,18 @@ enum From {
     Endpoint(EndpointId),
 }
 
-/// The members of `set`, from the one behind `after`, once around.
-fn in_turn<K: Ord + Copy>(set: &BTreeSet<K>, after: Option<K>) -> impl Iterator<Item = K> {
+/// All that `range` gives, from what is behind `after`, once around.
+fn in_turn<K: Copy, I: Iterator>(
+    range: impl Fn((Bound<K>, Bound<K>)) -> I,
+    after: Option<K>,
+) -> impl Iterator<Item = I::Item> {
     let (behind, before) = match after {
         Some(key) => {
             ((Bound::Excluded(key), Bound::Unbounded), Some((Bound::Unbounded, Bound::Included(key))))
         }
         None => ((Bound::Unbounded, Bound::Unbounded), None),
     };
-    let wrapped = before.into_iter().flat_map(|range| set.range(range));
-    set.range(behind).chain(wrapped).copied()
+    range(behind).chain(before.into_iter().flat_map(range))
 }
 
 struct Wants {

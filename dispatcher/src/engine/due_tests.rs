@@ -112,10 +112,35 @@ fn parked_deliveries_are_claimed_by_their_endpoints_room() {
     room.gates.insert(endpoint(9), 3);
     let at = wakeup(&plan).expect("it will look");
     let wants = plan.claims(at, &room);
-    assert!(matches!(wants[..], [Claim { from: ClaimFrom::Parked(e), limit: 3, .. }] if e == endpoint(9)));
+    assert!(
+        matches!(wants[..], [Claim { from: ClaimFrom::Parked { endpoint: e, .. }, limit: 3, .. }] if e == endpoint(9))
+    );
     // A claim that found fewer than the gate takes has found all of them, whatever lanes they come from.
     plan.claimed(at, &wants, &[claimed(1, Lane::First, endpoint(9)), claimed(1, Lane::Retry, endpoint(9))]);
     assert!(plan.claims(at.after(Duration::from_millis(300)), &room).is_empty());
+}
+
+#[test]
+fn the_lanes_of_an_endpoint_take_turns_in_being_the_first() {
+    let mut plan = DuePlan::new(ms(0));
+    let mut room = Rooms::default();
+    asked(&mut plan, ms(0), &[], &[(tenant(1), endpoint(8)), (tenant(1), endpoint(9))]);
+    room.gates.insert(endpoint(8), 1);
+    let (mut now, mut firsts) = (ms(0), [const { Vec::new() }; 2]);
+    for round in 0..7 {
+        // The other one has room every third time only.
+        room.gates.insert(endpoint(9), u32::from(round % 3 == 0));
+        let wants = plan.claims(now, &room);
+        for want in &wants {
+            let ClaimFrom::Parked { endpoint: at, first } = want.from else { panic!("{want:?}") };
+            firsts[usize::from(at == endpoint(9))].push(first);
+        }
+        let got = [claimed(1, Lane::First, endpoint(8)), claimed(1, Lane::First, endpoint(9))];
+        plan.claimed(now, &wants, &got);
+        now = plan.claims_at().expect("there may be more");
+    }
+    let round = Lane::ALL.into_iter().cycle();
+    assert_eq!(firsts, [round.clone().take(7).collect(), round.take(3).collect::<Vec<_>>()]);
 }
 
 #[test]
@@ -202,7 +227,9 @@ fn a_claim_looks_at_so_many_endpoints_and_the_next_one_goes_on_behind_them() {
     loop {
         let wants = plan.claims(now, &room);
         if !wants.is_empty() {
-            assert!(matches!(wants[..], [Claim { from: ClaimFrom::Parked(e), .. }] if e == endpoint(ends)));
+            assert!(
+                matches!(wants[..], [Claim { from: ClaimFrom::Parked { endpoint: e, .. }, .. }] if e == endpoint(ends))
+            );
             break;
         }
         empty += 1;

@@ -106,6 +106,35 @@ async fn a_replay_job_runs_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_event_to_a_slow_endpoint_does_not_wait_behind_a_replay_that_was_parked_before_it() {
+    const REPLAYED: usize = 80;
+    let dir = TempDir::new().expect("a directory");
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&is_slow);
+    let takes = move || Duration::from_millis(if asked.load(Ordering::Relaxed) { 1_100 } else { 0 });
+    let receiver = Receiver::start(move |_| Answer::After(takes(), 200));
+    let (rig, mut receiver) = (Rig::open(&dir).await, receiver.await);
+    let running = rig.launch(Arc::new(rig.queue.clone()));
+    let tenant = rig.tenant("acme", 8).await;
+    rig.endpoint(&tenant, receiver.url(), "*", &[]).await;
+    rig.post(&tenant, "order.paid", REPLAYED).await;
+    receiver.take(REPLAYED).await;
+    rig.until_delivered(&tenant, REPLAYED as u64).await;
+
+    is_slow.store(true, Ordering::Relaxed);
+    let filter = JobFilter { states: vec![DeliveryState::Delivered], ..JobFilter::default() };
+    rig.store.create_job(tenant.id, JobKind::Replay, filter, Timestamp::now()).await.expect("a job");
+    until("most of it is parked", || async { running.counted("fairhook_not_attempted_total") >= 60 }).await;
+    let live = rig.post(&tenant, "order.new", 1).await[0];
+    let mut before = 0;
+    while receiver.next().await.event != live {
+        before += 1;
+    }
+    assert!(before < REPLAYED / 2, "{before} of the replay arrived before it");
+    running.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_delivered_before_its_time() {
     let dir = TempDir::new().expect("a directory");
     let (mut rig, mut receiver) = (Rig::open(&dir).await, Receiver::good().await);
@@ -155,7 +184,8 @@ async fn what_was_claimed_and_not_begun_is_due_at_once_after_a_drain() {
     let left = rig.counts(&tenant).await.waiting();
     assert!(left >= 20, "{left} are left");
     let now = Timestamp::now();
-    let mut wants = vec![Claim { tenant: tenant.id, from: ClaimFrom::Parked(endpoint.id), limit: 100 }];
+    let parked = ClaimFrom::Parked { endpoint: endpoint.id, first: Lane::First };
+    let mut wants = vec![Claim { tenant: tenant.id, from: parked, limit: 100 }];
     wants.extend(Lane::ALL.map(|lane| Claim { tenant: tenant.id, from: ClaimFrom::Due(lane), limit: 100 }));
     let again = rig.store.claim(&wants, Duration::from_secs(60), now).await.expect("claimed");
     assert_eq!(again.len() as u64, left, "none waits for the end of a lease");

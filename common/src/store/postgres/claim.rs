@@ -44,7 +44,7 @@ async fn due(connection: &mut PgConnection, wants: &[Claim], now: Timestamp) -> 
             AND due_at <= $5 ORDER BY due_at LIMIT w.most FOR UPDATE SKIP LOCKED) s ORDER BY w.n, s.due_at";
     let due = (0..).zip(wants).filter_map(|(n, want)| match want.from {
         ClaimFrom::Due(lane) => Some((n, want, lane as i16)),
-        ClaimFrom::Parked(_) => None,
+        ClaimFrom::Parked { .. } => None,
     });
     let due: Vec<(i32, _, _)> = due.collect();
     if due.is_empty() {
@@ -61,25 +61,29 @@ async fn due(connection: &mut PgConnection, wants: &[Claim], now: Timestamp) -> 
     rows.iter().map(found).collect()
 }
 
-/// The same for what is parked for room at an endpoint.
+/// The same for what is parked for room at an endpoint. The lanes are looked at one after the other, until there is enough.
 async fn parked(connection: &mut PgConnection, wants: &[Claim]) -> Result<Found, sqlx::Error> {
     const PARKED: &str = "SELECT s.event, s.ordinal, s.tenant, s.endpoint, s.lane, w.n \
-        FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::bigint[]) AS w (n, tenant, endpoint, most) \
-        CROSS JOIN LATERAL (SELECT * FROM schedule WHERE tenant = w.tenant AND endpoint = w.endpoint \
-            AND wait = 'parked' ORDER BY due_at LIMIT w.most FOR UPDATE SKIP LOCKED) s ORDER BY w.n, s.due_at";
+        FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::smallint[], $5::bigint[]) AS w (n, tenant, endpoint, first, most) \
+        CROSS JOIN LATERAL (SELECT p.* FROM \
+            (SELECT lane FROM unnest('{0,1,2}'::smallint[]) lane ORDER BY lane <> w.first, lane) l \
+            CROSS JOIN LATERAL (SELECT * FROM schedule WHERE tenant = w.tenant AND endpoint = w.endpoint \
+                AND lane = l.lane AND wait = 'parked' ORDER BY due_at LIMIT w.most FOR UPDATE SKIP LOCKED) p \
+            LIMIT w.most) s ORDER BY w.n, s.lane <> w.first, s.lane, s.due_at";
     let parked = (0..).zip(wants).filter_map(|(n, want)| match want.from {
-        ClaimFrom::Parked(endpoint) => Some((n, want, endpoint.uuid())),
+        ClaimFrom::Parked { endpoint, first } => Some((n, want, endpoint.uuid(), first as i16)),
         ClaimFrom::Due(_) => None,
     });
-    let parked: Vec<(i32, _, _)> = parked.collect();
+    let parked: Vec<(i32, _, _, _)> = parked.collect();
     if parked.is_empty() {
         return Ok(Found::new());
     }
     let rows = sqlx::query(PARKED)
         .bind(parked.iter().map(|(n, ..)| *n).collect::<Vec<_>>())
-        .bind(parked.iter().map(|(_, want, _)| want.tenant.uuid()).collect::<Vec<_>>())
-        .bind(parked.iter().map(|(.., endpoint)| *endpoint).collect::<Vec<Uuid>>())
-        .bind(parked.iter().map(|(_, want, _)| i64::from(want.limit)).collect::<Vec<_>>())
+        .bind(parked.iter().map(|(_, want, ..)| want.tenant.uuid()).collect::<Vec<_>>())
+        .bind(parked.iter().map(|(_, _, endpoint, _)| *endpoint).collect::<Vec<Uuid>>())
+        .bind(parked.iter().map(|(.., first)| *first).collect::<Vec<_>>())
+        .bind(parked.iter().map(|(_, want, ..)| i64::from(want.limit)).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     rows.iter().map(found).collect()

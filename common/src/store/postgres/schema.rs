@@ -102,6 +102,7 @@ fn migrations() -> Migrator {
         (8, "limit minutes", include_str!("../../../../migrations/postgres/0008_limit_minutes.sql")),
         (9, "sources", include_str!("../../../../migrations/postgres/0009_sources.sql")),
         (10, "cloudevents", include_str!("../../../../migrations/postgres/0010_cloudevents.sql")),
+        (11, "parked by lane", include_str!("../../../../migrations/postgres/0011_parked_by_lane.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -141,23 +141,27 @@ async fn waiting(
     want: &Claim,
     now: Timestamp,
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    const DUE: &str = "SELECT event, ordinal, endpoint, lane FROM schedule WHERE wait = 'time' AND tenant = ? AND lane = ? \
+        AND due_at <= ? ORDER BY due_at LIMIT ?";
+    const PARKED: &str = "SELECT event, ordinal, endpoint, lane FROM schedule INDEXED BY schedule_parked \
+        WHERE wait = 'parked' AND tenant = ? AND endpoint = ? AND lane = ? ORDER BY due_at LIMIT ?";
     let tenant = blob(want.tenant.uuid());
-    let query = match want.from {
-        ClaimFrom::Due(lane) => sqlx::query(
-            "SELECT event, ordinal, endpoint, lane FROM schedule WHERE wait = 'time' AND tenant = ? AND lane = ? \
-             AND due_at <= ? ORDER BY due_at LIMIT ?",
-        )
-        .bind(tenant)
-        .bind(lane as u8)
-        .bind(now.0),
-        ClaimFrom::Parked(endpoint) => sqlx::query(
-            "SELECT event, ordinal, endpoint, lane FROM schedule WHERE tenant = ? AND endpoint = ? \
-             AND wait = 'parked' ORDER BY due_at LIMIT ?",
-        )
-        .bind(tenant)
-        .bind(blob(endpoint.uuid())),
-    };
-    query.bind(want.limit).fetch_all(connection).await
+    match want.from {
+        ClaimFrom::Due(lane) => {
+            let query = sqlx::query(DUE).bind(tenant).bind(lane as u8).bind(now.0).bind(want.limit);
+            query.fetch_all(connection).await
+        }
+        ClaimFrom::Parked { endpoint, first } => {
+            let mut rows = Vec::new();
+            for lane in first.and_others() {
+                let left = want.limit - rows.len() as u32;
+                let query =
+                    sqlx::query(PARKED).bind(tenant.clone()).bind(blob(endpoint.uuid())).bind(lane as u8);
+                rows.extend(query.bind(left).fetch_all(&mut *connection).await?);
+            }
+            Ok(rows)
+        }
+    }
 }
 
 /// Raises the generations and sets the leases; answers in the order of `found`.

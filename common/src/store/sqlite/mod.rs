@@ -276,6 +276,7 @@ fn migrations() -> Migrator {
         (7, "sources", include_str!("../../../../migrations/sqlite/0007_sources.sql")),
         (8, "cloudevents", include_str!("../../../../migrations/sqlite/0008_cloudevents.sql")),
         (9, "payload_files", include_str!("../../../../migrations/sqlite/0009_payload_files.sql")),
+        (10, "parked_by_lane", include_str!("../../../../migrations/sqlite/0010_parked_by_lane.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -119,7 +119,9 @@ impl Worker {
     async fn claim(&mut self, now: Timestamp) {
         let tenant = self.known.tenant;
         let from = Lane::ALL.map(ClaimFrom::Due).into_iter();
-        let from = from.chain(self.known.endpoints.iter().copied().map(ClaimFrom::Parked));
+        let first = self.dice.pick(&Lane::ALL).expect("there are lanes");
+        let parked = |&endpoint: &EndpointId| ClaimFrom::Parked { endpoint, first };
+        let from = from.chain(self.known.endpoints.iter().map(parked));
         let wants: Vec<_> = from.map(|from| Claim { tenant, from, limit: 4 }).collect();
         let claimed = self.store.claim(&wants, LEASE, now).await.expect("claimed");
         let (mut sent, mut claims) = (
@@ -187,7 +189,8 @@ async fn finish(world: &World, known: &Known) {
         world.store.release_held(1_000, now).await.expect("released");
         let mut claimed = world.claim_due(known.tenant, now).await;
         for &endpoint in &known.endpoints {
-            let want = Claim { tenant: known.tenant, from: ClaimFrom::Parked(endpoint), limit: 1_000 };
+            let from = ClaimFrom::Parked { endpoint, first: Lane::First };
+            let want = Claim { tenant: known.tenant, from, limit: 1_000 };
             claimed.extend(world.claim(&[want], now).await);
         }
         world.record(claimed.iter().map(|claimed| claimed.delivered(now)).collect()).await;
