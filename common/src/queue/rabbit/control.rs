@@ -111,7 +111,7 @@ impl Control {
 pub struct There {
     /// Messages that nobody was handed.
     pub ready: u64,
-    /// `None` of a queue that is not what would be made now.
+    /// `None` of a queue that is none of ours.
     pub queue_type: Option<QueueType>,
 }
 
@@ -140,24 +140,25 @@ impl Asking {
     /// Declares and binds in one go. A queue that exists keeps its type: the setting is for new ones.
     async fn make(&self, address: &QueueAddress) -> lapin::Result<There> {
         let name = topology::short(&address.name)?;
-        let lent = self.lend().await?;
-        let declaring = topology::queue(lent.channel(), name.clone(), self.queue_type);
-        let (declared, bound) = join(declaring, bind(lent.channel(), address)).await;
-        match declared {
-            Ok(queue) => {
-                bound?;
-                lent.keep();
-                let ready = u64::from(queue.message_count());
-                return Ok(There { ready, queue_type: Some(self.queue_type) });
+        for queue_type in [self.queue_type, self.queue_type.other()] {
+            let lent = self.lend().await?;
+            let declaring = topology::queue(lent.channel(), name.clone(), queue_type);
+            let (declared, bound) = join(declaring, bind(lent.channel(), address)).await;
+            match declared {
+                Ok(queue) => {
+                    bound?;
+                    lent.keep();
+                    return Ok(There { ready: queue.message_count().into(), queue_type: Some(queue_type) });
+                }
+                Err(error) if topology::is_other_kind(&error) => drop(lent),
+                Err(error) => return Err(error),
             }
-            Err(error) if topology::is_other_kind(&error) => drop(lent),
-            Err(error) => return Err(error),
         }
         let lent = self.lend().await?;
         let queue = topology::existing(lent.channel(), name).await?;
         bind(lent.channel(), address).await?;
         lent.keep();
-        Ok(There { ready: u64::from(queue.message_count()), queue_type: None })
+        Ok(There { ready: queue.message_count().into(), queue_type: None })
     }
 
     async fn mark(&self, epoch: Uuid) -> lapin::Result<()> {

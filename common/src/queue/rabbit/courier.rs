@@ -56,6 +56,11 @@ struct Subscription {
     stage: Stage,
     /// Its consumer has ended a channel, so that the next gets one alone.
     is_suspect: bool,
+    /// A consumer of it was refused: the next ones ask for nothing special.
+    is_plain: bool,
+    /// The lane on which the broker ended it. What is held of then may be acked there still, and the broker would take that
+    /// for what it sends there of a queue that has the same name.
+    shunned: Option<u64>,
     /// What the broker ended while something was under way.
     ended_meanwhile: Option<u64>,
     waiting: Vec<Answer>,
@@ -182,10 +187,11 @@ impl Courier {
                 continue;
             }
             let wanted = before.as_ref().map(|live| live.lane);
-            let (number, lane) = self.lanes.choose(wanted, subscription.is_suspect);
+            let (number, lane) = self.lanes.choose(wanted, subscription.shunned, subscription.is_suspect);
             self.serials += 1;
-            let (source, prefetch) = (subscription.source.clone(), subscription.prefetch);
-            let job = Job { desk, serial: self.serials, source, prefetch, before, number, lane };
+            let Subscription { ref source, prefetch, is_plain, .. } = *subscription;
+            let (serial, source) = (self.serials, source.clone());
+            let job = Job { desk, serial, source, prefetch, is_plain, before, number, lane };
             self.under_way.push(Box::pin(serve(self.parts.clone(), job)));
         }
     }
@@ -202,6 +208,8 @@ impl Courier {
         let Some(subscription) = self.subscriptions.get_mut(&desk) else { return };
         let is_outdated = std::mem::replace(&mut subscription.stage, Stage::Idle) == Stage::Outdated;
         subscription.is_suspect = matches!(fault, Some(Fault::Channel(_) | Fault::Late(_)));
+        subscription.is_plain |= matches!(fault, Some(Fault::Channel(_)));
+        subscription.shunned = subscription.shunned.filter(|_| live.is_none());
         let ended = subscription.ended_meanwhile.take();
         let ended = ended.filter(|serial| live.as_ref().is_some_and(|live| live.sink.serial == *serial));
         subscription.live = live;
@@ -268,6 +276,7 @@ impl Courier {
                 continue;
             };
             self.lanes.leave(live.lane);
+            subscription.shunned = Some(live.lane);
             if !live.sink.channel.status().connected() {
                 // What came over it is in its queue again.
                 self.parts.inbox.forget(desk);
@@ -303,6 +312,8 @@ impl Subscription {
             live: None,
             stage: Stage::Idle,
             is_suspect: false,
+            is_plain: false,
+            shunned: None,
             ended_meanwhile: None,
             waiting: Vec::new(),
         }

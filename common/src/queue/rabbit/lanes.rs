@@ -64,12 +64,12 @@ struct Place {
 }
 
 impl Lanes {
-    /// A lane with room for one more consumer, which is counted: the wanted one if it lives, or the one with the fewest.
-    /// `alone`: one that nobody else has.
-    pub fn choose(&mut self, wanted: Option<u64>, alone: bool) -> (u64, Arc<Lane>) {
+    /// A lane with room for one more consumer, which is counted: the wanted one if it lives, or the one with the fewest but not
+    /// the `shunned` one. `alone`: one that nobody else has.
+    pub fn choose(&mut self, wanted: Option<u64>, shunned: Option<u64>, alone: bool) -> (u64, Arc<Lane>) {
         self.lanes.retain(|_, place| place.lane.lives());
         let known = if alone { None } else { wanted.filter(|wanted| self.lanes.contains_key(wanted)) };
-        let number = match known.or_else(|| if alone { None } else { self.emptiest() }) {
+        let number = match known.or_else(|| if alone { None } else { self.emptiest(shunned) }) {
             Some(number) => number,
             None if alone => self.open(true),
             None => (0..limits::AMQP_LANES_AT_ONCE).map(|_| self.open(false)).fold(0, u64::max),
@@ -104,9 +104,9 @@ impl Lanes {
         }
     }
 
-    fn emptiest(&self) -> Option<u64> {
+    fn emptiest(&self, shunned: Option<u64>) -> Option<u64> {
         let has_room = |place: &Place| !place.alone && place.consumers < limits::AMQP_CONSUMERS_PER_CHANNEL;
-        let roomy = self.lanes.iter().filter(|(_, place)| has_room(place));
+        let roomy = self.lanes.iter().filter(|(number, place)| Some(**number) != shunned && has_room(place));
         roomy.min_by_key(|(number, place)| (place.consumers, **number)).map(|(number, _)| *number)
     }
 
@@ -127,10 +127,10 @@ mod tests {
     fn consumers_are_spread_from_the_start_and_no_lane_has_too_many() {
         let mut lanes = Lanes::default();
         let first: HashSet<u64> =
-            (0..limits::AMQP_LANES_AT_ONCE).map(|_| lanes.choose(None, false).0).collect();
+            (0..limits::AMQP_LANES_AT_ONCE).map(|_| lanes.choose(None, None, false).0).collect();
         assert_eq!(first.len(), limits::AMQP_LANES_AT_ONCE);
         for _ in 0..2_000 {
-            lanes.choose(None, false);
+            lanes.choose(None, None, false);
         }
         assert!(lanes.lanes.values().all(|place| place.consumers <= limits::AMQP_CONSUMERS_PER_CHANNEL));
         assert!(lanes.lanes.len() < 2 * (2_000 / limits::AMQP_CONSUMERS_PER_CHANNEL));
@@ -139,24 +139,34 @@ mod tests {
     #[test]
     fn who_comes_again_stays_where_it_was_unless_that_was_given_up() {
         let mut lanes = Lanes::default();
-        let (number, _) = lanes.choose(None, false);
-        assert_eq!(lanes.choose(Some(number), false).0, number);
+        let (number, _) = lanes.choose(None, None, false);
+        assert_eq!(lanes.choose(Some(number), None, false).0, number);
         lanes.give_up(number);
-        assert_ne!(lanes.choose(Some(number), false).0, number);
+        assert_ne!(lanes.choose(Some(number), None, false).0, number);
+    }
+
+    #[test]
+    fn who_shuns_a_lane_gets_another_though_it_has_the_fewest() {
+        let mut lanes = Lanes::default();
+        let (number, _) = lanes.choose(None, None, false);
+        lanes.leave(number);
+        for _ in 0..3 * limits::AMQP_LANES_AT_ONCE {
+            assert_ne!(lanes.choose(None, Some(number), false).0, number);
+        }
     }
 
     #[test]
     fn who_has_ended_a_channel_gets_one_alone_which_goes_with_it() {
         let mut lanes = Lanes::default();
-        let (shared, _) = lanes.choose(None, false);
-        let (alone, _) = lanes.choose(Some(shared), true);
+        let (shared, _) = lanes.choose(None, None, false);
+        let (alone, _) = lanes.choose(Some(shared), None, true);
         assert_ne!(alone, shared);
-        let others: HashSet<u64> = (0..50).map(|_| lanes.choose(None, false).0).collect();
+        let others: HashSet<u64> = (0..50).map(|_| lanes.choose(None, None, false).0).collect();
         assert!(!others.contains(&alone));
         lanes.leave(alone);
         assert!(!lanes.lanes.contains_key(&alone));
-        let (trusted, _) = lanes.choose(None, true);
+        let (trusted, _) = lanes.choose(None, None, true);
         lanes.trust(trusted);
-        assert_eq!(lanes.choose(None, false).0, trusted, "it has the fewest");
+        assert_eq!(lanes.choose(None, None, false).0, trusted, "it has the fewest");
     }
 }

@@ -57,6 +57,15 @@ pub enum QueueType {
     Quorum,
 }
 
+impl QueueType {
+    fn other(self) -> Self {
+        match self {
+            Self::Classic => Self::Quorum,
+            Self::Quorum => Self::Classic,
+        }
+    }
+}
+
 /// How the broker is used.
 #[derive(Debug, Clone, Default)]
 pub struct RabbitSettings {

@@ -51,6 +51,8 @@ pub struct Job {
     pub serial: u64,
     pub source: Source,
     pub prefetch: u16,
+    /// It is not to ask for anything that some queues do not know.
+    pub is_plain: bool,
     /// What it has now.
     pub before: Option<Live>,
     /// Where the next consumer goes.
@@ -95,7 +97,7 @@ pub async fn serve(parts: Parts, job: Job) -> Done {
     let left: Vec<u64> = before.as_ref().map(|live| live.lane).into_iter().collect();
     let queue_type = match source {
         Source::Tenant(address) => match parts.control.make(address).await {
-            Ok(there) => there.queue_type,
+            Ok(there) => there.queue_type.filter(|_| !job.is_plain),
             Err(down) => {
                 return Done { desk, live: job.before, left: vec![number], fault: Some(Fault::Queue(down)) };
             }
@@ -130,7 +132,7 @@ fn with(mut lanes: Vec<u64>, number: u64) -> Vec<u64> {
 }
 
 async fn replace(parts: &Parts, job: Job, queue_type: Option<QueueType>) -> lapin::Result<Live> {
-    let Job { desk, serial, source, prefetch, before, number, lane } = job;
+    let Job { desk, serial, source, prefetch, before, number, lane, is_plain: _ } = job;
     let shrinks = before.as_ref().is_some_and(|before| prefetch < before.prefetch);
     if let Some(before) = before {
         cancel(&parts.inbox, before).await;

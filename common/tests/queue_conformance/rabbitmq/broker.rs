@@ -64,6 +64,14 @@ impl Vhost {
         messages.into_iter().map(|mut message| message["payload"].take()).collect()
     }
 
+    /// The arguments of those who consume a queue.
+    pub fn consumers(&self, queue: &str) -> Vec<Value> {
+        let answer = self.call("GET", &format!("/api/consumers/{}", self.name), "");
+        let all: Vec<Value> = serde_json::from_str(&answer).expect("the management API answers in JSON");
+        let of_it = all.into_iter().filter(|consumer| consumer["queue"]["name"] == queue);
+        of_it.map(|mut consumer| consumer["arguments"].take()).collect()
+    }
+
     /// The URL to connect to.
     pub fn url(&self) -> &Url {
         &self.amqp

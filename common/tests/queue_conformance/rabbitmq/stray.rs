@@ -40,7 +40,7 @@ async fn a_subscription_whose_queue_was_deleted_is_made_again() {
     }
 }
 
-/// A broker notices after the deletion who consumed the queue, and then there may be one of that name again.
+/// The broker notices after a deletion who consumed the queue, and then there may be one of that name again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_there_again_at_once_is_consumed_all_the_same() {
     let (queue, other, vhost) = two().await;
@@ -64,6 +64,26 @@ async fn a_queue_that_is_there_again_at_once_is_consumed_all_the_same() {
         assert_eq!(said(&received), sent);
         ack_all(received).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_of_a_queue_that_was_deleted_acks_nothing_of_the_next_one() {
+    let (queue, other, _vhost) = two().await;
+    let address = tenant();
+    let mut consumer = consumer(&queue, &address, 10).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        publish(&other, &address, 3).await;
+        held = take(&mut consumer, 3).await;
+        other.delete(&address).await.expect("deletes");
+    }
+    let sent = publish(&other, &address, 3).await;
+    let new = take(&mut consumer, 3).await;
+    assert_eq!(said(&new), sent);
+    ack_all(held).await;
+    drop((consumer, new));
+    let mut next = self::consumer(&queue, &address, 10).await;
+    assert_eq!(said(&take(&mut next, 3).await), sent, "none of them was acked");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,14 +134,23 @@ async fn what_cannot_be_read_is_put_aside_and_stops_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_of_another_type_is_used_as_it_is() {
-    let vhost = Vhost::new();
-    let address = tenant();
-    let classic: Arc<dyn Queue> = Arc::new(vhost.queue(QueueType::Classic).await);
-    let sent = publish(&classic, &address, 2).await;
-    let quorum: Arc<dyn Queue> = Arc::new(vhost.queue(QueueType::Quorum).await);
-    let more = publish(&quorum, &address, 1).await;
-    let mut consumer = consumer(&quorum, &address, 5).await;
-    assert_eq!(said(&take(&mut consumer, 3).await), [sent, more].concat());
+    for (first, then, asked) in [
+        (QueueType::Classic, QueueType::Quorum, json!({"x-cancel-on-ha-failover": true})),
+        (QueueType::Quorum, QueueType::Classic, json!({})),
+    ] {
+        let vhost = Vhost::new();
+        let address = tenant();
+        let before: Arc<dyn Queue> = Arc::new(vhost.queue(first).await);
+        let sent = publish(&before, &address, 2).await;
+        let now: Arc<dyn Queue> = Arc::new(vhost.queue(then).await);
+        let more = publish(&now, &address, 1).await;
+        let mut consumer = consumer(&now, &address, 5).await;
+        assert_eq!(said(&take(&mut consumer, 3).await), [sent, more].concat());
+        until("its consumer asks for what its type knows", || async {
+            vhost.consumers(&address.name) == [asked.clone()]
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
