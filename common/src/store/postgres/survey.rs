@@ -19,7 +19,8 @@ pub(super) async fn survey(db: &mut PgConnection, which: Which) -> Result<Vec<Su
     let since = |lane: Lane| {
         let lane = lane as i16;
         format!(
-            "(SELECT min(due_at) FROM schedule WHERE tenant = t.id AND lane = {lane}::smallint AND wait = 'time')"
+            "(SELECT due_at FROM schedule WHERE tenant = t.id AND lane = {lane}::smallint AND wait = 'time' \
+                ORDER BY due_at LIMIT 1)"
         )
     };
     look_up_each(db).await?;
@@ -32,8 +33,8 @@ pub(super) async fn survey(db: &mut PgConnection, which: Which) -> Result<Vec<Su
             count(*) FILTER (WHERE circuit <> 'closed') AS circuits, \
             string_agg(id::text || ':' || coalesce(status_reason, ''), ',' ORDER BY id) \
                 FILTER (WHERE status = 'disabled') AS disabled, \
-            min((SELECT min(due_at) FROM schedule s \
-                WHERE s.tenant = p.tenant AND s.endpoint = p.id AND s.wait = 'parked')) AS parked_since \
+            min((SELECT due_at FROM schedule s WHERE s.tenant = p.tenant AND s.endpoint = p.id AND s.wait = 'parked' \
+                ORDER BY due_at LIMIT 1)) AS parked_since \
             FROM endpoints p WHERE p.tenant = t.id AND p.status <> 'deleted') e ORDER BY t.id",
         since(Lane::First),
         since(Lane::Retry),
