@@ -97,11 +97,6 @@ impl Lane {
     /// Every lane, in turn.
     pub const ALL: [Self; 3] = [Self::First, Self::Retry, Self::Replay];
 
-    /// The one whose turn is after this one's.
-    pub fn next(self) -> Self {
-        Self::ALL[(self as usize + 1) % Self::ALL.len()]
-    }
-
     /// This one, and then the others.
     pub fn and_others(self) -> impl Iterator<Item = Self> {
         std::iter::once(self).chain(Self::ALL.into_iter().filter(move |other| *other != self))

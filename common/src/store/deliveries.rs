@@ -72,7 +72,7 @@ pub trait Deliveries: Send + Sync + 'static {
     /// tenants and endpoints with waiting work, not by the amount of it.
     async fn due_work(&self, now: Timestamp) -> Result<DueWork, StoreError>;
 
-    /// Claims deliveries, oldest first, for each want at most its `limit`: they become `Queued` at the next generation,
+    /// Claims deliveries, the oldest of a lane first, for each want at most its `limit`: they become `Queued` at the next generation,
     /// and due again at `now + lease` unless recorded by then. Never hands the same claim to two. If it fails half way, it answers
     /// with what was claimed.
     async fn claim(

@@ -26,8 +26,7 @@ pub trait Room {
 #[derive(Debug)]
 pub struct DuePlan {
     due: BTreeSet<(TenantId, Lane)>,
-    /// With the lane that goes first at the next claim: the lanes of an endpoint in turn.
-    parked: BTreeMap<(TenantId, EndpointId), Lane>,
+    parked: BTreeMap<(TenantId, EndpointId), Turns>,
     /// What was told since the claim under way began: it may have looked before, so that it found none says nothing of these.
     due_meanwhile: BTreeSet<(TenantId, Lane)>,
     parked_meanwhile: BTreeSet<(TenantId, EndpointId)>,
@@ -82,7 +81,7 @@ impl DuePlan {
 
     /// A delivery of ours was parked.
     pub fn parked(&mut self, now: Moment, tenant: TenantId, endpoint: EndpointId) {
-        self.parked.entry((tenant, endpoint)).or_insert(Lane::First);
+        self.parked.entry((tenant, endpoint)).or_default();
         if self.is_claiming() {
             self.parked_meanwhile.insert((tenant, endpoint));
         }
@@ -122,7 +121,7 @@ impl DuePlan {
         }
         self.due.extend(due);
         for key in parked {
-            self.parked.entry(key).or_insert(Lane::First);
+            self.parked.entry(key).or_default();
         }
         let rest = (self.ask.took(now) * limits::DUE_LOOK_REST).clamp(limits::CLAIM_PAUSE, limits::DUE_POLL);
         self.ask.end(now.after(rest));
@@ -187,8 +186,10 @@ impl DuePlan {
     fn parked_claims(&mut self, room: &impl Room) -> Vec<Claim> {
         let mut wants = Wants { claims: Vec::new(), left: limits::CLAIM_BATCH };
         let mut looked_at = None;
-        let all =
-            in_turn(|keys| self.parked.range(keys).map(|(key, first)| (*key, *first)), self.after_parked);
+        let all = in_turn(
+            |keys| self.parked.range(keys).map(|(key, turns)| (*key, turns.first())),
+            self.after_parked,
+        );
         for ((tenant, endpoint), first) in all.take(limits::CLAIM_LOOK) {
             if wants.left == 0 {
                 break;
@@ -197,42 +198,37 @@ impl DuePlan {
             looked_at = Some((tenant, endpoint));
         }
         self.after_parked = looked_at.or(self.after_parked);
-        for want in &wants.claims {
-            if let ClaimFrom::Parked { endpoint, first } = want.from {
-                self.parked.insert((want.tenant, endpoint), first.next());
-            }
-        }
         wants.claims
     }
 
     /// A claim was answered. What came back full is claimed again; what came back short has nothing left: the endpoints that
     /// have nothing parked any more are returned.
     pub fn claimed(&mut self, now: Moment, wants: &[Claim], got: &[Claimed]) -> Vec<EndpointId> {
-        let mut counts = HashMap::new();
+        let mut by_tenant: HashMap<TenantId, ByLane> = HashMap::new();
+        let mut by_endpoint: HashMap<(TenantId, EndpointId), ByLane> = HashMap::new();
         for claimed in got {
-            *counts.entry((claimed.tenant, From::Lane(claimed.lane))).or_default() += 1;
-            *counts.entry((claimed.tenant, From::Endpoint(claimed.endpoint))).or_default() += 1;
+            by_tenant.entry(claimed.tenant).or_default()[claimed.lane as usize] += 1;
+            by_endpoint.entry((claimed.tenant, claimed.endpoint)).or_default()[claimed.lane as usize] += 1;
         }
         let mut emptied = Vec::new();
         for want in wants {
-            let from = match want.from {
-                ClaimFrom::Due(lane) => From::Lane(lane),
-                ClaimFrom::Parked { endpoint, .. } => From::Endpoint(endpoint),
-            };
-            let count: u32 = counts.get(&(want.tenant, from)).copied().unwrap_or(0);
-            if count >= want.limit {
-                continue;
-            }
             match want.from {
-                ClaimFrom::Due(lane) if self.due_meanwhile.contains(&(want.tenant, lane)) => {}
                 ClaimFrom::Due(lane) => {
-                    self.due.remove(&(want.tenant, lane));
+                    let key = (want.tenant, lane);
+                    let had = by_tenant.get(&want.tenant).map_or(0, |had| had[lane as usize]);
+                    if had < want.limit && !self.due_meanwhile.contains(&key) {
+                        self.due.remove(&key);
+                    }
                 }
-                ClaimFrom::Parked { endpoint, .. }
-                    if self.parked_meanwhile.contains(&(want.tenant, endpoint)) => {}
-                ClaimFrom::Parked { endpoint, .. } => {
-                    self.parked.remove(&(want.tenant, endpoint));
-                    emptied.push(endpoint);
+                ClaimFrom::Parked { endpoint, first } => {
+                    let key = (want.tenant, endpoint);
+                    let had = by_endpoint.get(&key).copied().unwrap_or_default();
+                    if had.iter().sum::<u32>() < want.limit && !self.parked_meanwhile.contains(&key) {
+                        self.parked.remove(&key);
+                        emptied.push(endpoint);
+                    } else if let Some(turns) = self.parked.get_mut(&key) {
+                        turns.had(first, want.limit, had);
+                    }
                 }
             }
         }
@@ -258,11 +254,29 @@ impl DuePlan {
     }
 }
 
-/// Where a claimed delivery came from; the wants of one claim are all of one kind.
-#[derive(PartialEq, Eq, Hash)]
-enum From {
-    Lane(Lane),
-    Endpoint(EndpointId),
+/// Numbers of deliveries. The wants of one claim are all of one kind, so that it is known where its deliveries were from.
+type ByLane = [u32; Lane::ALL.len()];
+
+/// Which lane goes first of what is parked at an endpoint: the one of which the least was claimed, as long as it had anything.
+#[derive(Debug, Default)]
+struct Turns(ByLane);
+
+impl Turns {
+    fn first(&self) -> Lane {
+        let least = Lane::ALL.into_iter().min_by_key(|lane| self.0[*lane as usize]);
+        least.expect("there are lanes")
+    }
+
+    /// A claim of `limit` began with `first` and had so many of each lane.
+    fn had(&mut self, first: Lane, limit: u32, had: ByLane) {
+        self.0.iter_mut().zip(had).for_each(|(sum, had)| *sum += had);
+        if had[first as usize] < limit {
+            // It has no more, and saves nothing up for when it does.
+            self.0[first as usize] = self.0.into_iter().max().unwrap_or(0);
+        }
+        let least = self.0.into_iter().min().unwrap_or(0);
+        self.0.iter_mut().for_each(|sum| *sum -= least);
+    }
 }
 
 /// All that `range` gives, from what is behind `after`, once around.

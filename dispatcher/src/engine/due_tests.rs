@@ -120,27 +120,52 @@ fn parked_deliveries_are_claimed_by_their_endpoints_room() {
     assert!(plan.claims(at.after(Duration::from_millis(300)), &room).is_empty());
 }
 
+/// What a store gives to a claim of `limit` that begins with `first`, of so many parked in each lane.
+fn taken(parked: &mut ByLane, first: Lane, limit: u32) -> ByLane {
+    let (mut left, mut taken) = (limit, ByLane::default());
+    for lane in first.and_others() {
+        let some = parked[lane as usize].min(left);
+        (parked[lane as usize], taken[lane as usize], left) =
+            (parked[lane as usize] - some, some, left - some);
+    }
+    taken
+}
+
 #[test]
-fn the_lanes_of_an_endpoint_take_turns_in_being_the_first() {
+fn the_lanes_of_what_is_parked_have_equal_parts_whatever_room_each_claim_finds() {
     let mut plan = DuePlan::new(ms(0));
     let mut room = Rooms::default();
-    asked(&mut plan, ms(0), &[], &[(tenant(1), endpoint(8)), (tenant(1), endpoint(9))]);
-    room.gates.insert(endpoint(8), 1);
-    let (mut now, mut firsts) = (ms(0), [const { Vec::new() }; 2]);
-    for round in 0..7 {
-        // The other one has room every third time only.
-        room.gates.insert(endpoint(9), u32::from(round % 3 == 0));
+    asked(&mut plan, ms(0), &[], &[(tenant(1), endpoint(9))]);
+    let mut parked = [5_000, 0, 5_000];
+    let mut claim = |limit, parked: &mut ByLane| {
+        room.gates.insert(endpoint(9), limit);
+        let now = plan.claims_at().expect("there is more");
         let wants = plan.claims(now, &room);
-        for want in &wants {
-            let ClaimFrom::Parked { endpoint: at, first } = want.from else { panic!("{want:?}") };
-            firsts[usize::from(at == endpoint(9))].push(first);
-        }
-        let got = [claimed(1, Lane::First, endpoint(8)), claimed(1, Lane::First, endpoint(9))];
-        plan.claimed(now, &wants, &got);
-        now = plan.claims_at().expect("there may be more");
+        let [Claim { from: ClaimFrom::Parked { first, .. }, .. }] = wants[..] else { panic!("{wants:?}") };
+        let had = taken(parked, first, limit);
+        let of = |lane: Lane| std::iter::repeat_n(claimed(1, lane, endpoint(9)), had[lane as usize] as usize);
+        plan.claimed(now, &wants, &Lane::ALL.into_iter().flat_map(of).collect::<Vec<_>>());
+        had
+    };
+    // Claims of the same sizes again and again, as waves of attempts that end together make them.
+    for limit in [5, 90, 5].into_iter().cycle().take(60) {
+        claim(limit, &mut parked);
+        assert!(parked[0].abs_diff(parked[2]) <= 95, "{parked:?} of 5,000 are left");
     }
-    let round = Lane::ALL.into_iter().cycle();
-    assert_eq!(firsts, [round.clone().take(7).collect(), round.take(3).collect::<Vec<_>>()]);
+    // A lane that had nothing gets its part as soon as it has something, and nothing for the time before.
+    for _ in 0..60 {
+        claim(5, &mut parked);
+    }
+    parked[1] = 1_000;
+    let waited = (1..).find(|_| claim(5, &mut parked)[1] > 0).expect("its turn comes");
+    assert!(waited <= 3, "{waited} claims");
+    let before = parked;
+    for _ in 0..60 {
+        claim(5, &mut parked);
+    }
+    for lane in 0..3 {
+        assert!((90..=110).contains(&(before[lane] - parked[lane])), "{before:?}, {parked:?}");
+    }
 }
 
 #[test]

@@ -124,13 +124,13 @@ async fn a_live_event_to_a_slow_endpoint_does_not_wait_behind_a_replay_that_was_
     is_slow.store(true, Ordering::Relaxed);
     let filter = JobFilter { states: vec![DeliveryState::Delivered], ..JobFilter::default() };
     rig.store.create_job(tenant.id, JobKind::Replay, filter, Timestamp::now()).await.expect("a job");
-    until("most of it is parked", || async { running.counted("fairhook_not_attempted_total") >= 60 }).await;
+    until("most of it is parked", || async { running.counted("fairhook_not_attempted_total") >= 40 }).await;
     let live = rig.post(&tenant, "order.new", 1).await[0];
     let mut before = 0;
     while receiver.next().await.event != live {
         before += 1;
     }
-    assert!(before < REPLAYED / 2, "{before} of the replay arrived before it");
+    assert!(before < REPLAYED / 4, "{before} of the replay arrived before it");
     running.drain().await;
 }
 

@@ -155,6 +155,9 @@ async fn waiting(
             let mut rows = Vec::new();
             for lane in first.and_others() {
                 let left = want.limit - rows.len() as u32;
+                if left == 0 {
+                    break;
+                }
                 let query =
                     sqlx::query(PARKED).bind(tenant.clone()).bind(blob(endpoint.uuid())).bind(lane as u8);
                 rows.extend(query.bind(left).fetch_all(&mut *connection).await?);
