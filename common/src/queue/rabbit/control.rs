@@ -44,7 +44,7 @@ impl Control {
     }
 
     /// Makes the tenant's queue unless it exists.
-    pub async fn make(&self, address: &QueueAddress) -> Result<There, QueueDown> {
+    pub async fn make(&self, address: &QueueAddress) -> Result<Found, QueueDown> {
         self.call(|asking| async move { asking.make(address).await }).await
     }
 
@@ -108,10 +108,10 @@ impl Control {
 }
 
 /// A queue that is there.
-pub struct There {
+pub struct Found {
     /// Messages that nobody was handed.
     pub ready: u64,
-    /// `None` of a queue that is none of ours.
+    /// `None` of a queue with other arguments than ours have.
     pub queue_type: Option<QueueType>,
 }
 
@@ -137,8 +137,9 @@ impl Session for Asking {
 }
 
 impl Asking {
-    /// Declares and binds in one go. A queue that exists keeps its type: the setting is for new ones.
-    async fn make(&self, address: &QueueAddress) -> lapin::Result<There> {
+    /// Declares and binds in one go. A queue that exists keeps its type: the setting is for new ones (and for one that is deleted
+    /// while it is told what it is, the type that it had).
+    async fn make(&self, address: &QueueAddress) -> lapin::Result<Found> {
         let name = topology::short(&address.name)?;
         for queue_type in [self.queue_type, self.queue_type.other()] {
             let lent = self.lend().await?;
@@ -148,7 +149,7 @@ impl Asking {
                 Ok(queue) => {
                     bound?;
                     lent.keep();
-                    return Ok(There { ready: queue.message_count().into(), queue_type: Some(queue_type) });
+                    return Ok(Found { ready: queue.message_count().into(), queue_type: Some(queue_type) });
                 }
                 Err(error) if topology::is_other_kind(&error) => drop(lent),
                 Err(error) => return Err(error),
@@ -158,7 +159,7 @@ impl Asking {
         let queue = topology::existing(lent.channel(), name).await?;
         bind(lent.channel(), address).await?;
         lent.keep();
-        Ok(There { ready: queue.message_count().into(), queue_type: None })
+        Ok(Found { ready: queue.message_count().into(), queue_type: None })
     }
 
     async fn mark(&self, epoch: Uuid) -> lapin::Result<()> {

@@ -56,9 +56,9 @@ struct Subscription {
     stage: Stage,
     /// Its consumer has ended a channel, so that the next gets one alone.
     is_suspect: bool,
-    /// A consumer of it was refused: the next ones ask for nothing special.
+    /// What its consumer asked for may be what its queue does not take: the next ones ask for nothing special.
     is_plain: bool,
-    /// The lane on which the broker ended it. What is held of then may be acked there still, and the broker would take that
+    /// The lane on which the broker ended it last. What is held of then may be acked there still, and the broker would take that
     /// for what it sends there of a queue that has the same name.
     shunned: Option<u64>,
     /// What the broker ended while something was under way.
@@ -207,8 +207,9 @@ impl Courier {
         let alive = self.alive();
         let Some(subscription) = self.subscriptions.get_mut(&desk) else { return };
         let is_outdated = std::mem::replace(&mut subscription.stage, Stage::Idle) == Stage::Outdated;
+        let was_alone = subscription.is_suspect;
         subscription.is_suspect = matches!(fault, Some(Fault::Channel(_) | Fault::Late(_)));
-        subscription.is_plain |= matches!(fault, Some(Fault::Channel(_)));
+        subscription.is_plain |= was_alone && fault.as_ref().is_some_and(Fault::is_of_its_queue);
         subscription.shunned = subscription.shunned.filter(|_| live.is_none());
         let ended = subscription.ended_meanwhile.take();
         let ended = ended.filter(|serial| live.as_ref().is_some_and(|live| live.sink.serial == *serial));

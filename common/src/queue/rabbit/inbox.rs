@@ -215,6 +215,8 @@ pub struct Sink {
     pub channel: Arc<Channel>,
     pub inbox: Arc<Inbox>,
     pub metrics: Arc<Metrics>,
+    /// Nothing more will come.
+    pub is_over: Arc<AtomicBool>,
 }
 
 impl ConsumerDelegate for Sink {
@@ -261,7 +263,13 @@ impl Sink {
         None
     }
 
+    /// Whether the broker has ended the subscription.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
     fn ended(&self) -> Option<Tag> {
+        self.is_over.store(true, Ordering::Release);
         self.inbox.state().ended.push(Ended { desk: self.desk, serial: self.serial });
         self.inbox.happened.notify_one();
         None

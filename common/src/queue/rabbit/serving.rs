@@ -80,6 +80,13 @@ pub enum Fault {
     Late(Vec<u64>),
 }
 
+impl Fault {
+    /// It was refused for what it asked of its queue.
+    pub fn is_of_its_queue(&self) -> bool {
+        matches!(self, Self::Channel(error) if topology::is_other_kind(error))
+    }
+}
+
 impl Live {
     /// Whether a prefetch needs no new consumer at the broker: what it sends too much, and it is not much, waits here. A
     /// tenant that falls idle and wakes again costs the broker nothing.
@@ -97,13 +104,17 @@ pub async fn serve(parts: Parts, job: Job) -> Done {
     let left: Vec<u64> = before.as_ref().map(|live| live.lane).into_iter().collect();
     let queue_type = match source {
         Source::Tenant(address) => match parts.control.make(address).await {
-            Ok(there) => there.queue_type.filter(|_| !job.is_plain),
+            Ok(found) => found.queue_type.filter(|_| !job.is_plain),
             Err(down) => {
                 return Done { desk, live: job.before, left: vec![number], fault: Some(Fault::Queue(down)) };
             }
         },
         Source::Unrouted => None,
     };
+    if before.as_ref().is_some_and(|before| before.sink.is_over()) {
+        // The broker has ended it meanwhile, of which there is news: then it is not made again where it was.
+        return Done { desk, live: job.before, left: vec![number], fault: None };
+    }
     match timeout(limits::AMQP_CALL_DEADLINE, replace(&parts, job, queue_type)).await {
         Ok(Ok(live)) => Done { desk, live: Some(live), left, fault: None },
         Ok(Err(error)) => {
@@ -146,7 +157,8 @@ async fn replace(parts: &Parts, job: Job, queue_type: Option<QueueType>) -> lapi
     let (channel, consumer) =
         lane.consume(&parts.connection, source.queue()?, tag, prefetch, arguments).await?;
     let (inbox, metrics) = (parts.inbox.clone(), parts.metrics.clone());
-    let sink = Sink { desk, tenant: source.tenant(), serial, channel, inbox, metrics };
+    let sink =
+        Sink { desk, tenant: source.tenant(), serial, channel, inbox, metrics, is_over: Arc::default() };
     consumer.set_delegate(sink.clone());
     Ok(Live { lane: number, sink, prefetch, consumer })
 }

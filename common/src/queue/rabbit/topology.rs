@@ -44,8 +44,8 @@ pub fn queue_arguments(queue_type: QueueType) -> FieldTable {
 }
 
 /// The arguments of a consumer, by the type of its queue if that is known. Without this one the broker, before 4.0, consumes a
-/// queue again by itself that was deleted and made again quickly, tells nobody, and sends no message of it ever. Of
-/// a quorum queue it refuses it.
+/// queue again by itself that was deleted and made again quickly, tells nobody, and hands its messages to a consumer that it has
+/// forgotten. Of a quorum queue it refuses it.
 pub fn consumer_arguments(queue_type: Option<QueueType>) -> FieldTable {
     let mut arguments = FieldTable::default();
     if queue_type == Some(QueueType::Classic) {
