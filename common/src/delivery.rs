@@ -97,11 +97,6 @@ impl Lane {
     /// Every lane, in turn.
     pub const ALL: [Self; 3] = [Self::First, Self::Retry, Self::Replay];
 
-    /// This one, and then the others.
-    pub fn and_others(self) -> impl Iterator<Item = Self> {
-        std::iter::once(self).chain(Self::ALL.into_iter().filter(move |other| *other != self))
-    }
-
     /// The inverse of `lane as u8`.
     pub fn from_index(index: u8) -> Option<Self> {
         Self::ALL.get(usize::from(index)).copied()

@@ -223,10 +223,10 @@ pub enum ClaimFrom {
     Due(Lane),
     /// What is parked for room at this endpoint.
     Parked {
-        /// There.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// All of this lane's goes before the others', whose order is that of the lanes.
-        first: Lane,
+        /// All of the first lane's goes before anything of the second's, and so on.
+        lanes: [Lane; 3],
     },
 }
 

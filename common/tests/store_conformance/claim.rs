@@ -14,8 +14,8 @@ fn due(tenant: TenantId, lane: Lane, limit: u32) -> Claim {
     Claim { tenant, from: ClaimFrom::Due(lane), limit }
 }
 
-fn parked(tenant: TenantId, endpoint: EndpointId, first: Lane, limit: u32) -> Claim {
-    Claim { tenant, from: ClaimFrom::Parked { endpoint, first }, limit }
+fn parked(tenant: TenantId, endpoint: EndpointId, lanes: [Lane; 3], limit: u32) -> Claim {
+    Claim { tenant, from: ClaimFrom::Parked { endpoint, lanes }, limit }
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn due_work_is_told_by_tenant_lane_and_endpoint() {
     assert_eq!(work.next_due_at, Some(at(60)));
 
     // Room at an endpoint is room for its own.
-    let parked = |endpoint, limit| parked(a, endpoint, Lane::First, limit);
+    let parked = |endpoint, limit| parked(a, endpoint, Lane::ALL, limit);
     assert!(world.claim(&[parked(two, 9)], at(41)).await.is_empty());
     assert_eq!(world.claim(&[parked(one, 2)], at(41)).await.len(), 2);
     let last = world.store.claim(&[parked(one, 2)], LEASE, at(41)).await.unwrap();
@@ -133,7 +133,7 @@ async fn parking_keeps_the_lane() {
     world.record(vec![sent[0].retry(at(2), at(1)), sent[1].verdict(Verdict::Park, at(1))]).await;
     let retry = world.claim_due(tenant, at(2)).await[0];
     world.record_one(retry.verdict(Verdict::Park, at(3))).await;
-    let want = parked(tenant, endpoint, Lane::First, 9);
+    let want = parked(tenant, endpoint, Lane::ALL, 9);
     let claimed = world.store.claim(&[want], LEASE, at(4)).await.unwrap();
     let lanes: Vec<_> = claimed.iter().map(|c| (c.delivery, c.lane)).collect();
     assert_eq!(
@@ -145,7 +145,7 @@ async fn parking_keeps_the_lane() {
 }
 
 #[tokio::test]
-async fn of_what_is_parked_the_wanted_lane_goes_first_and_the_oldest_of_each() {
+async fn what_is_parked_comes_in_the_wanted_order_of_lanes_and_the_oldest_of_each_first() {
     let world = World::new().await;
     let tenant = world.tenant("acme").await;
     let endpoint = world.endpoint(tenant).await;
@@ -162,8 +162,9 @@ async fn of_what_is_parked_the_wanted_lane_goes_first_and_the_oldest_of_each() {
         world.record_one(waiting.verdict(Verdict::Park, at(n))).await;
     }
     let mut claimed = Vec::new();
-    for (first, limit) in [(Lane::Replay, 3), (Lane::Retry, 3), (Lane::First, 3)] {
-        let of_it = world.claim(&[parked(tenant, endpoint, first, limit)], at(20)).await;
+    let [first, retry, replay] = Lane::ALL;
+    for lanes in [[replay, first, retry], [retry, replay, first], [first, replay, retry]] {
+        let of_it = world.claim(&[parked(tenant, endpoint, lanes, 3)], at(20)).await;
         claimed.push(of_it.iter().map(|c| c.id).collect::<Vec<_>>());
     }
     let [new, retried, replayed] = [&sent[4..], &retries, &replays].map(|of| of.iter().map(|s| s.id).collect::<Vec<_>>());

@@ -176,7 +176,9 @@ impl Walk {
             lane @ 0..=2 => ClaimFrom::Due(Lane::ALL[lane]),
             _ => {
                 let endpoint = self.endpoints[any % self.endpoints.len()];
-                ClaimFrom::Parked { endpoint, first: Lane::ALL[any / 5 % 3] }
+                let mut lanes = Lane::ALL;
+                lanes.rotate_left(any / 5 % 3);
+                ClaimFrom::Parked { endpoint, lanes }
             }
         };
         let want = Claim { tenant: self.tenant, from, limit: 3 };

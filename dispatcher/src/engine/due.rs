@@ -26,7 +26,7 @@ pub trait Room {
 #[derive(Debug)]
 pub struct DuePlan {
     due: BTreeSet<(TenantId, Lane)>,
-    parked: BTreeMap<(TenantId, EndpointId), Turns>,
+    parked: BTreeMap<(TenantId, EndpointId), Parts>,
     /// What was told since the claim under way began: it may have looked before, so that it found none says nothing of these.
     due_meanwhile: BTreeSet<(TenantId, Lane)>,
     parked_meanwhile: BTreeSet<(TenantId, EndpointId)>,
@@ -187,14 +187,14 @@ impl DuePlan {
         let mut wants = Wants { claims: Vec::new(), left: limits::CLAIM_BATCH };
         let mut looked_at = None;
         let all = in_turn(
-            |keys| self.parked.range(keys).map(|(key, turns)| (*key, turns.first())),
+            |keys| self.parked.range(keys).map(|(key, parts)| (*key, parts.order())),
             self.after_parked,
         );
-        for ((tenant, endpoint), first) in all.take(limits::CLAIM_LOOK) {
+        for ((tenant, endpoint), lanes) in all.take(limits::CLAIM_LOOK) {
             if wants.left == 0 {
                 break;
             }
-            wants.add(tenant, ClaimFrom::Parked { endpoint, first }, room.at_endpoint(tenant, endpoint));
+            wants.add(tenant, ClaimFrom::Parked { endpoint, lanes }, room.at_endpoint(tenant, endpoint));
             looked_at = Some((tenant, endpoint));
         }
         self.after_parked = looked_at.or(self.after_parked);
@@ -204,6 +204,7 @@ impl DuePlan {
     /// A claim was answered. What came back full is claimed again; what came back short has nothing left: the endpoints that
     /// have nothing parked any more are returned.
     pub fn claimed(&mut self, now: Moment, wants: &[Claim], got: &[Claimed]) -> Vec<EndpointId> {
+        // All that was wanted is parked, or all of it due: it is known where something came from.
         let mut by_tenant: HashMap<TenantId, ByLane> = HashMap::new();
         let mut by_endpoint: HashMap<(TenantId, EndpointId), ByLane> = HashMap::new();
         for claimed in got {
@@ -220,14 +221,14 @@ impl DuePlan {
                         self.due.remove(&key);
                     }
                 }
-                ClaimFrom::Parked { endpoint, first } => {
+                ClaimFrom::Parked { endpoint, lanes } => {
                     let key = (want.tenant, endpoint);
                     let had = by_endpoint.get(&key).copied().unwrap_or_default();
                     if had.iter().sum::<u32>() < want.limit && !self.parked_meanwhile.contains(&key) {
                         self.parked.remove(&key);
                         emptied.push(endpoint);
-                    } else if let Some(turns) = self.parked.get_mut(&key) {
-                        turns.had(first, want.limit, had);
+                    } else if let Some(parts) = self.parked.get_mut(&key) {
+                        parts.had(lanes, want.limit, had);
                     }
                 }
             }
@@ -254,25 +255,33 @@ impl DuePlan {
     }
 }
 
-/// Numbers of deliveries. The wants of one claim are all of one kind, so that it is known where its deliveries were from.
+/// Numbers of deliveries.
 type ByLane = [u32; Lane::ALL.len()];
 
-/// Which lane goes first of what is parked at an endpoint: the one of which the least was claimed, as long as it had anything.
+/// How much was claimed of each lane of what is parked at an endpoint, above the least: those that have something have equal parts.
 #[derive(Debug, Default)]
-struct Turns(ByLane);
+struct Parts(ByLane);
 
-impl Turns {
-    fn first(&self) -> Lane {
-        let least = Lane::ALL.into_iter().min_by_key(|lane| self.0[*lane as usize]);
-        least.expect("there are lanes")
+impl Parts {
+    /// The lanes, the one of which the least was claimed first.
+    fn order(&self) -> [Lane; 3] {
+        let mut lanes = Lane::ALL;
+        lanes.sort_by_key(|lane| self.0[*lane as usize]);
+        lanes
     }
 
-    /// A claim of `limit` began with `first` and had so many of each lane.
-    fn had(&mut self, first: Lane, limit: u32, had: ByLane) {
+    /// A claim of `limit`, in this order, had so many of each lane.
+    fn had(&mut self, lanes: [Lane; 3], limit: u32, had: ByLane) {
         self.0.iter_mut().zip(had).for_each(|(sum, had)| *sum += had);
-        if had[first as usize] < limit {
-            // It has no more, and saves nothing up for when it does.
-            self.0[first as usize] = self.0.into_iter().max().unwrap_or(0);
+        let mut left = limit;
+        let (empty, rest): (Vec<Lane>, Vec<Lane>) = lanes.into_iter().partition(|lane| {
+            left = left.saturating_sub(had[*lane as usize]);
+            left > 0
+        });
+        // A lane that has no more comes beside the others: it saves nothing up for when it has.
+        let least = rest.into_iter().map(|lane| self.0[lane as usize]).min().unwrap_or(0);
+        for lane in empty {
+            self.0[lane as usize] = self.0[lane as usize].max(least);
         }
         let least = self.0.into_iter().min().unwrap_or(0);
         self.0.iter_mut().for_each(|sum| *sum -= least);

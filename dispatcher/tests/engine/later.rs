@@ -125,6 +125,7 @@ async fn a_live_event_to_a_slow_endpoint_does_not_wait_behind_a_replay_that_was_
     let filter = JobFilter { states: vec![DeliveryState::Delivered], ..JobFilter::default() };
     rig.store.create_job(tenant.id, JobKind::Replay, filter, Timestamp::now()).await.expect("a job");
     until("most of it is parked", || async { running.counted("fairhook_not_attempted_total") >= 40 }).await;
+    receiver.rest();
     let live = rig.post(&tenant, "order.new", 1).await[0];
     let mut before = 0;
     while receiver.next().await.event != live {
@@ -184,7 +185,7 @@ async fn what_was_claimed_and_not_begun_is_due_at_once_after_a_drain() {
     let left = rig.counts(&tenant).await.waiting();
     assert!(left >= 20, "{left} are left");
     let now = Timestamp::now();
-    let parked = ClaimFrom::Parked { endpoint: endpoint.id, first: Lane::First };
+    let parked = ClaimFrom::Parked { endpoint: endpoint.id, lanes: Lane::ALL };
     let mut wants = vec![Claim { tenant: tenant.id, from: parked, limit: 100 }];
     wants.extend(Lane::ALL.map(|lane| Claim { tenant: tenant.id, from: ClaimFrom::Due(lane), limit: 100 }));
     let again = rig.store.claim(&wants, Duration::from_secs(60), now).await.expect("claimed");

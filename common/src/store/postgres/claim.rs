@@ -61,28 +61,33 @@ async fn due(connection: &mut PgConnection, wants: &[Claim], now: Timestamp) -> 
     rows.iter().map(found).collect()
 }
 
-/// The same for what is parked for room at an endpoint. The lanes are looked at one after the other, until there is enough.
+/// The same for what is parked for room at an endpoint. Its lanes are looked at one after the other, until there is enough.
 async fn parked(connection: &mut PgConnection, wants: &[Claim]) -> Result<Found, sqlx::Error> {
+    // The words of the index: nobody else's are to find it.
     const PARKED: &str = "SELECT s.event, s.ordinal, s.tenant, s.endpoint, s.lane, w.n \
-        FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::smallint[], $5::bigint[]) AS w (n, tenant, endpoint, first, most) \
-        CROSS JOIN LATERAL (SELECT p.* FROM \
-            (SELECT lane FROM unnest('{0,1,2}'::smallint[]) lane ORDER BY lane <> w.first, lane) l \
-            CROSS JOIN LATERAL (SELECT * FROM schedule WHERE tenant = w.tenant AND endpoint = w.endpoint \
-                AND lane = l.lane AND wait = 'parked' ORDER BY due_at LIMIT w.most FOR UPDATE SKIP LOCKED) p \
-            LIMIT w.most) s ORDER BY w.n, s.lane <> w.first, s.lane, s.due_at";
+        FROM unnest($1::integer[], $2::uuid[], $3::uuid[], $4::smallint[], $5::smallint[], $6::smallint[], $7::bigint[]) \
+            AS w (n, tenant, endpoint, first, second, third, most) \
+        CROSS JOIN LATERAL (SELECT p.*, l.turn FROM \
+            (SELECT * FROM unnest(ARRAY[w.first, w.second, w.third]) WITH ORDINALITY AS l (lane, turn) ORDER BY turn) l \
+            CROSS JOIN LATERAL (SELECT * FROM schedule WHERE lane = l.lane AND tenant = w.tenant AND endpoint = w.endpoint \
+                AND lower(wait) = 'parked' ORDER BY due_at LIMIT w.most FOR UPDATE SKIP LOCKED) p \
+            LIMIT w.most) s ORDER BY w.n, s.turn, s.due_at";
     let parked = (0..).zip(wants).filter_map(|(n, want)| match want.from {
-        ClaimFrom::Parked { endpoint, first } => Some((n, want, endpoint.uuid(), first as i16)),
+        ClaimFrom::Parked { endpoint, lanes } => Some((n, want, endpoint.uuid(), lanes)),
         ClaimFrom::Due(_) => None,
     });
     let parked: Vec<(i32, _, _, _)> = parked.collect();
     if parked.is_empty() {
         return Ok(Found::new());
     }
+    let turn = |n: usize| parked.iter().map(|(.., lanes)| lanes[n] as i16).collect::<Vec<_>>();
     let rows = sqlx::query(PARKED)
         .bind(parked.iter().map(|(n, ..)| *n).collect::<Vec<_>>())
         .bind(parked.iter().map(|(_, want, ..)| want.tenant.uuid()).collect::<Vec<_>>())
         .bind(parked.iter().map(|(_, _, endpoint, _)| *endpoint).collect::<Vec<Uuid>>())
-        .bind(parked.iter().map(|(.., first)| *first).collect::<Vec<_>>())
+        .bind(turn(0))
+        .bind(turn(1))
+        .bind(turn(2))
         .bind(parked.iter().map(|(_, want, ..)| i64::from(want.limit)).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;

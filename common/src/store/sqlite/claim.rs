@@ -151,9 +151,9 @@ async fn waiting(
             let query = sqlx::query(DUE).bind(tenant).bind(lane as u8).bind(now.0).bind(want.limit);
             query.fetch_all(connection).await
         }
-        ClaimFrom::Parked { endpoint, first } => {
+        ClaimFrom::Parked { endpoint, lanes } => {
             let mut rows = Vec::new();
-            for lane in first.and_others() {
+            for lane in lanes {
                 let left = want.limit - rows.len() as u32;
                 if left == 0 {
                     break;

@@ -1,8 +1,10 @@
 //! However far apart the events of a batch lie, its statements look up their keys and read no partition from end to end.
 
-use fairhook_common::delivery::Verdict;
+use fairhook_common::delivery::{Lane, Verdict};
 use fairhook_common::ids::{DeliveryId, EventId};
-use fairhook_common::store::{DeliveryFilter, EventFilter, JobKind, Recovery, Sweep};
+use fairhook_common::store::{
+    Claim, ClaimFrom, DeliveryFilter, EventFilter, JobKind, Recovery, SharedStore, Sweep, Which,
+};
 use fairhook_common::time::Timestamp;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
@@ -10,7 +12,7 @@ use uuid::Uuid;
 
 use super::backend::statement;
 use super::given::{first_page, states};
-use super::harness::{DISABLE_AFTER, START, Sent, World, at};
+use super::harness::{DISABLE_AFTER, LEASE, START, Sent, World, at};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 const DAYS: i64 = 12;
@@ -137,17 +139,63 @@ async fn a_batch_of_old_and_new_reads_no_day_as_a_whole() {
     store.list_deliveries(acme, &DeliveryFilter::default(), &page).await.expect("a list");
     store.list_dead_letters(acme, &DeliveryFilter::default(), &page).await.expect("a list");
 
-    // What a connection has read is told at its end.
-    drop(world.store);
-    while connected(&mut db).await > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    end(world.store, &mut db).await;
     let read = read_in_passing(&mut db).await;
     assert!(read.is_empty(), "nothing of these days was asked for: {read:#?}");
+}
+
+/// Ends the store's connections: what one has read is told at its end.
+async fn end(store: SharedStore, db: &mut PgConnection) {
+    drop(store);
+    while connected(db).await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }
 
 /// How many connections the store still has.
 async fn connected(db: &mut PgConnection) -> i64 {
     let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'fairhook%'";
     sqlx::query_scalar(count).fetch_one(db).await.expect("reads")
+}
+
+/// Something is parked now and then, at one endpoint much of it, while plans are as they were when nothing was.
+#[tokio::test]
+async fn what_is_parked_is_not_read_from_end_to_end_by_a_plan_of_when_nothing_was() {
+    const MANY: i32 = 20_000;
+    let world = World::new().await;
+    let acme = world.tenant("acme").await;
+    let endpoint = world.endpoint(acme).await;
+    let mut db = world.home.connect().await;
+    let waits = |wait: &str, lane: i16| {
+        format!(
+            "INSERT INTO schedule (event, ordinal, tenant, endpoint, lane, wait, due_at, expires_at) \
+             SELECT gen_random_uuid(), 0, '{}', '{}', {lane}, '{wait}', {} + n, 99999999999999 \
+             FROM generate_series(1, {MANY}) n",
+            acme.uuid(),
+            endpoint.uuid(),
+            at(10).0
+        )
+    };
+    statement(&mut db, &waits("time", 1)).await;
+    statement(&mut db, "ANALYZE").await;
+    let world = world.reopen().await;
+    let look = async || {
+        for _ in 0..5 {
+            let work = world.store.due_work(at(1)).await.expect("looks");
+            assert!(work.due.is_empty());
+            let from = ClaimFrom::Parked { endpoint, lanes: [Lane::Retry, Lane::Replay, Lane::First] };
+            let claim = [Claim { tenant: acme, from, limit: 5 }];
+            world.store.claim(&claim, LEASE, at(1)).await.expect("claims");
+            world.store.survey(Which::Behind(None, 9)).await.expect("looks over all");
+        }
+    };
+    look().await;
+    statement(&mut db, &waits("parked", 2)).await;
+    statement(&mut db, "SELECT pg_stat_reset()").await;
+    look().await;
+    end(world.store, &mut db).await;
+    let read =
+        "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes WHERE relname = 'schedule'";
+    let read: i64 = sqlx::query_scalar(read).fetch_one(&mut db).await.expect("reads");
+    assert!((10..500).contains(&read), "{read} of {MANY} rows were read");
 }

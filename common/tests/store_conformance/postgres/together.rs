@@ -119,8 +119,9 @@ impl Worker {
     async fn claim(&mut self, now: Timestamp) {
         let tenant = self.known.tenant;
         let from = Lane::ALL.map(ClaimFrom::Due).into_iter();
-        let first = self.dice.pick(&Lane::ALL).expect("there are lanes");
-        let parked = |&endpoint: &EndpointId| ClaimFrom::Parked { endpoint, first };
+        let mut lanes = Lane::ALL;
+        lanes.rotate_left(self.dice.below(3));
+        let parked = |&endpoint: &EndpointId| ClaimFrom::Parked { endpoint, lanes };
         let from = from.chain(self.known.endpoints.iter().map(parked));
         let wants: Vec<_> = from.map(|from| Claim { tenant, from, limit: 4 }).collect();
         let claimed = self.store.claim(&wants, LEASE, now).await.expect("claimed");
@@ -189,7 +190,7 @@ async fn finish(world: &World, known: &Known) {
         world.store.release_held(1_000, now).await.expect("released");
         let mut claimed = world.claim_due(known.tenant, now).await;
         for &endpoint in &known.endpoints {
-            let from = ClaimFrom::Parked { endpoint, first: Lane::First };
+            let from = ClaimFrom::Parked { endpoint, lanes: Lane::ALL };
             let want = Claim { tenant: known.tenant, from, limit: 1_000 };
             claimed.extend(world.claim(&[want], now).await);
         }
